@@ -1,0 +1,22 @@
+/** Stable reasons for {@link CaError}; log on these, never on the message. */
+export type CaErrorCode =
+  | 'CA_ID_INVALID'
+  | 'CA_DER_INVALID'
+  | 'CA_CSR_REJECTED'
+  | 'CA_NOT_ADMITTED'
+  | 'CA_TOKEN_REFUSED'
+  | 'CA_CONFIG_INVALID'
+  | 'CA_STATE_UNUSABLE'
+  | 'CA_SIGNER_UNAVAILABLE'
+  | 'CA_SVID_SELF_CHECK_FAILED'
+
+/** The only error class that leaves `ca/`. */
+export class CaError extends Error {
+  override readonly name = 'CaError'
+  readonly code: CaErrorCode
+
+  constructor(code: CaErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
