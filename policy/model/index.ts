@@ -42,3 +42,40 @@ export type {
   Permit,
 } from './decision.ts'
 export { mintPermit } from './decision.ts'
+export type { PolicyErrorCode } from '../error.ts'
+export { PolicyError } from '../error.ts'
+export type {
+  AuthorizationIntent,
+  CertificateLives,
+  DestinationRule,
+  DocumentReport,
+  ExportTo,
+  Fault,
+  HttpAction,
+  HttpDestination,
+  HttpMatch,
+  HttpRoute,
+  InstancePort,
+  Intent,
+  Labels,
+  Mesh,
+  Namespace,
+  ObjectRef,
+  PeerAuthentication,
+  PortTrafficPolicy,
+  ProxyPorts,
+  ReadinessProbe,
+  RetryIntent,
+  Service,
+  ServiceEntry,
+  ServiceEntryEndpoint,
+  ServicePort,
+  Subset,
+  TrafficPolicy,
+  VirtualService,
+  Workload,
+  WorkloadApp,
+  WorkloadInstance,
+  WorkloadPort,
+} from './intent.ts'
+export { MAX_BUNDLE_BYTES, parseDestinationBundle, parseInboundBundle } from './read-bundle.ts'

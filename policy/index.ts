@@ -1,0 +1,35 @@
+export { assembleDestination } from './assemble/destination.ts'
+export { assembleInbound } from './assemble/inbound.ts'
+export type { ManifestFile, Manifests } from './dialects/read-manifests.ts'
+export { readManifests } from './dialects/read-manifests.ts'
+export type { PolicyErrorCode } from './error.ts'
+export { PolicyError } from './error.ts'
+export type {
+  AuthorizationPolicy,
+  DestinationBundle,
+  DocumentReport,
+  Fault,
+  InboundBundle,
+  InstancePort,
+  Intent,
+  Labels,
+  Mesh,
+  MtlsMode,
+  PortProtocol,
+  Service,
+  ServiceEntry,
+  ServicePort,
+  Workload,
+  WorkloadApp,
+  WorkloadInstance,
+  WorkloadPort,
+} from './model/index.ts'
+export { parseDestinationBundle, parseInboundBundle } from './model/index.ts'
+export type {
+  PolicyEvent,
+  PolicyServer,
+  PolicyServerDeps,
+  ResourceStatus,
+  SubscriberStatus,
+} from './serve/policy-server.ts'
+export { openPolicyServer } from './serve/policy-server.ts'

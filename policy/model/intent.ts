@@ -1,0 +1,330 @@
+/**
+ * All that an operator wants, after its dialects have been forgotten: what `readManifests` makes
+ * and what assembly turns into one bundle a workload.
+ *
+ * Hosts are FQDNs in lower case, short names already completed with the namespace of the object
+ * that used them (§5.1). A field left out does not constrain or is inherited; it is never the same
+ * as an empty one.
+ */
+import type { TrustDomain } from '#ca/spiffe/index.ts'
+import type { AuthorizationPolicy } from './authorization.ts'
+import type {
+  ConnectionPool,
+  LoadBalancing,
+  MtlsMode,
+  OutlierDetection,
+  PathNormalization,
+  PortProtocol,
+  RouteHeaders,
+  RouteMatch,
+} from './bundle.ts'
+
+export type Labels = Readonly<Record<string, string>>
+
+/** An object's name, and what decides which of two wins: the oldest, then name, then namespace (§0.6). */
+export interface ObjectRef {
+  readonly namespace: string
+  readonly name: string
+  /** `metadata.creationTimestamp`; files rarely have one, and then only names decide. */
+  readonly createdAt?: Temporal.Instant
+}
+
+/** Namespaces that may see an object: `*`, or names. Not empty; `none` is written `~` (§0.5). */
+export type ExportTo = readonly string[]
+
+/** Mesh-wide settings: kind `Mesh`, in the words of Istio's MeshConfig. */
+export interface Mesh {
+  readonly trustDomain: TrustDomain
+  readonly trustDomainAliases: readonly TrustDomain[]
+  /** Policies in it apply to every namespace. */
+  readonly rootNamespace: string
+  readonly certificates: CertificateLives
+  readonly outboundPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY'
+  readonly pathNormalization: PathNormalization
+  /** Off: clients speak plaintext unless a DestinationRule says ISTIO_MUTUAL (§2.5). */
+  readonly autoMtls: boolean
+  /** For connections whose DestinationRule names none. */
+  readonly connectTimeoutMs: number
+  /** Takes the place of §5.8's default where a route has no `retries`. */
+  readonly defaultRetry?: RetryIntent
+}
+
+export interface CertificateLives {
+  readonly leafTtl: Temporal.Duration
+  readonly maxLeafTtl: Temporal.Duration
+  readonly caTtl: Temporal.Duration
+  readonly rootTtl: Temporal.Duration
+}
+
+export interface Namespace {
+  readonly name: string
+  readonly labels: Labels
+}
+
+export interface ServicePort {
+  /** Empty when the manifest gives none. */
+  readonly name: string
+  /** What clients address, 1..65535. */
+  readonly port: number
+  /** Workload port: a number, or the name of a port of the workload. */
+  readonly targetPort: number | string
+  /** `udp` is never proxied (§0.7). */
+  readonly protocol: PortProtocol | 'udp'
+}
+
+/** A Kubernetes Service. */
+export interface Service extends ObjectRef {
+  /** `<name>.<namespace>.svc.cluster.local`. */
+  readonly host: string
+  readonly labels: Labels
+  /** Of the workloads behind it; left out: none. */
+  readonly selector?: Labels
+  readonly ports: readonly ServicePort[]
+  readonly exportTo: ExportTo
+}
+
+export interface ServiceEntryEndpoint {
+  /** IP address or host name. */
+  readonly address: string
+  /** Port by the name of the entry's port; left out: the entry's targetPort. */
+  readonly ports: Readonly<Record<string, number>>
+  readonly labels: Labels
+  /** Who answers there; empty when unknown. */
+  readonly serviceAccount: string
+}
+
+export interface ServiceEntry extends ObjectRef {
+  /** FQDNs or wildcards. */
+  readonly hosts: readonly string[]
+  /** Virtual addresses, IP or CIDR, by which clients may also reach it. */
+  readonly addresses: readonly string[]
+  readonly ports: readonly ServicePort[]
+  readonly location: 'MESH_EXTERNAL' | 'MESH_INTERNAL'
+  readonly resolution: 'NONE' | 'STATIC' | 'DNS' | 'DNS_ROUND_ROBIN' | 'DYNAMIC_DNS'
+  readonly endpoints: readonly ServiceEntryEndpoint[]
+  /** Of the workloads of its own namespace that are its endpoints. */
+  readonly workloadSelector?: Labels
+  /** `[]` for `~`: nobody. */
+  readonly exportTo: ExportTo
+  /** Names that the server's certificate must carry. */
+  readonly subjectAltNames: readonly string[]
+}
+
+/** Kind `Workload` of `redoubt.io/v1alpha1`: one application process and its sidecar. */
+export interface Workload extends ObjectRef {
+  readonly labels: Labels
+  readonly serviceAccount: string
+  /** Its label `sidecar.istio.io/inject` is not `"false"`. */
+  readonly sidecar: boolean
+  /** Not empty; the first is what `PORT` tells the app. */
+  readonly ports: readonly WorkloadPort[]
+  readonly app: WorkloadApp
+  readonly ready?: ReadinessProbe
+  /** An address of 127.0.0.0/8 from which its sidecar connects. */
+  readonly sourceAddress?: string
+  readonly proxyPorts: ProxyPorts
+}
+
+export interface WorkloadPort {
+  /** Empty when the manifest gives none. */
+  readonly name: string
+  /** Workload port, 1..65535. */
+  readonly port: number
+}
+
+export type WorkloadApp =
+  | {
+      readonly kind: 'run'
+      /** Program and arguments, not empty; never through a shell. */
+      readonly command: readonly string[]
+      readonly env: Readonly<Record<string, string>>
+      /** Relative to the manifest's folder; left out: that folder. */
+      readonly cwd?: string
+      /** Path of the manifest, as given to `readManifests`. */
+      readonly manifest: string
+    }
+  | {
+      readonly kind: 'address'
+      /** IP address or host name where the app already listens. */
+      readonly host: string
+      /** Left out: each workload port itself. */
+      readonly port?: number
+    }
+
+/** `port` is a workload port. */
+export type ReadinessProbe =
+  | { readonly kind: 'http'; readonly path: string; readonly port: number }
+  | { readonly kind: 'tcp'; readonly port: number }
+
+/** Fixed ports for a workload's sidecar; one left out is chosen free. */
+export interface ProxyPorts {
+  readonly outbound?: number
+  /** By workload port. */
+  readonly inbound: Readonly<Record<string, number>>
+  readonly admin?: number
+  readonly metrics?: number
+  readonly readiness?: number
+}
+
+/** Workloads in scope that carry all labels; left out: every workload in scope (§0.4). */
+export interface AuthorizationIntent extends ObjectRef {
+  readonly selector?: Labels
+  /** Attached to gateways and services by reference: never applies to a sidecar (§0.4). */
+  readonly targeted: boolean
+  readonly policy: AuthorizationPolicy
+}
+
+export interface PeerAuthentication extends ObjectRef {
+  /** Left out, or without labels: the namespace or, in the root namespace, the mesh. */
+  readonly selector?: Labels
+  /** Left out: inherited. */
+  readonly mode?: MtlsMode
+  /** By workload port; `undefined` inherits the workload's mode. */
+  readonly ports: Readonly<Record<string, MtlsMode | undefined>>
+}
+
+export interface VirtualService extends ObjectRef {
+  readonly hosts: readonly string[]
+  /** `mesh`, or gateways as `namespace/name`. Not empty. */
+  readonly gateways: readonly string[]
+  readonly exportTo: ExportTo
+  /** In order; the first that matches wins. */
+  readonly http: readonly HttpRoute[]
+}
+
+export interface HttpRoute {
+  readonly name?: string
+  readonly match?: readonly HttpMatch[]
+  readonly action: HttpAction
+  readonly headers?: RouteHeaders
+}
+
+/** A match block with what depends on the client, which assembly decides (§5.4). */
+export interface HttpMatch extends RouteMatch {
+  /** Service port that the client used. */
+  readonly port?: number
+  readonly sourceLabels?: Labels
+  readonly sourceNamespace?: string
+  readonly gateways?: readonly string[]
+}
+
+export interface HttpDestination {
+  readonly host: string
+  readonly subset?: string
+  readonly port?: number
+  /** Relative; 0 sends nothing unless it is the only one. */
+  readonly weight: number
+  readonly headers?: RouteHeaders
+}
+
+/** Left out: as §5.8's default. */
+export interface RetryIntent {
+  readonly attempts: number
+  readonly perTryTimeoutMs?: number
+  readonly retryOn?: readonly string[]
+  readonly backoffMs?: number
+}
+
+export type HttpAction =
+  | {
+      readonly kind: 'forward'
+      readonly destinations: readonly HttpDestination[]
+      readonly rewrite?: { readonly uri?: string; readonly authority?: string }
+      readonly timeoutMs?: number
+      readonly retry?: RetryIntent
+    }
+  | {
+      readonly kind: 'redirect'
+      readonly code: number
+      readonly uri?: string
+      readonly authority?: string
+      readonly scheme?: string
+    }
+  | { readonly kind: 'respond'; readonly status: number; readonly body: string }
+
+/** Four blocks, each inherited or replaced as a whole (§6.3). */
+export interface PortTrafficPolicy {
+  readonly loadBalancing?: LoadBalancing
+  readonly connectionPool?: Partial<ConnectionPool>
+  readonly outlierDetection?: OutlierDetection
+  readonly tls?: 'ISTIO_MUTUAL' | 'DISABLE'
+}
+
+export interface TrafficPolicy extends PortTrafficPolicy {
+  /** By service port; takes the place of all four blocks. */
+  readonly ports: Readonly<Record<string, PortTrafficPolicy>>
+}
+
+export interface Subset {
+  readonly name: string
+  readonly labels: Labels
+  readonly trafficPolicy?: TrafficPolicy
+}
+
+export interface DestinationRule extends ObjectRef {
+  /** FQDN or wildcard. */
+  readonly host: string
+  readonly exportTo: ExportTo
+  /** Of the clients it is for, in its own namespace. */
+  readonly workloadSelector?: Labels
+  readonly trafficPolicy?: TrafficPolicy
+  readonly subsets: readonly Subset[]
+}
+
+export interface Intent {
+  readonly mesh: Mesh
+  readonly namespaces: readonly Namespace[]
+  readonly services: readonly Service[]
+  readonly serviceEntries: readonly ServiceEntry[]
+  readonly workloads: readonly Workload[]
+  readonly authorizationPolicies: readonly AuthorizationIntent[]
+  readonly peerAuthentications: readonly PeerAuthentication[]
+  readonly virtualServices: readonly VirtualService[]
+  readonly destinationRules: readonly DestinationRule[]
+}
+
+/** A workload that runs, and where its peers reach it. */
+export interface WorkloadInstance {
+  readonly namespace: string
+  readonly name: string
+  readonly labels: Labels
+  readonly serviceAccount: string
+  /** Without one, peers speak plaintext to its app. */
+  readonly sidecar: boolean
+  readonly ports: readonly InstancePort[]
+}
+
+export interface InstancePort {
+  /** Workload port, 1..65535. */
+  readonly port: number
+  /** Empty when the workload gives none. */
+  readonly name: string
+  /** `host:port` that peers dial: the sidecar's inbound listener, or the app without a sidecar. */
+  readonly address: string
+}
+
+/** Something wrong, or doubtful, in one place of one document. */
+export interface Fault {
+  /** JSON Pointer (RFC 6901) into the document, e.g. `/spec/rules/0/from/0/source/principals`; empty: the document. */
+  readonly pointer: string
+  /** In the file, from 1. */
+  readonly line: number
+  readonly message: string
+  readonly hint?: string
+}
+
+/** What `redoubt validate` prints for one document (design.md §2). */
+export interface DocumentReport {
+  readonly file: string
+  /** Position in the file, from 1. */
+  readonly document: number
+  /** Where it begins in the file, from 1. */
+  readonly line: number
+  /** Empty when the document does not say, as are `namespace` (of what has none) and `name`. */
+  readonly kind: string
+  readonly namespace: string
+  readonly name: string
+  readonly valid: boolean
+  readonly errors: readonly Fault[]
+  readonly warnings: readonly Fault[]
+}
