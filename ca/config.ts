@@ -1,0 +1,68 @@
+/** What a CA is told at its start, and what it refuses to start with. */
+import { CaError } from './error.ts'
+import type { TrustDomain } from './spiffe/index.ts'
+
+export interface CaConfig {
+  readonly trustDomain: TrustDomain
+  /** Absolute path of a directory for keys and ledger; made with mode 0700 if it is not there. */
+  readonly stateDir: string
+  /** Port 0 takes a free one. */
+  readonly listen: { readonly host: string; readonly port: number }
+  /** Life of a leaf that asks for none. */
+  readonly leafTtl: Temporal.Duration
+  /** Longest life that a leaf may ask for. */
+  readonly maxLeafTtl: Temporal.Duration
+  /** Life of the issuing CA; at least six times `leafTtl`. */
+  readonly caTtl: Temporal.Duration
+  /** Life of the root; at least `caTtl`. */
+  readonly rootTtl: Temporal.Duration
+}
+
+/**
+ * The issuing CA must outlive its leaves by enough that a successor is made, spread and in use
+ * before any leaf is cut short by its issuer's end.
+ */
+const MIN_LEAF_LIVES_PER_CA = 6
+
+/** Everything that is wrong with `config`; empty when nothing is. Pure. */
+export function configFaults(config: CaConfig): readonly string[] {
+  const leafMs = milliseconds(config.leafTtl)
+  const maxLeafMs = milliseconds(config.maxLeafTtl)
+  const caMs = milliseconds(config.caTtl)
+  const rootMs = milliseconds(config.rootTtl)
+  const { host, port } = config.listen
+  const rules: readonly (readonly [boolean, string])[] = [
+    [
+      config.stateDir.startsWith('/'),
+      `stateDir is "${config.stateDir}", expected an absolute path`,
+    ],
+    [host !== '', 'listen.host is empty, expected an address'],
+    [
+      Number.isInteger(port) && port >= 0 && port <= 65_535,
+      `listen.port is ${port}, expected 0 to 65535`,
+    ],
+    [leafMs >= 1000, `leafTtl is ${config.leafTtl}, expected at least PT1S`],
+    [maxLeafMs >= leafMs, `maxLeafTtl is ${config.maxLeafTtl}, expected at least leafTtl`],
+    [
+      caMs >= MIN_LEAF_LIVES_PER_CA * leafMs,
+      `caTtl is ${config.caTtl}, expected at least ${MIN_LEAF_LIVES_PER_CA} times leafTtl (${config.leafTtl})`,
+    ],
+    [rootMs >= caMs, `rootTtl is ${config.rootTtl}, expected at least caTtl (${config.caTtl})`],
+  ]
+  return rules.flatMap(([holds, fault]) => (holds ? [] : [fault]))
+}
+
+/** @throws {CaError} `CA_CONFIG_INVALID` naming every fault */
+export function assertConfig(config: CaConfig): void {
+  const faults = configFaults(config)
+  if (faults.length === 0) return
+  throw new CaError('CA_CONFIG_INVALID', `Cannot start the CA: ${faults.join('; ')}`)
+}
+
+/** Length of a duration without calendar units, a day being 24 hours. */
+export function milliseconds(duration: Temporal.Duration): number {
+  const { years, months } = duration
+  if (years !== 0 || months !== 0) return Number.NaN
+  const days = duration.weeks * 7 + duration.days
+  return duration.with({ weeks: 0, days: 0 }).total('milliseconds') + days * 86_400_000
+}

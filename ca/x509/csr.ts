@@ -1,0 +1,93 @@
+import { createPublicKey, type KeyObject, sign } from 'node:crypto'
+
+import { CaError } from '../error.ts'
+import { isSignedBy, type KeyKind, readKeyKind, signedDer, signerOf } from './algorithm.ts'
+import {
+  contextTag,
+  cursor,
+  derOf,
+  parseDer,
+  readBitString,
+  readOid,
+  readSmallInteger,
+  sequence,
+  TAG,
+} from './der.ts'
+
+/** Bytes; a request for RSA-4096 is 1.7 KiB. */
+export const MAX_CSR_BYTES = 8192
+
+/** What is taken from a request: its key, proved to be the caller's. Its names are not read. */
+export interface VerifiedCsr {
+  /** SubjectPublicKeyInfo, DER: the very bytes that the request's signature covers. */
+  readonly publicKeyDer: Uint8Array
+  readonly key: KeyKind
+}
+
+/**
+ * A PKCS#10 request (RFC 2986), DER, with an empty subject and no attributes: a name in it would
+ * be a wish, and the CA does not read wishes.
+ *
+ * @param privateKey - EC P-256 or P-384, RSA, or Ed25519.
+ * @throws {CaError} `CA_SIGNER_UNAVAILABLE` for another kind of key
+ */
+export function buildCsr(privateKey: KeyObject): Uint8Array {
+  const signer = signerOf(privateKey)
+  const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' })
+  const info = sequence(VERSION_0, EMPTY_NAME, spki, NO_ATTRIBUTES)
+  return signedDer(info, signer, sign(signer.hash, info, privateKey))
+}
+
+const VERSION_0 = Uint8Array.of(TAG.integer, 1, 0)
+const EMPTY_NAME = sequence()
+const NO_ATTRIBUTES = derOf(contextTag(0))
+
+/**
+ * Reads a PKCS#10 request and verifies that its sender has the key it asks for.
+ *
+ * What is verified is what is returned: the key comes from the bytes under the signature.
+ *
+ * @throws {CaError} `CA_CSR_REJECTED` if it is larger than {@link MAX_CSR_BYTES}, malformed, of a
+ *   key that is refused, or not signed by its own key
+ */
+export function verifyCsr(der: Uint8Array): VerifiedCsr {
+  if (der.length > MAX_CSR_BYTES) {
+    throw refusedCsr(`it has ${der.length} bytes, expected at most ${MAX_CSR_BYTES}`)
+  }
+  const { signed, spki, key } = readCsr(der)
+  if (!isSignedBy(signed, spki, key)) throw refusedCsr('its signature is not by its own key')
+  return { publicKeyDer: spki, key }
+}
+
+function readCsr(der: Uint8Array) {
+  try {
+    const outer = cursor(parseDer(der), 'request')
+    const info = outer.take(TAG.sequence, 'content')
+    const algorithm = cursor(outer.take(TAG.sequence, 'signature algorithm'), 'algorithm')
+    const signature = readBitString(outer.take(TAG.bitString, 'signature'))
+    outer.end('request')
+
+    const fields = cursor(info, 'content')
+    const version = readSmallInteger(fields.take(TAG.integer, 'version'))
+    fields.take(TAG.sequence, 'subject')
+    const spki = fields.take(TAG.sequence, 'public key')
+    fields.takeIf(contextTag(0))
+    fields.end('content')
+    if (version !== 0) throw refusedCsr(`its version is ${version}, expected 0`)
+
+    return {
+      spki: spki.raw,
+      key: readKeyKind(spki),
+      signed: { tbs: info.raw, algorithm: readOid(algorithm.take(TAG.oid, 'name')), signature },
+    }
+  } catch (cause) {
+    if (!(cause instanceof CaError) || cause.code === 'CA_CSR_REJECTED') throw cause
+    throw new CaError('CA_CSR_REJECTED', `Cannot take a certificate request: ${cause.message}`, {
+      cause,
+    })
+  }
+}
+
+function refusedCsr(why: string): CaError {
+  return new CaError('CA_CSR_REJECTED', `Cannot take a certificate request: ${why}`)
+}

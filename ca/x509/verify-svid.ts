@@ -1,0 +1,73 @@
+import { CaError } from '../error.ts'
+import { type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/index.ts'
+import { findPath } from './chain.ts'
+import { type Certificate, readCertificate } from './certificate.ts'
+import { judgeLeaf, type PeerRefusal, refuse } from './leaf-rules.ts'
+import { MAX_CHAIN } from './peer-chain.ts'
+
+/** What one trust domain vouches with. Bundles of different domains are never merged (SPIFFE bundle §4). */
+export interface TrustBundle {
+  readonly trustDomain: TrustDomain
+  /** Only grows. */
+  readonly generation: number
+  /** DER of each root. None: every SVID of the domain is refused. */
+  readonly roots: readonly Uint8Array[]
+}
+
+/** Who a peer is, or why it is nobody. */
+export type PeerVerdict =
+  | {
+      readonly kind: 'ok'
+      readonly id: SpiffeId
+      /** Lower-case hex. */
+      readonly serial: string
+      /** When the leaf runs out; connections should not outlive it by much. */
+      readonly notAfter: Temporal.Instant
+    }
+  | { readonly kind: 'refused'; readonly reason: PeerRefusal; readonly detail: string }
+
+/**
+ * Verifies an X509-SVID and its chain: the one check between a TLS handshake and the first byte.
+ *
+ * The leaf must be a well-formed SVID, in time at `now`, and lead by valid signatures to a root of
+ * *its own* trust domain's bundle. Never throws on what a peer sends, and never consults OpenSSL's
+ * clock, stores or name checks; OpenSSL only does the arithmetic of signatures.
+ *
+ * @param chain - DER, leaf first; further certificates in any order.
+ * @param role - What the peer is in this handshake; names the extended key usage that must hold
+ *   all the way down.
+ * @see X509-SVID §5, RFC 5280 §6
+ */
+export function verifySvid(
+  chain: readonly Uint8Array[],
+  bundles: readonly TrustBundle[],
+  now: Temporal.Instant,
+  role: 'client' | 'server',
+): PeerVerdict {
+  if (chain.length === 0) return refuse('no-certificate', 'the peer sent no certificate')
+  if (chain.length > MAX_CHAIN) {
+    return refuse('chain-too-long', `the chain has ${chain.length} certificates`)
+  }
+  const certificates = readAll(chain)
+  if (typeof certificates === 'string') return refuse('malformed', certificates)
+  const [leaf, ...others] = certificates
+  if (!leaf) return refuse('no-certificate', 'the peer sent no certificate')
+
+  const id = judgeLeaf(leaf)
+  if (typeof id !== 'string') return id
+  const bundle = bundles.find(({ trustDomain }) => trustDomain === trustDomainOf(id))
+  if (!bundle) {
+    return refuse('unknown-trust-domain', `there is no bundle for "${trustDomainOf(id)}"`)
+  }
+  const fault = findPath(leaf, { others, bundle, now, role })
+  return fault ?? { kind: 'ok', id, serial: leaf.serial, notAfter: leaf.notAfter }
+}
+
+function readAll(chain: readonly Uint8Array[]): readonly Certificate[] | string {
+  try {
+    return chain.map(readCertificate)
+  } catch (cause) {
+    if (!(cause instanceof CaError)) throw cause
+    return cause.message
+  }
+}
