@@ -35,8 +35,12 @@ export interface Allowed extends Evidence {
 export interface Denied extends Evidence {
   readonly kind: 'deny'
   readonly action: Action
-  /** `no-allow-matched`: ALLOW policies apply ({@link considered}) and none matched. */
-  readonly reason: 'denied-by-policy' | 'no-allow-matched' | 'custom-provider-unavailable'
+  /** `no-allow-matched`: ALLOW policies apply ({@link considered}) and none matched; `evaluation-failed`: a matcher could not answer. */
+  readonly reason:
+    | 'denied-by-policy'
+    | 'no-allow-matched'
+    | 'custom-provider-unavailable'
+    | 'evaluation-failed'
   /** `namespace/name` that denied; `null` for a default denial. */
   readonly policy: string | null
   readonly rule: number | null

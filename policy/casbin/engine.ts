@@ -1,0 +1,125 @@
+import type { TrustDomain } from '#ca/spiffe/index.ts'
+import { LRUCache } from 'lru-cache'
+import type { AuthorizationPolicy, Connection, Decision, Engine } from '../model/index.ts'
+import { type CacheKey, compileCacheKey } from './cache-key.ts'
+import { compileColumns } from './columns.ts'
+import { type Answers, decide, FAULT } from './decide.ts'
+import { createEnforcer } from './enforcer.ts'
+import { groupPolicies } from './groups.ts'
+import type { Chain } from './lines.ts'
+import type { Attempt } from './match.ts'
+import { narrow, prepareLine } from './narrow.ts'
+
+/** What an engine is compiled from. */
+export interface AuthorizationInput {
+  /** Those that apply to the workload, dry-run ones too, in any order. */
+  readonly policies: readonly AuthorizationPolicy[]
+  readonly trustDomain: TrustDomain
+  readonly trustDomainAliases: readonly TrustDomain[]
+  /**
+   * Extension providers that exist. A CUSTOM policy of another one denies what it matches (§1.11).
+   * @default every provider named is taken to exist, and whoever gets `ask` finds out
+   */
+  readonly providers?: readonly string[]
+}
+
+/** Seams for tests and measurements; no configuration reaches them. */
+export interface EngineOptions {
+  /** Stands in for the matcher of every model. @default what `*.conf` say */
+  readonly matcher?: string
+  /** Decisions remembered, least recently used go first; 0: none. @default 4096 */
+  readonly cacheEntries?: number
+}
+
+/** Characters beyond which a key is not worth remembering: 4096 of them bound the cache at some 4 MB. */
+const MAX_KEY_LENGTH = 1024
+const MAX_NARROWED = 256
+
+/**
+ * Compiles policies into the engine that Casbin answers for. Slow, so that its result is fast: call
+ * it once for each generation of configuration.
+ *
+ * @throws {SyntaxError} on a matcher that does not parse
+ */
+export function compileAuthorization(
+  input: AuthorizationInput,
+  options: EngineOptions = {},
+): Engine {
+  const { cacheEntries = 4096 } = options
+  const cache = cacheEntries > 0 ? new LRUCache<string, Decision>({ max: cacheEntries }) : undefined
+  const http = compileChain('http', input, options)
+  let tcp: Narrow | undefined
+  return (connection) => {
+    let onHttp: NarrowedChain | undefined
+    return (request) => {
+      const attempt = { connection, http: request }
+      try {
+        if (request !== undefined) {
+          onHttp ??= http(connection)
+          return decideCached(onHttp, attempt, cache)
+        }
+        tcp ??= compileChain('tcp', input, options)
+        return decideCached(tcp(connection), attempt, cache)
+      } catch {
+        // A matcher that cannot answer is no permission; what it could not answer is unknown here.
+        return FAULT
+      }
+    }
+  }
+}
+
+/** Groups narrowed to what some connections may match, with the enforcers that answer for them. */
+interface NarrowedChain {
+  /** Starts each of its cache keys. */
+  readonly id: number
+  readonly key: CacheKey
+  readonly answers: Answers
+}
+
+type Narrow = (connection: Connection) => NarrowedChain
+
+function compileChain(chain: Chain, input: AuthorizationInput, { matcher }: EngineOptions): Narrow {
+  const trustDomains = [input.trustDomain, ...input.trustDomainAliases]
+  const groups = groupPolicies(input.policies, { chain, trustDomains })
+  const columns = compileColumns(groups.flatMap(({ lines }) => lines))
+  const prepared = groups.map(({ lines }) =>
+    lines.map((line) => prepareLine(line, columns.tests(line))),
+  )
+  const known = new LRUCache<string, NarrowedChain>({ max: MAX_NARROWED })
+  const isKnown = (provider: string) => input.providers?.includes(provider) ?? true
+  let ids = 0
+  return (connection) => {
+    const narrowed = prepared.map((lines) => narrow(lines, connection))
+    const signature = narrowed.map((one) => one.signature).join(';')
+    const same = known.get(signature)
+    if (same !== undefined) return same
+    ids += 1
+    const found: NarrowedChain = {
+      id: chain === 'http' ? ids : -ids,
+      key: compileCacheKey(narrowed.flatMap(({ reads }) => reads)),
+      answers: {
+        isKnown,
+        groups: groups.map((group, at) => ({
+          group,
+          find: createEnforcer(group.action, narrowed[at]?.lines ?? [], columns.functions, matcher),
+        })),
+      },
+    }
+    known.set(signature, found)
+    return found
+  }
+}
+
+function decideCached(
+  chain: NarrowedChain,
+  attempt: Attempt,
+  cache: LRUCache<string, Decision> | undefined,
+): Decision {
+  if (cache === undefined) return decide(chain.answers, attempt)
+  const key = `${chain.id}|${chain.key(attempt)}`
+  const remembered = cache.get(key)
+  if (remembered !== undefined) return remembered
+  const decision = decide(chain.answers, attempt)
+  if (key.length <= MAX_KEY_LENGTH) cache.set(key, decision)
+  return decision
+}

@@ -1,0 +1,5 @@
+export type { AuthorizationInput, EngineOptions } from './engine.ts'
+export { compileAuthorization } from './engine.ts'
+export type { PolicyLine } from './lines.ts'
+export { linesOf, lineToColumns } from './lines.ts'
+export { MODELS } from './models.ts'
