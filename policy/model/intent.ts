@@ -5,6 +5,8 @@
  * Hosts are FQDNs in lower case, short names already completed with the namespace of the object
  * that used them (§5.1). A field left out does not constrain or is inherited; it is never the same
  * as an empty one.
+ *
+ * Long because it is all types, and one intent is read as a whole.
  */
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { AuthorizationPolicy } from './authorization.ts'

@@ -2,6 +2,8 @@
  * Strict reading of a stream resource's `body`. A key that is not known, a key that is missing and
  * a format that is not ours are all refused: the sidecar then NACKs and keeps its last good bundle,
  * instead of serving a policy that it only half understood.
+ *
+ * Long because it is one reader for each type of bundle.ts, in the same order.
  */
 import {
   type SpiffeId,
