@@ -59,10 +59,25 @@ export function assertConfig(config: CaConfig): void {
   throw new CaError('CA_CONFIG_INVALID', `Cannot start the CA: ${faults.join('; ')}`)
 }
 
-/** Length of a duration without calendar units, a day being 24 hours. */
-export function milliseconds(duration: Temporal.Duration): number {
-  const { years, months } = duration
-  if (years !== 0 || months !== 0) return Number.NaN
-  const days = duration.weeks * 7 + duration.days
-  return duration.with({ weeks: 0, days: 0 }).total('milliseconds') + days * 86_400_000
+/** The lives in `config` in exact time, a day being 24 hours: what can be added to an instant. */
+export function exactLives(
+  config: CaConfig,
+): Pick<CaConfig, 'leafTtl' | 'maxLeafTtl' | 'caTtl' | 'rootTtl'> {
+  const exact = (duration: Temporal.Duration) =>
+    Temporal.Duration.from({ milliseconds: Math.trunc(milliseconds(duration)) })
+  return {
+    leafTtl: exact(config.leafTtl),
+    maxLeafTtl: exact(config.maxLeafTtl),
+    caTtl: exact(config.caTtl),
+    rootTtl: exact(config.rootTtl),
+  }
 }
+
+/** NaN for a duration with years or months, whose length depends on when they start. */
+function milliseconds(duration: Temporal.Duration): number {
+  const { years, months, weeks, days } = duration
+  if (years !== 0 || months !== 0) return Number.NaN
+  return duration.with({ weeks: 0, days: 0 }).total('milliseconds') + (weeks * 7 + days) * DAY_MS
+}
+
+const DAY_MS = 86_400_000

@@ -1,11 +1,16 @@
-/** Opens the certificate authority: state, keys, ledger, its own certificate, then the listener. */
+/** Opens the certificate authority: what signs, then its own certificate, then the listener. */
 import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
-import { assertConfig, type CaConfig } from './config.ts'
-import { CaError } from './error.ts'
-import type { SpiffeId } from './spiffe/index.ts'
-import type { TrustBundle } from './x509/index.ts'
+import type { JoinToken } from './attest/join-token.ts'
+import { assertConfig, type CaConfig, exactLives } from './config.ts'
+import { keepRenewed } from './keys/keep-renewed.ts'
+import { type OpenAuthority, openAuthority } from './open-authority.ts'
+import { type CaMetrics, createCaMetrics } from './serve/metrics.ts'
+import { issueOwnSvid, type OwnSvid } from './serve/own-svid.ts'
+import { serveCa } from './serve/server.ts'
+import { serviceAccountId, type SpiffeId } from './spiffe/index.ts'
+import type { Life, TrustBundle } from './x509/index.ts'
 
 /** What the CA needs from the world. */
 export interface CaDeps {
@@ -16,16 +21,6 @@ export interface CaDeps {
   readonly random?: () => number
 }
 
-/** A one-time permission for one agent to prove its node. */
-export interface JoinToken {
-  /** Lower-case hex of the SHA-256 of the token's text; the token itself is never stored. */
-  readonly tokenSha256: string
-  readonly agentId: SpiffeId
-  /** What the agent may ask for: exact IDs, or prefixes that end in `/*`. */
-  readonly scope: readonly string[]
-  readonly expiresAt: Temporal.Instant
-}
-
 /** A running CA. Disposing it ends calls and connections, closes the ledger and lets go of the state. */
 export interface Ca extends AsyncDisposable {
   /** `host:port` of the gRPC listener. */
@@ -33,6 +28,7 @@ export interface Ca extends AsyncDisposable {
   readonly bundle: Live<TrustBundle>
   /** What the CA's own server certificate says: `spiffe://<td>/ns/redoubt-system/sa/redoubt-ca`. */
   readonly serverId: SpiffeId
+  /** @throws {CaError} `CA_CONFIG_INVALID` if the token is malformed, of another trust domain, or known already */
   readonly addJoinToken: (token: JoinToken) => Promise<void>
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
   /** Prometheus text. */
@@ -46,6 +42,107 @@ export interface Ca extends AsyncDisposable {
  */
 export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   assertConfig(config)
-  deps.log('error', 'ca-not-built-yet')
-  throw new CaError('CA_STATE_UNUSABLE', 'Cannot open the CA: its parts are not joined yet')
+  const { now, log } = deps
+  const { trustDomain, listen } = config
+  const lives = exactLives(config)
+  const serverId = serviceAccountId(trustDomain, SERVER_ACCOUNT)
+  const metrics = createCaMetrics()
+  await using opening = new AsyncDisposableStack()
+
+  const authority = opening.use(await openAuthority(config, now))
+  const issueOwn = () => issueOwnSvid({ ...authority, serverId, ttl: lives.leafTtl, now })
+  let own = await issueOwn()
+  const rules = { ...lives, trustDomain, serverId }
+  const identity = () => own.identity
+  const server = opening.use(
+    await serveCa({ ...deps, ...authority, listen, metrics, rules, identity }),
+  )
+  const report = () => reportExpiry(metrics, authority, own)
+  report()
+  const renewOwn = async () => {
+    own = await issueOwn()
+    server.refresh()
+    report()
+    log('info', 'ca-server-certificate-renewed', { notAfter: String(own.life.notAfter) })
+  }
+  const renewIssuing = async () => {
+    await authority.renew()
+    report()
+    log('info', 'ca-issuing-renewed', { serial: issuingOf(authority).serial })
+  }
+  opening.use(
+    inBackground(deps, [
+      { life: () => own.life, renew: renewOwn },
+      { life: () => issuingLife(authority), renew: renewIssuing },
+    ]),
+  )
+  log('info', 'ca-open', { address: server.address, trustDomain })
+
+  const opened = opening.move()
+  return {
+    address: server.address,
+    bundle: authority.bundle,
+    serverId,
+    addJoinToken: authority.agents.add,
+    health: () => healthOf(authority, lives.caTtl, now()),
+    metrics: metrics.render,
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
+}
+
+const SERVER_ACCOUNT = { namespace: 'redoubt-system', serviceAccount: 'redoubt-ca' }
+
+function reportExpiry(metrics: CaMetrics, authority: OpenAuthority, own: OwnSvid): void {
+  metrics.bundle(authority.bundle.current.generation)
+  metrics.expiry('root', authority.root.certificate.notAfter)
+  metrics.expiry('issuing', issuingOf(authority).notAfter)
+  metrics.expiry('server', own.life.notAfter)
+}
+
+function issuingOf({ signer }: OpenAuthority) {
+  return signer().authority.certificate
+}
+
+/** Reckoned from NotBefore: against a life of hours or years the back-date is nothing. */
+function issuingLife(authority: OpenAuthority): Life {
+  const { notBefore: issuedAt, notAfter } = issuingOf(authority)
+  return { issuedAt, notAfter }
+}
+
+interface Renewal {
+  readonly life: () => Life
+  readonly renew: () => Promise<void>
+}
+
+/** Renews until disposed; disposing waits for what is under way. */
+function inBackground(
+  { clock, now, log, random = Math.random }: CaDeps,
+  renewals: readonly Renewal[],
+): AsyncDisposable {
+  const ended = new AbortController()
+  const running = renewals.map(({ life, renew }) =>
+    keepRenewed({ clock, now, random, log }, life, renew, ended.signal),
+  )
+  const settled = Promise.allSettled(running) // at once, so that no rejection is ever unhandled
+  return {
+    async [Symbol.asyncDispose]() {
+      ended.abort()
+      await settled
+    },
+  }
+}
+
+/** Ready while the issuing CA can sign; a root that would cut its successor short is told in time. */
+function healthOf(authority: OpenAuthority, caTtl: Temporal.Duration, now: Temporal.Instant) {
+  const { notAfter } = issuingOf(authority)
+  const rootEnd = authority.root.certificate.notAfter
+  const ready = Temporal.Instant.compare(now, notAfter) < 0
+  const isRootShort = Temporal.Instant.compare(now.add(caTtl), rootEnd) > 0
+  return {
+    ready,
+    reasons: [
+      ...(ready ? [] : [`the issuing CA ended at ${notAfter}`]),
+      ...(isRootShort ? [`the root ends at ${rootEnd}, before a new issuing CA would`] : []),
+    ],
+  }
 }

@@ -116,7 +116,10 @@ function admit(options: TlsListenOptions, socket: TLSSocket): void {
   socket.on('error', (error) => log('debug', 'tls-connection-failed', { detail: error.message }))
   try {
     const verdict = admitPeer(options, socket)
-    if (verdict?.kind !== 'refused') return onConnection(socket, verdict)
+    if (verdict?.kind !== 'refused') {
+      onConnection(socket, verdict)
+      return
+    }
     const { reason, detail } = verdict
     log('warn', 'tls-peer-refused', { reason, detail, peer: socket.remoteAddress })
   } catch (cause) {

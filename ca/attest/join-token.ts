@@ -1,0 +1,118 @@
+/** Join tokens: how an agent proves its node the first time, and exactly once. */
+import { createHash } from 'node:crypto'
+
+import { CaError } from '../error.ts'
+import type { Database } from '../issue/database.ts'
+import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/index.ts'
+
+/** A one-time permission for one agent to prove its node. */
+export interface JoinToken {
+  /** Lower-case hex of the SHA-256 of the token's text; the token itself is never stored. */
+  readonly tokenSha256: string
+  readonly agentId: SpiffeId
+  /** What the agent may ask for: exact IDs, or prefixes that end in `/*`. */
+  readonly scope: readonly string[]
+  readonly expiresAt: Temporal.Instant
+}
+
+/** An agent that is known, with what it may ask for. */
+export interface KnownAgent {
+  readonly id: SpiffeId
+  readonly scope: readonly string[]
+}
+
+/** Tokens and the agents that have used one. */
+export interface AgentRegistry {
+  /** @throws {CaError} `CA_CONFIG_INVALID` if the token is malformed, of another trust domain, or known already */
+  readonly add: (token: JoinToken) => Promise<void>
+  /**
+   * Uses a token up and remembers its agent. Of any number of concurrent calls with one token, one
+   * succeeds: the row is taken by the statement that finds it unused.
+   *
+   * @throws {CaError} `CA_TOKEN_REFUSED`, the same for unknown, used and expired
+   */
+  readonly consume: (token: string, now: Temporal.Instant) => Promise<KnownAgent>
+  /** The agent with this ID, if it has ever used a token. */
+  readonly find: (id: SpiffeId) => Promise<KnownAgent | undefined>
+}
+
+const SHA256_HEX = /^[0-9a-f]{64}$/
+
+/** Bytes of a token's text; ours are 64, and hashing is bounded for anyone. */
+const MAX_TOKEN_LENGTH = 256
+
+export function createAgentRegistry(database: Database, trustDomain: TrustDomain): AgentRegistry {
+  return {
+    async add(token) {
+      assertToken(token, trustDomain)
+      const { numInsertedOrUpdatedRows } = await database
+        .insertInto('join_tokens')
+        .values({
+          token_sha256: token.tokenSha256,
+          agent_id: token.agentId,
+          scope: JSON.stringify(token.scope),
+          expires_at: token.expiresAt.epochMilliseconds,
+          used_at: null,
+        })
+        .onConflict((conflict) => conflict.doNothing())
+        .executeTakeFirst()
+      if (numInsertedOrUpdatedRows !== 1n) throw invalidToken('there is one with this hash already')
+    },
+
+    async consume(token, now) {
+      if (token.length === 0 || token.length > MAX_TOKEN_LENGTH) throw refusedToken()
+      return database.transaction().execute(async (transaction) => {
+        const row = await transaction
+          .updateTable('join_tokens')
+          .set({ used_at: now.epochMilliseconds })
+          .where('token_sha256', '=', createHash('sha256').update(token).digest('hex'))
+          .where('used_at', 'is', null)
+          .where('expires_at', '>', now.epochMilliseconds)
+          .returning(['agent_id', 'scope'])
+          .executeTakeFirst()
+        if (!row) throw refusedToken()
+        await transaction
+          .insertInto('agents')
+          .values({ ...row, attested_at: now.epochMilliseconds })
+          .onConflict((conflict) => conflict.column('agent_id').doUpdateSet({ scope: row.scope }))
+          .execute()
+        return knownAgent(row)
+      })
+    },
+
+    async find(id) {
+      const row = await database
+        .selectFrom('agents')
+        .select(['agent_id', 'scope'])
+        .where('agent_id', '=', id)
+        .executeTakeFirst()
+      return row && knownAgent(row)
+    },
+  }
+}
+
+function knownAgent(row: { readonly agent_id: string; readonly scope: string }): KnownAgent {
+  return { id: parseSpiffeId(row.agent_id), scope: JSON.parse(row.scope) as readonly string[] }
+}
+
+function assertToken({ tokenSha256, agentId, scope }: JoinToken, trustDomain: TrustDomain): void {
+  if (!SHA256_HEX.test(tokenSha256)) throw invalidToken('tokenSha256 is not 64 digits of hex')
+  for (const entry of [agentId, ...scope]) {
+    const id = parseSpiffeId(entry.endsWith('/*') ? entry.slice(0, -2) : entry)
+    if (trustDomainOf(id) !== trustDomain) {
+      throw invalidToken(`"${entry}" is outside the trust domain "${trustDomain}"`)
+    }
+  }
+}
+
+function invalidToken(why: string): CaError {
+  return new CaError('CA_CONFIG_INVALID', `Cannot add a join token: ${why}`)
+}
+
+/** One message for every reason: whoever guesses tokens learns nothing from it. */
+function refusedToken(): CaError {
+  return new CaError(
+    'CA_TOKEN_REFUSED',
+    'Cannot attest the agent: the join token is unknown, used or expired, expected a fresh one',
+  )
+}

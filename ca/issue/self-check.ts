@@ -1,0 +1,87 @@
+import { type KeyObject, X509Certificate } from 'node:crypto'
+
+import { CaError } from '../error.ts'
+import { sameBytes } from '../x509/certificate.ts'
+import { judgeLeaf } from '../x509/leaf-rules.ts'
+import { type Certificate, OID, readCertificate } from '../x509/index.ts'
+import type { SvidTemplate } from './template.ts'
+
+/** Who should have signed. */
+export interface ExpectedIssuer {
+  readonly certificate: Certificate
+  /** The same certificate as OpenSSL reads it, and its key. */
+  readonly x509: X509Certificate
+  readonly publicKey: KeyObject
+}
+
+/**
+ * Reads a fresh leaf back and lists everything in which it is not what was meant, or not an SVID.
+ *
+ * Nothing here shares code with what built the leaf: OpenSSL reads it, and so does the reader that
+ * peers use to judge it. Empty means that it may be handed out. Never throws.
+ */
+export function selfCheck(
+  leafDer: Uint8Array,
+  expected: SvidTemplate,
+  issuer: ExpectedIssuer,
+): readonly string[] {
+  try {
+    return [
+      ...checkAsOpenssl(new X509Certificate(leafDer), expected, issuer),
+      ...checkAsPeer(readCertificate(leafDer), expected, issuer),
+    ]
+  } catch (cause) {
+    return [`it cannot be read back: ${cause instanceof CaError ? cause.message : String(cause)}`]
+  }
+}
+
+function checkAsOpenssl(
+  leaf: X509Certificate,
+  { spiffeId, serial, notBefore, notAfter }: SvidTemplate,
+  issuer: ExpectedIssuer,
+): readonly string[] {
+  const usages = leaf.keyUsage ?? []
+  const wantedSerial = BigInt(`0x${Buffer.from(serial).toString('hex')}`)
+  return faultsOf([
+    [leaf.subjectAltName === `URI:${spiffeId}`, `its names are ${leaf.subjectAltName}`],
+    [BigInt(`0x${leaf.serialNumber}`) === wantedSerial, 'its serial number differs'],
+    [!leaf.ca, 'it is a CA'],
+    [!leaf.subject, 'it has a subject'],
+    [
+      usages.length === 2 && BOTH_ROLES.every((usage) => usages.includes(usage)),
+      'its roles differ',
+    ],
+    [leaf.validFromDate.getTime() === notBefore.epochMilliseconds, 'its start differs'],
+    [leaf.validToDate.getTime() === notAfter.epochMilliseconds, 'its end differs'],
+    [leaf.checkIssued(issuer.x509), 'it does not name its issuer'],
+    [leaf.verify(issuer.publicKey), 'its signature is not by its issuer'],
+  ])
+}
+
+function checkAsPeer(
+  leaf: Certificate,
+  { spiffeId, publicKeyDer }: SvidTemplate,
+  { certificate }: ExpectedIssuer,
+): readonly string[] {
+  const verdict = judgeLeaf(leaf)
+  const { aki, sans, keyUsage, notAfter, ski } = leaf
+  return faultsOf([
+    [typeof verdict === 'string', typeof verdict === 'string' ? '' : verdict.detail],
+    [typeof verdict !== 'string' || verdict === spiffeId, 'its SPIFFE ID differs'],
+    [sans.length === 1 && leaf.sanIsCritical, 'its alternative names are not one critical URI'],
+    [keyUsage?.join() === 'digitalSignature', 'its key usage is not digitalSignature alone'],
+    [leaf.hasBasicConstraints && ski !== undefined, 'it lacks an extension'],
+    [sameBytes(leaf.publicKeyDer, publicKeyDer), 'its key is not the one asked for'],
+    [
+      aki !== undefined && certificate.ski !== undefined && sameBytes(aki, certificate.ski),
+      'its authority key identifier is not its issuer’s key identifier',
+    ],
+    [Temporal.Instant.compare(notAfter, certificate.notAfter) <= 0, 'it outlives its issuer'],
+  ])
+}
+
+const BOTH_ROLES: readonly string[] = [OID.serverAuth, OID.clientAuth]
+
+function faultsOf(rules: readonly (readonly [holds: boolean, fault: string])[]): readonly string[] {
+  return rules.flatMap(([holds, fault]) => (holds ? [] : [fault]))
+}

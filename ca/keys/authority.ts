@@ -1,0 +1,137 @@
+/** The CA's own certificates: what a root and an issuing CA say, and who can sign with them. */
+import { createPublicKey, type KeyObject, sign } from 'node:crypto'
+
+import {
+  authorityKeyIdentifier,
+  BACKDATE_SECONDS,
+  earlier,
+  extension,
+  extensionList,
+  keyIdentifier,
+  keyUsage,
+  subjectKeyIdentifier,
+  toSecond,
+  uriName,
+  VERSION_3,
+} from '../issue/template.ts'
+import type { TrustDomain } from '../spiffe/index.ts'
+import { type Signer, signedDer, signerOf } from '../x509/algorithm.ts'
+import { derOf, oid, sequence, TAG, unsignedInteger } from '../x509/der.ts'
+import { type Certificate, OID, readCertificate } from '../x509/index.ts'
+import { timeDer } from '../x509/time.ts'
+
+/** A CA certificate together with the key that it names. */
+export interface Authority {
+  readonly certificate: Certificate
+  readonly key: KeyObject
+  readonly signer: Signer
+}
+
+/** An authority from its parts. @throws {CaError} `CA_DER_INVALID`, `CA_SIGNER_UNAVAILABLE` */
+export function authorityOf(certificateDer: Uint8Array, key: KeyObject): Authority {
+  return { certificate: readCertificate(certificateDer), key, signer: signerOf(key) }
+}
+
+/** What making a CA certificate needs. */
+export interface AuthorityInput {
+  readonly trustDomain: TrustDomain
+  readonly key: KeyObject
+  readonly now: Temporal.Instant
+  readonly ttl: Temporal.Duration
+  /** 16 random bytes. */
+  readonly serial: Uint8Array
+}
+
+/** A self-signed root that allows one CA below it. */
+export function makeRoot(input: AuthorityInput): Authority {
+  const spki = spkiOf(input.key)
+  const ski = keyIdentifier(spki)
+  const self = { name: caName('root', ski), ski, key: input.key, signer: signerOf(input.key) }
+  return authorityOf(
+    sealed(input, { role: 'root', pathLength: 1, notAfter: end(input) }, self),
+    input.key,
+  )
+}
+
+/** An issuing CA under `root`, which allows leaves only and ends no later than the root. */
+export function makeIssuing(root: Authority, input: AuthorityInput): Authority {
+  const { certificate, key, signer } = root
+  const by = { name: certificate.subject, ski: skiOf(certificate), key, signer }
+  const notAfter = earlier(end(input), certificate.notAfter)
+  return authorityOf(sealed(input, { role: 'issuing', pathLength: 0, notAfter }, by), input.key)
+}
+
+/** The subject key identifier, which every certificate made here has. */
+export function skiOf({ ski, publicKeyDer }: Certificate): Uint8Array {
+  return ski ?? keyIdentifier(publicKeyDer)
+}
+
+interface Issuer {
+  readonly name: Uint8Array
+  readonly ski: Uint8Array
+  readonly key: KeyObject
+  readonly signer: Signer
+}
+
+interface Shape {
+  readonly role: 'root' | 'issuing'
+  readonly pathLength: number
+  readonly notAfter: Temporal.Instant
+}
+
+function sealed(
+  { trustDomain, key, now, serial }: AuthorityInput,
+  { role, pathLength, notAfter }: Shape,
+  issuer: Issuer,
+): Uint8Array {
+  const spki = spkiOf(key)
+  const ski = keyIdentifier(spki)
+  const tbs = sequence(
+    VERSION_3,
+    unsignedInteger(serial),
+    issuer.signer.algorithmDer,
+    issuer.name,
+    sequence(timeDer(now.subtract({ seconds: BACKDATE_SECONDS })), timeDer(notAfter)),
+    caName(role, ski),
+    spki,
+    extensionList(
+      keyUsage(CERT_SIGN | CRL_SIGN, 1),
+      extension(OID.basicConstraints, caConstraints(pathLength), 'critical'),
+      subjectKeyIdentifier(ski),
+      authorityKeyIdentifier(issuer.ski),
+      uriName(`spiffe://${trustDomain}`, 'plain'),
+    ),
+  )
+  return signedDer(tbs, issuer.signer, sign(issuer.signer.hash, tbs, issuer.key))
+}
+
+const CERT_SIGN = 0x04
+const CRL_SIGN = 0x02
+
+function caConstraints(pathLength: number): Uint8Array {
+  return sequence(
+    derOf(TAG.boolean, Uint8Array.of(0xff)),
+    unsignedInteger(Uint8Array.of(pathLength)),
+  )
+}
+
+/**
+ * `O=Redoubt, CN=<role> <start of the key identifier>`: two generations never share a name, so that
+ * no verifier has to guess between them.
+ */
+function caName(role: 'root' | 'issuing', ski: Uint8Array): Uint8Array {
+  const id = Buffer.from(ski).toString('hex').slice(0, 16)
+  return sequence(part(OID.organization, 'Redoubt'), part(OID.commonName, `${role} ${id}`))
+}
+
+function part(name: string, text: string): Uint8Array {
+  return derOf(TAG.set, sequence(oid(name), derOf(TAG.utf8String, Buffer.from(text, 'utf8'))))
+}
+
+function spkiOf(key: KeyObject): Uint8Array {
+  return createPublicKey(key).export({ type: 'spki', format: 'der' })
+}
+
+function end({ now, ttl }: AuthorityInput): Temporal.Instant {
+  return toSecond(now.add(ttl))
+}

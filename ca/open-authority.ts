@@ -1,0 +1,67 @@
+/** The half of the CA that has no network: state directory, ledger, keys, trust bundle. */
+import { join } from 'node:path'
+
+import { createLive, type Live } from '#core/live.ts'
+import { type AgentRegistry, createAgentRegistry } from './attest/join-token.ts'
+import { type CaConfig, exactLives } from './config.ts'
+import { bundleGeneration } from './issue/bundle-generation.ts'
+import { openDatabase } from './issue/database.ts'
+import { createSvidSigner, type SvidSigner } from './issue/issue-svid.ts'
+import { createLedger, type Ledger } from './issue/ledger.ts'
+import type { Authority } from './keys/authority.ts'
+import { authorityRow } from './keys/authority-row.ts'
+import { type KeyStoreInput, openIssuing, openRoot, renewIssuing } from './keys/key-store.ts'
+import { openStateDir } from './keys/state-dir.ts'
+import type { TrustBundle } from './x509/index.ts'
+
+/** What can sign, and what remembers. Disposing it closes the ledger and lets go of the state. */
+export interface OpenAuthority extends AsyncDisposable {
+  readonly ledger: Ledger
+  readonly agents: AgentRegistry
+  readonly bundle: Live<TrustBundle>
+  readonly root: Authority
+  /** The issuing CA that signs now. */
+  readonly signer: () => SvidSigner
+  /** Makes a new issuing CA under the same root and signs with it from then on. */
+  readonly renew: () => Promise<void>
+}
+
+/**
+ * Opens what lies below `config.stateDir`, making it on first start.
+ *
+ * @throws {CaError} `CA_STATE_UNUSABLE`
+ */
+export async function openAuthority(
+  config: CaConfig,
+  now: () => Temporal.Instant,
+): Promise<OpenAuthority> {
+  const { trustDomain, stateDir } = config
+  await using opening = new AsyncDisposableStack()
+  const state = await openStateDir(stateDir)
+  // Before the keys: its lock is what keeps a second CA from making keys of its own here.
+  const { queries } = opening.use(openDatabase(join(state.path, 'ledger.db')))
+  const ledger = createLedger(queries)
+  const keys: KeyStoreInput = {
+    ...exactLives(config),
+    state,
+    trustDomain,
+    record: (authority, kind, issuer) => ledger.record([authorityRow(authority, kind, issuer)]),
+  }
+
+  const root = await openRoot(keys, now())
+  let signer = createSvidSigner(await openIssuing(keys, root, now()))
+  const roots = [root.certificate.der]
+  const generation = await bundleGeneration(queries, roots)
+  const opened = opening.move()
+  return {
+    ledger,
+    agents: createAgentRegistry(queries, trustDomain),
+    bundle: createLive<TrustBundle>({ trustDomain, generation, roots }).live,
+    root,
+    signer: () => signer,
+    async renew() {
+      signer = createSvidSigner(await renewIssuing(keys, root, now()))
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
+}

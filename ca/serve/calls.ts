@@ -1,0 +1,145 @@
+/** The CA's three calls, from authenticated caller to answer. */
+import type { sendUnaryData, ServerDuplexStream, ServerUnaryCall } from '@grpc/grpc-js'
+
+import type { Clock } from '#core/clock.ts'
+import type { Live } from '#core/live.ts'
+import type { Log } from '#core/log.ts'
+import type { AgentRegistry, KnownAgent } from '../attest/join-token.ts'
+import { CaError } from '../error.ts'
+import { type IssueDeps, issueBatch } from '../issue/issue-batch.ts'
+import type {
+  AttestRequest,
+  AttestResponse,
+  Bundle,
+  BundleAck,
+  CertificateAuthorityServer,
+  IssueRequest,
+  IssueResponse,
+} from '../proto/gen/ca.ts'
+import type { TrustBundle } from '../x509/index.ts'
+import { attestationFromProto, csrRequestsFromProto } from './from-proto.ts'
+import type { VerifiedPeer } from './listen-tls.ts'
+import type { CaMetrics } from './metrics.ts'
+import { bundleToProto, callErrorFrom, issueResultToProto, svidToProto } from './to-proto.ts'
+
+/** What answering needs. */
+export interface CallDeps extends IssueDeps {
+  readonly clock: Clock
+  readonly log: Log
+  readonly agents: AgentRegistry
+  readonly bundle: Live<TrustBundle>
+  readonly metrics: CaMetrics
+  /** The peer of the connection that a call came on, from `call.getPeer()`; nobody if it had no certificate. */
+  readonly peerOf: (connection: string) => VerifiedPeer | undefined
+  /** Aborts when the CA closes; streams end then. */
+  readonly closing: AbortSignal
+}
+
+export function caCalls(deps: CallDeps): CertificateAuthorityServer {
+  return {
+    attest: (call, callback) => answer(deps, call, callback, attest),
+    issue: (call, callback) => answer(deps, call, callback, issue),
+    bundles: (call) => {
+      streamBundles(deps, call).catch((cause: unknown) => {
+        note(deps, 'bundles', cause)
+        call.emit('error', callErrorFrom(cause))
+      })
+    },
+  }
+}
+
+async function attest(deps: CallDeps, { request }: Call<AttestRequest>): Promise<AttestResponse> {
+  const { agents, metrics, now, bundle, log } = deps
+  const { joinToken, csrDer } = attestationFromProto(request)
+  try {
+    const agent = await agents.consume(joinToken, now())
+    const own = { spiffeId: agent.id, csrDer, ttlSeconds: 0 }
+    const [svid] = await issueBatch(deps, agent, [own])
+    if (svid === undefined || svid instanceof CaError) throw svid
+    metrics.issued(1)
+    metrics.attested('ok')
+    log('info', 'agent-attested', { agent: agent.id, serial: svid.serial })
+    return { svid: svidToProto(svid), bundle: bundleToProto(bundle.current) }
+  } catch (cause) {
+    metrics.attested('refused')
+    throw cause
+  }
+}
+
+async function issue(deps: CallDeps, call: Call<IssueRequest>): Promise<IssueResponse> {
+  const { metrics, clock } = deps
+  const startMs = clock.nowMs()
+  const caller = await authenticate(deps, call)
+  const results = await issueBatch(deps, caller, csrRequestsFromProto(call.request))
+  for (const result of results) {
+    if (result instanceof CaError) noteRefusal(deps, 'issue', result)
+    else metrics.issued(1)
+  }
+  metrics.batch((clock.nowMs() - startMs) / 1000)
+  return { results: results.map(issueResultToProto) }
+}
+
+/** Sends the bundle at once and at every change, until either side ends the stream. */
+async function streamBundles(
+  deps: CallDeps,
+  call: ServerDuplexStream<BundleAck, Bundle>,
+): Promise<void> {
+  const ended = new AbortController()
+  for (const event of ['end', 'cancelled', 'error', 'close']) call.on(event, () => ended.abort())
+  const caller = await authenticate(deps, call)
+  call.on('data', ({ generation }: BundleAck) =>
+    deps.log('debug', 'bundle-acknowledged', { agent: caller.id, generation: Number(generation) }),
+  )
+  const signal = AbortSignal.any([ended.signal, deps.closing])
+  for await (const bundle of deps.bundle.changes(signal)) call.write(bundleToProto(bundle))
+  call.end()
+}
+
+/**
+ * Who calls: an agent that once proved its node and shows its certificate. The certificate was
+ * verified when the connection was made and may have run out since.
+ *
+ * @throws {CaError} `CA_CALLER_UNKNOWN`
+ */
+async function authenticate(
+  { peerOf, agents, now }: Pick<CallDeps, 'peerOf' | 'agents' | 'now'>,
+  call: { readonly getPeer: () => string },
+): Promise<KnownAgent> {
+  const refuse = (why: string) =>
+    new CaError('CA_CALLER_UNKNOWN', `Cannot answer the caller: ${why}`)
+  const peer = peerOf(call.getPeer())
+  if (!peer) throw refuse('it showed no certificate, expected that of an agent')
+  if (Temporal.Instant.compare(now(), peer.notAfter) > 0) {
+    throw refuse(`the certificate of "${peer.id}" ended at ${peer.notAfter}, connect again`)
+  }
+  const agent = await agents.find(peer.id)
+  if (!agent) throw refuse(`"${peer.id}" is not an agent that has proved its node`)
+  return agent
+}
+
+type Call<Request> = Pick<ServerUnaryCall<Request, unknown>, 'request' | 'getPeer'>
+
+function answer<Request, Response>(
+  deps: CallDeps,
+  call: ServerUnaryCall<Request, Response>,
+  callback: sendUnaryData<Response>,
+  respond: (deps: CallDeps, call: Call<Request>) => Promise<Response>,
+): void {
+  respond(deps, call).then(
+    (response) => callback(null, response),
+    (cause: unknown) => {
+      note(deps, respond.name, cause)
+      callback(callErrorFrom(cause))
+    },
+  )
+}
+
+function note(deps: CallDeps, call: string, cause: unknown): void {
+  if (cause instanceof CaError) noteRefusal(deps, call, cause)
+  else deps.log('error', 'ca-call-failed', { call, detail: String(cause) })
+}
+
+function noteRefusal({ log, metrics }: CallDeps, call: string, { code, message }: CaError): void {
+  metrics.refused(code)
+  log('warn', 'ca-refused', { call, reason: code, detail: message })
+}

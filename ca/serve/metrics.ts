@@ -1,0 +1,60 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+/** What the CA counts. The table is also the documentation; no label comes from a request. */
+const METRICS = {
+  redoubt_ca_svids_issued_total: 'SVIDs signed, recorded and handed out',
+  redoubt_ca_refusals_total: 'Requests refused, by stable reason',
+  redoubt_ca_attestations_total: 'Agents that proved their node, or did not',
+  redoubt_ca_issue_batch_seconds: 'Time to answer one Issue call, ledger included',
+  redoubt_ca_bundle_generation: 'Generation of the trust bundle',
+  redoubt_ca_certificate_expiry_seconds: 'Epoch seconds at which a certificate of the CA ends',
+} as const
+
+/** The CA's counters; see the table in this file for what each means. */
+export interface CaMetrics {
+  readonly issued: (count: number) => void
+  /** `reason` is a {@link CaErrorCode}. */
+  readonly refused: (reason: string) => void
+  readonly attested: (outcome: 'ok' | 'refused') => void
+  readonly batch: (seconds: number) => void
+  readonly bundle: (generation: number) => void
+  readonly expiry: (which: 'root' | 'issuing' | 'server', notAfter: Temporal.Instant) => void
+  /** Prometheus text. */
+  readonly render: () => Promise<string>
+}
+
+/** Counters of their own registry, so that two CAs in one process do not meet. */
+export function createCaMetrics(): CaMetrics {
+  const registry = new Registry()
+  const registers = [registry]
+  const named = <Name extends keyof typeof METRICS>(name: Name) => ({
+    name,
+    help: METRICS[name],
+    registers,
+  })
+  const issued = new Counter(named('redoubt_ca_svids_issued_total'))
+  const refused = new Counter({ ...named('redoubt_ca_refusals_total'), labelNames: ['reason'] })
+  const attested = new Counter({
+    ...named('redoubt_ca_attestations_total'),
+    labelNames: ['outcome'],
+  })
+  const batch = new Histogram({
+    ...named('redoubt_ca_issue_batch_seconds'),
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
+  })
+  const bundle = new Gauge(named('redoubt_ca_bundle_generation'))
+  const expiry = new Gauge({
+    ...named('redoubt_ca_certificate_expiry_seconds'),
+    labelNames: ['certificate'],
+  })
+  return {
+    issued: (count) => issued.inc(count),
+    refused: (reason) => refused.inc({ reason }),
+    attested: (outcome) => attested.inc({ outcome }),
+    batch: (seconds) => batch.observe(seconds),
+    bundle: (generation) => bundle.set(generation),
+    expiry: (certificate, notAfter) =>
+      expiry.set({ certificate }, notAfter.epochMilliseconds / 1000),
+    render: () => registry.metrics(),
+  }
+}

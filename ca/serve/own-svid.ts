@@ -1,0 +1,35 @@
+import { generateKeyPairSync } from 'node:crypto'
+
+import { recordSvids, type SvidSigner, signSvid } from '../issue/issue-svid.ts'
+import type { Ledger } from '../issue/ledger.ts'
+import type { SpiffeId } from '../spiffe/index.ts'
+import { type Life, pemFromDer } from '../x509/index.ts'
+import type { TlsIdentity } from './listen-tls.ts'
+
+/** The certificate that the CA's own listener shows. */
+export interface OwnSvid {
+  readonly identity: TlsIdentity
+  readonly life: Life
+}
+
+/** Issues the CA's server certificate, with a new key, by the same path as any other leaf. */
+export async function issueOwnSvid(deps: {
+  readonly serverId: SpiffeId
+  readonly ttl: Temporal.Duration
+  readonly ledger: Ledger
+  readonly now: () => Temporal.Instant
+  readonly signer: () => SvidSigner
+}): Promise<OwnSvid> {
+  const { serverId: spiffeId, ttl, ledger, now, signer } = deps
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const publicKeyDer = publicKey.export({ type: 'spki', format: 'der' })
+  const svid = signSvid(signer(), { spiffeId, publicKeyDer, ttl }, now())
+  await recordSvids(ledger, [svid], spiffeId)
+  return {
+    identity: {
+      chainPem: pemFromDer('CERTIFICATE', svid.chain),
+      keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    },
+    life: { issuedAt: svid.issuedAt, notAfter: svid.notAfter },
+  }
+}

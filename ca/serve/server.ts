@@ -1,0 +1,106 @@
+/** The CA's gRPC server on its own TLS listener. */
+import { Server, ServerCredentials } from '@grpc/grpc-js'
+import type { TLSSocket } from 'node:tls'
+
+import type { Clock } from '#core/clock.ts'
+import { CertificateAuthorityService } from '../proto/gen/ca.ts'
+import { type CallDeps, caCalls } from './calls.ts'
+import {
+  listenTls,
+  type TlsListener,
+  type TlsListenOptions,
+  type VerifiedPeer,
+} from './listen-tls.ts'
+
+/** Bytes of one message from a caller with a certificate: 500 requests of 2 KiB, RSA-4096 included. */
+const MAX_MESSAGE_BYTES = 1024 * 1024
+
+/** Bytes of one message from a caller without: a join token and one request. */
+const MAX_ATTEST_BYTES = 16 * 1024
+
+/** Calls at a time on one connection. */
+const MAX_STREAMS = 100
+
+/** Milliseconds that calls in progress get when the CA closes. */
+const DRAIN_MS = 2000
+
+export interface CaServerDeps
+  extends Omit<CallDeps, 'peerOf' | 'closing'>,
+    Pick<TlsListenOptions, 'listen' | 'identity'> {
+  readonly clock: Clock
+}
+
+/**
+ * Listens. Callers without a certificate may only attest, and get a server with the smaller limit.
+ *
+ * Each connection is given a name in place of its remote address; grpc-js gives it back at each
+ * call (`call.getPeer()`), which is how a call finds the peer that the listener verified.
+ *
+ * @throws {CaError} `CA_LISTEN_FAILED`
+ */
+export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
+  const closing = new AbortController()
+  const peers = new Map<string, VerifiedPeer>()
+  const calls = caCalls({
+    ...deps,
+    closing: closing.signal,
+    peerOf: (connection) => peers.get(connection),
+  })
+  const known = grpcServer(calls, MAX_MESSAGE_BYTES)
+  const unknown = grpcServer(calls, MAX_ATTEST_BYTES)
+  let count = 0
+
+  const listener = await listenTls({
+    ...deps,
+    bundles: () => [deps.bundle.current],
+    clientCertificate: 'optional',
+    alpn: ['h2'],
+    onConnection(socket, peer) {
+      if (closing.signal.aborted) return void socket.destroy()
+      count += 1
+      const name = `connection-${count}`
+      nameSocket(socket, name)
+      if (peer) {
+        peers.set(name, peer)
+        socket.on('close', () => peers.delete(name))
+      }
+      const { injector } = peer ? known : unknown
+      injector.injectConnection(socket)
+    },
+  })
+  return {
+    address: listener.address,
+    refresh: listener.refresh,
+    async [Symbol.asyncDispose]() {
+      closing.abort()
+      await drain([known.server, unknown.server], deps.clock)
+      await listener[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function grpcServer(calls: ReturnType<typeof caCalls>, maxBytes: number) {
+  const server = new Server({
+    'grpc.max_receive_message_length': maxBytes,
+    'grpc.max_concurrent_streams': MAX_STREAMS,
+  })
+  server.addService(CertificateAuthorityService, calls)
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
+  return { server, injector }
+}
+
+function nameSocket(socket: TLSSocket, name: string): void {
+  Object.defineProperty(socket, 'remoteAddress', { value: name })
+  Object.defineProperty(socket, 'remotePort', { value: undefined })
+}
+
+async function drain(servers: readonly Server[], clock: Clock): Promise<void> {
+  const patience = new AbortController()
+  const closed = servers.map(
+    (server) => new Promise<void>((resolve) => void server.tryShutdown(() => resolve())),
+  )
+  const tired = clock.sleep(DRAIN_MS, patience.signal).catch(() => undefined) // patience ended: all closed
+  await Promise.race([Promise.all(closed), tired])
+  patience.abort()
+  for (const server of servers) server.forceShutdown()
+}

@@ -1,0 +1,65 @@
+/** The domain's answers as the wire's. */
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js'
+
+import { CaError, type CaErrorCode } from '../error.ts'
+import type { IssuedSvid } from '../issue/issue-svid.ts'
+import type { Bundle, IssueResult, Svid } from '../proto/gen/ca.ts'
+import type { TrustBundle } from '../x509/index.ts'
+
+export function svidToProto({ spiffeId, chain, issuedAt, notAfter }: IssuedSvid): Svid {
+  return {
+    spiffeId,
+    chain: chain.map(bufferOf),
+    issuedAtMs: BigInt(issuedAt.epochMilliseconds),
+    notAfterMs: BigInt(notAfter.epochMilliseconds),
+  }
+}
+
+export function bundleToProto({ trustDomain, generation, roots }: TrustBundle): Bundle {
+  return { trustDomain, generation: BigInt(generation), roots: roots.map(bufferOf) }
+}
+
+/** One result of a batch. A refusal is an answer, not a failure of the call. */
+export function issueResultToProto(result: IssuedSvid | CaError): IssueResult {
+  if (!(result instanceof CaError)) {
+    return { outcome: { $case: 'svid', svid: svidToProto(result) } }
+  }
+  const { code: reason, message } = result
+  const retryAfterMs = ANSWERS[reason]?.retryAfterMs ?? 0
+  return { outcome: { $case: 'refusal', refusal: { reason, message, retryAfterMs } } }
+}
+
+/** Metadata key under which a failed call says the code of its {@link CaError}. */
+export const REASON_KEY = 'redoubt-reason'
+
+/** A failed call. A cause that nobody foresaw says nothing of itself. */
+export function callErrorFrom(cause: unknown): Partial<ServiceError> {
+  if (!(cause instanceof CaError)) return { code: status.INTERNAL, details: 'internal error' }
+  const metadata = new Metadata()
+  metadata.set(REASON_KEY, cause.code)
+  return { code: ANSWERS[cause.code].status, details: cause.message, metadata }
+}
+
+interface Answer {
+  readonly status: status
+  /** 0: asking again will not help. */
+  readonly retryAfterMs: number
+}
+
+const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
+  CA_ID_INVALID: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
+  CA_DER_INVALID: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
+  CA_CSR_REJECTED: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
+  CA_NOT_ADMITTED: { status: status.PERMISSION_DENIED, retryAfterMs: 0 },
+  CA_CALLER_UNKNOWN: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
+  CA_TOKEN_REFUSED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
+  CA_CONFIG_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
+  CA_STATE_UNUSABLE: { status: status.UNAVAILABLE, retryAfterMs: 1000 },
+  CA_LISTEN_FAILED: { status: status.UNAVAILABLE, retryAfterMs: 1000 },
+  CA_SIGNER_UNAVAILABLE: { status: status.UNAVAILABLE, retryAfterMs: 1000 },
+  CA_SVID_SELF_CHECK_FAILED: { status: status.INTERNAL, retryAfterMs: 0 },
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+}
