@@ -31,6 +31,9 @@ export const FAULT: Denied = {
   audit: [],
 }
 
+/** A path that servers read differently, where a path rule applies. */
+export const AMBIGUOUS: Denied = { ...FAULT, reason: 'ambiguous-path' }
+
 /** Decides. Throws what a matcher function throws. */
 export function decide(answers: Answers, attempt: Attempt): Decision {
   const evidence = gatherEvidence(answers, attempt)

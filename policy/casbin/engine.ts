@@ -1,9 +1,17 @@
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import { LRUCache } from 'lru-cache'
-import type { AuthorizationPolicy, Connection, Decision, Engine } from '../model/index.ts'
+import {
+  type AuthorizationPolicy,
+  type Connection,
+  type Decision,
+  type Engine,
+  type HttpAttributes,
+  isAmbiguousPath,
+  withoutPathParameters,
+} from '../model/index.ts'
 import { type CacheKey, compileCacheKey } from './cache-key.ts'
 import { compileColumns } from './columns.ts'
-import { type Answers, decide, FAULT } from './decide.ts'
+import { AMBIGUOUS, type Answers, decide, FAULT } from './decide.ts'
 import { createEnforcer } from './enforcer.ts'
 import { groupPolicies } from './groups.ts'
 import type { Chain } from './lines.ts'
@@ -48,6 +56,7 @@ export function compileAuthorization(
   const { cacheEntries = 4096 } = options
   const cache = cacheEntries > 0 ? new LRUCache<string, Decision>({ max: cacheEntries }) : undefined
   const http = compileChain('http', input, options)
+  const pathRules = namesPaths(input.policies)
   let tcp: Narrow | undefined
   return (connection) => {
     let onHttp: NarrowedChain | undefined
@@ -56,7 +65,9 @@ export function compileAuthorization(
       try {
         if (request !== undefined) {
           onHttp ??= http(connection)
-          return decideCached(onHttp, attempt, cache)
+          return request.path.includes(';') && pathRules
+            ? decideParameters(onHttp, attempt, request, cache)
+            : decideCached(onHttp, attempt, cache)
         }
         tcp ??= compileChain('tcp', input, options)
         return decideCached(tcp(connection), attempt, cache)
@@ -110,10 +121,45 @@ function compileChain(chain: Chain, input: AuthorizationInput, { matcher }: Engi
   }
 }
 
+/**
+ * Decides a path with parameters (`;…`) where a path rule applies. Servers differ on whether they are
+ * part of the name, so it is refused when dot segments carry them, and when leaving them out would be
+ * decided more strictly: `DENY /admin` is not evaded by `/admin;x` (CVE-2026-73553).
+ */
+function decideParameters(
+  chain: NarrowedChain,
+  attempt: Attempt,
+  http: HttpAttributes,
+  cache: DecisionCache | undefined,
+): Decision {
+  if (isAmbiguousPath(http.path)) return AMBIGUOUS
+  const decision = decideCached(chain, attempt, cache)
+  const path = withoutPathParameters(http.path)
+  const other = decideCached(chain, { ...attempt, http: withPath(http, path) }, cache)
+  return STRICTNESS[other.kind] > STRICTNESS[decision.kind] ? AMBIGUOUS : decision
+}
+
+const STRICTNESS = { allow: 0, ask: 1, deny: 2 }
+
+/** Not by spreading: attributes may be getters of a class. */
+function withPath(http: HttpAttributes, path: string): HttpAttributes {
+  const { method, host, remoteIp, claims } = http
+  return { method, path, host, remoteIp, claims, header: (name) => http.header(name) }
+}
+
+/** Whether an enforced policy has a path rule. */
+function namesPaths(policies: readonly AuthorizationPolicy[]): boolean {
+  const enforced = policies.filter(({ action, dryRun }) => !dryRun && action !== 'AUDIT')
+  const operations = enforced.flatMap(({ rules }) => rules.flatMap(({ to = [] }) => to))
+  return operations.some(({ paths, notPaths }) => paths !== undefined || notPaths !== undefined)
+}
+
+type DecisionCache = LRUCache<string, Decision>
+
 function decideCached(
   chain: NarrowedChain,
   attempt: Attempt,
-  cache: LRUCache<string, Decision> | undefined,
+  cache: DecisionCache | undefined,
 ): Decision {
   if (cache === undefined) return decide(chain.answers, attempt)
   const key = `${chain.id}|${chain.key(attempt)}`

@@ -35,12 +35,17 @@ export interface Allowed extends Evidence {
 export interface Denied extends Evidence {
   readonly kind: 'deny'
   readonly action: Action
-  /** `no-allow-matched`: ALLOW policies apply ({@link considered}) and none matched; `evaluation-failed`: a matcher could not answer. */
+  /**
+   * `no-allow-matched`: ALLOW policies apply ({@link considered}) and none matched.
+   * `evaluation-failed`: a matcher could not answer.
+   * `ambiguous-path`: a path rule applies and servers differ on what the path names; answered 400.
+   */
   readonly reason:
     | 'denied-by-policy'
     | 'no-allow-matched'
     | 'custom-provider-unavailable'
     | 'evaluation-failed'
+    | 'ambiguous-path'
   /** `namespace/name` that denied; `null` for a default denial. */
   readonly policy: string | null
   readonly rule: number | null

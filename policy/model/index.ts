@@ -78,4 +78,6 @@ export type {
   WorkloadInstance,
   WorkloadPort,
 } from './intent.ts'
+export type { NormalizedPath, PathRefusal } from './path.ts'
+export { isAmbiguousPath, normalizePath, withoutPathParameters } from './path.ts'
 export { MAX_BUNDLE_BYTES, parseDestinationBundle, parseInboundBundle } from './read-bundle.ts'

@@ -1,0 +1,5 @@
+export type { EvaluationInput } from './evaluate.ts'
+export { evaluateAuthorization } from './evaluate.ts'
+export type { PolicyExplanation, RuleExplanation } from './explain.ts'
+export { explainAuthorization } from './explain.ts'
+export type { Miss } from './rule.ts'

@@ -1,0 +1,125 @@
+/** Whether one rule matches, field by field, and which field first stops it (§1.2, §1.8). */
+import type { AuthorizationPolicy, Condition, Operation, Rule, Source } from '../model/index.ts'
+import { FIELDS, type Field, fieldOfKey, type Scene } from './fields.ts'
+
+/** Why a rule did not match. */
+export interface Miss {
+  /** Where in the rule, as in the manifest: `from[0].source.principals`, `when[1].values`. */
+  readonly field: string
+  /** What the policy wrote there. */
+  readonly wanted: readonly string[]
+  /** What the attempt had: none, one, or several values (header lines, a list claim). */
+  readonly actual: readonly string[]
+  /** `unmatched`: the values differ. The others take an ALLOW rule out whole (§1.8). */
+  readonly reason: 'unmatched' | 'http-only' | 'unreadable'
+}
+
+/** `undefined`: the rule matches. */
+export function firstMiss(policy: AuthorizationPolicy, rule: Rule, scene: Scene): Miss | undefined {
+  const all = constraintsOf(rule)
+  const unusable = all.map((one) => whyUnusable(one, scene)).find((miss) => miss !== undefined)
+  if (policy.action === 'ALLOW' && unusable !== undefined) return unusable
+
+  const alternatives = (index: string) => {
+    const kinds = Map.groupBy(all, ({ part, at }) => `${part}[${at}]`)
+    return kinds.get(index) ?? []
+  }
+  return (
+    nearestMiss(
+      'from',
+      rule.from?.map((_, at) => alternatives(`from[${at}]`)),
+      scene,
+    ) ??
+    nearestMiss(
+      'to',
+      rule.to?.map((_, at) => alternatives(`to[${at}]`)),
+      scene,
+    ) ??
+    all
+      .filter(({ part }) => part === 'when')
+      .map((one) => missOf(one, scene))
+      .find((miss) => miss !== undefined)
+  )
+}
+
+/** One `field` or `notField` that is set. */
+interface Constraint {
+  readonly part: 'from' | 'to' | 'when'
+  /** Index of its source, operation or condition. */
+  readonly at: number
+  readonly path: string
+  readonly field: Field
+  readonly written: readonly string[]
+  readonly negated: boolean
+}
+
+function constraintsOf(rule: Rule): readonly Constraint[] {
+  return [
+    ...(rule.from ?? []).flatMap((source, at) => ofObject('from', at, 'source', source)),
+    ...(rule.to ?? []).flatMap((operation, at) => ofObject('to', at, 'operation', operation)),
+    ...(rule.when ?? []).flatMap(ofCondition),
+  ]
+}
+
+function ofObject(
+  part: 'from' | 'to',
+  at: number,
+  kind: string,
+  object: Source | Operation,
+): readonly Constraint[] {
+  const fields = Object.entries(object as Readonly<Record<string, readonly string[] | undefined>>)
+  return fields.flatMap(([name, written]) => {
+    const negated = !Object.hasOwn(FIELDS, name)
+    const field = FIELDS[negated ? `${name.charAt(3).toLowerCase()}${name.slice(4)}` : name]
+    if (written === undefined || field === undefined) return []
+    return [{ part, at, path: `${part}[${at}].${kind}.${name}`, field, written, negated }]
+  })
+}
+
+function ofCondition({ key, values, notValues }: Condition, at: number): readonly Constraint[] {
+  const base = { part: 'when', at, field: fieldOfKey(key) } as const
+  const path = `when[${at}]`
+  return [
+    ...(values ? [{ ...base, path: `${path}.values`, written: values, negated: false }] : []),
+    ...(notValues
+      ? [{ ...base, path: `${path}.notValues`, written: notValues, negated: true }]
+      : []),
+  ]
+}
+
+/** Of alternatives one must match; when none does, the miss of the one that got furthest. */
+function nearestMiss(
+  part: 'from' | 'to',
+  alternatives: readonly (readonly Constraint[])[] | undefined,
+  scene: Scene,
+): Miss | undefined {
+  if (alternatives === undefined) return undefined
+  const misses = alternatives.map((constraints) => {
+    const found = constraints.map((one) => missOf(one, scene))
+    const met = found.findIndex((miss) => miss !== undefined)
+    return { met, miss: found[met] }
+  })
+  if (misses.some(({ miss }) => miss === undefined)) return undefined
+  const [nearest] = misses.toSorted((a, b) => b.met - a.met)
+  return nearest?.miss ?? { field: part, wanted: [], actual: [], reason: 'unmatched' }
+}
+
+function missOf(constraint: Constraint, scene: Scene): Miss | undefined {
+  const { field, negated } = constraint
+  if (field.httpOnly && scene.http === undefined) return undefined
+  const written = constraint.written.filter(field.readable)
+  if (written.length === 0 && constraint.written.length > 0) return undefined
+  const met = written.some((value) => field.meets(value, scene))
+  return met === negated ? miss(constraint, scene, 'unmatched') : undefined
+}
+
+function whyUnusable(constraint: Constraint, scene: Scene): Miss | undefined {
+  const { field, written } = constraint
+  if (field.httpOnly && scene.http === undefined) return miss(constraint, scene, 'http-only')
+  if (!written.every(field.readable)) return miss(constraint, scene, 'unreadable')
+  return undefined
+}
+
+function miss({ path, written, field }: Constraint, scene: Scene, reason: Miss['reason']): Miss {
+  return { field: path, wanted: written, actual: field.seen(scene), reason }
+}
