@@ -1,0 +1,158 @@
+/** What `redoubt cert inspect` shows people: a tree from the root down, and what is wrong. */
+import type { ChainReport } from './chain.ts'
+import type { CertificateReport } from './describe.ts'
+import type { Finding } from './findings/finding.ts'
+
+/** How to mark up text; the identity where colours are not wanted. */
+export interface Style {
+  readonly bold: (text: string) => string
+  readonly dim: (text: string) => string
+  readonly good: (text: string) => string
+  readonly warn: (text: string) => string
+  readonly bad: (text: string) => string
+}
+
+/** A fact about where the certificates came from, e.g. `negotiated` and `TLSv1.3`. */
+export type Origin = readonly (readonly [name: string, value: string])[]
+
+/** Lines for a terminal. Whatever a certificate says is shown with its control characters escaped. */
+export function renderInspection(
+  certificates: readonly CertificateReport[],
+  chain: ChainReport,
+  origin: Origin,
+  style: Style,
+): readonly string[] {
+  return [
+    ...origin.map(([name, value]) => `${style.dim(name.padEnd(11))} ${visible(value)}`),
+    verdictLine(chain, style),
+    '',
+    ...fromRootDown(certificates).flatMap(({ certificate, depth }) =>
+      certificateLines(certificate, depth, style),
+    ),
+    ...problemLines(certificates, style),
+  ]
+}
+
+function verdictLine({ verified, trustAnchor, error }: ChainReport, style: Style): string {
+  if (verified) return style.good(`✔ verified up to ${visible(trustAnchor ?? 'a root')}`)
+  if (verified === null) return style.warn(`? not verified: ${error}; give one with --bundle FILE`)
+  return style.bad(`✘ not verified: ${visible(error ?? '')}`)
+}
+
+interface Placed {
+  readonly certificate: CertificateReport
+  /** Issuers above it among those shown. */
+  readonly depth: number
+}
+
+/** Each certificate below its issuer, as far as names tell. */
+function fromRootDown(certificates: readonly CertificateReport[]): readonly Placed[] {
+  const placed = new Map<CertificateReport, number>()
+  const place = (certificate: CertificateReport, depth: number): void => {
+    if (placed.has(certificate)) return
+    placed.set(certificate, depth)
+    for (const other of certificates) if (isIssuer(certificate, other)) place(other, depth + 1)
+  }
+  for (const top of certificates) {
+    if (!certificates.some((issuer) => isIssuer(issuer, top))) place(top, 0)
+  }
+  for (const rest of certificates) place(rest, 0) // two that name each other as issuer
+  return [...placed].map(([certificate, depth]) => ({ certificate, depth }))
+}
+
+function isIssuer(
+  issuer: CertificateReport,
+  { subject, issuer: name }: CertificateReport,
+): boolean {
+  return issuer.ca && issuer.subject === name && name !== '' && subject !== name
+}
+
+function certificateLines(
+  certificate: CertificateReport,
+  depth: number,
+  style: Style,
+): readonly string[] {
+  const { spiffeId, subject, ca, serial, key, signature } = certificate
+  const name = visible(spiffeId ?? (subject || certificate.san[0]?.value || 'no name'))
+  const stem = depth === 0 ? '' : `${'   '.repeat(depth - 1)}└─ `
+  const indent = ' '.repeat(stem.length + 2)
+  const role = ca ? (certificate.subject === certificate.issuer ? 'root' : 'issuer') : 'leaf'
+  const row = (label: string, value: string) => `${indent}${style.dim(label.padEnd(9))} ${value}`
+  const others = certificate.san.filter(({ value }) => value !== spiffeId)
+  return [
+    `${stem}${style.bold(name)} ${style.dim(role)}`,
+    row('serial', serial),
+    row('valid', validity(certificate, style)),
+    row(
+      'key',
+      `${[key.type, key.curve ?? key.bits].filter(Boolean).join(' ')}, signed ${signature}`,
+    ),
+    row('usage', [...certificate.usage, ...certificate.extendedUsage].join(', ') || 'none'),
+    ...(others.length > 0
+      ? [row('also', others.map(({ type, value }) => `${type}:${visible(value)}`).join(', '))]
+      : []),
+    row('sha256', certificate.fingerprints.sha256),
+    '',
+  ]
+}
+
+function validity(
+  { notBefore, notAfter, remainingSeconds }: CertificateReport,
+  style: Style,
+): string {
+  const left =
+    remainingSeconds >= 0
+      ? style.good(`${inWords(remainingSeconds)} left`)
+      : style.bad(`ran out ${inWords(-remainingSeconds)} ago`)
+  return `${notBefore} to ${notAfter}, ${left}`
+}
+
+const UNITS: readonly (readonly [name: string, seconds: number])[] = [
+  ['year', 31_557_600],
+  ['day', 86_400],
+  ['hour', 3600],
+  ['minute', 60],
+  ['second', 1],
+]
+
+/** `seconds` in its two largest units, e.g. `2 hours 5 minutes`. */
+export function inWords(seconds: number): string {
+  const first = UNITS.findIndex(([, size]) => seconds >= size)
+  if (first === -1) return '0 seconds'
+  let rest = Math.floor(seconds)
+  const parts = UNITS.slice(first, first + 2).flatMap(([name, size]) => {
+    const count = Math.floor(rest / size)
+    rest -= count * size
+    return count > 0 ? [`${count} ${name}${count === 1 ? '' : 's'}`] : []
+  })
+  return parts.join(' ')
+}
+
+function problemLines(certificates: readonly CertificateReport[], style: Style): readonly string[] {
+  const lines = certificates.flatMap((certificate) =>
+    certificate.findings.map((finding) => findingLine(certificate, finding, style)),
+  )
+  return lines.length > 0 ? lines.flat() : [style.good('No findings.')]
+}
+
+function findingLine(
+  { spiffeId, subject, serial }: CertificateReport,
+  { severity, rule, source, message, hint }: Finding,
+  style: Style,
+): readonly string[] {
+  const paint = { error: style.bad, warning: style.warn, info: style.dim }[severity]
+  const whose = visible(spiffeId ?? (subject || `serial ${serial}`))
+  return [
+    `${paint(severity.padEnd(7))} ${whose}: ${visible(message)} ${style.dim(`[${rule}, ${source}]`)}`,
+    ...(hint === undefined ? [] : [`        ${style.dim(hint)}`]),
+  ]
+}
+
+/** Control characters, and whatever a terminal could take for a command, as `\xNN`. */
+function visible(text: string): string {
+  return text.replace(
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
+}

@@ -1,0 +1,299 @@
+import { createHash } from 'node:crypto'
+
+import test from 'ava'
+import fc from 'fast-check'
+
+import {
+  describeCertificate,
+  inWords,
+  judgeChain,
+  readCertificates,
+  renderInspection,
+  RULES,
+  type Style,
+} from '#ca/inspect/index.ts'
+import { verifySvid } from '#ca/x509/index.ts'
+import { parseTrustDomain } from '#ca/spiffe/index.ts'
+import { CaError } from '#ca/index.ts'
+import { Extension, KeyUsageFlags, makeCertificate, NOW, type Wish } from './certificates.ts'
+
+const root = await makeCertificate({
+  ca: true,
+  notBefore: '2026-01-01T00:00:00Z',
+  notAfter: '2036-01-01T00:00:00Z',
+})
+const good = await makeCertificate({ issuer: root })
+const bundle = { trustDomain: parseTrustDomain('td'), generation: 1, roots: [root.der] }
+
+test('describeCertificate() says of a good SVID what it is, under the contract’s names', (t) => {
+  t.deepEqual(describeCertificate(good.der, NOW), {
+    spiffeId: 'spiffe://td/ns/pay/sa/api',
+    subject: '',
+    issuer: 'CN=Root',
+    serial: '7f2b5a9c31e84d06b7d1c05e9a3f6218',
+    notBefore: '2026-11-21T11:58:00Z',
+    notAfter: '2026-11-21T13:00:00Z',
+    remainingSeconds: 3600,
+    key: { type: 'ec', curve: 'P-256' },
+    signature: 'ecdsa-with-SHA256',
+    san: [{ type: 'uri', value: 'spiffe://td/ns/pay/sa/api' }],
+    usage: ['digitalSignature'],
+    extendedUsage: ['serverAuth', 'clientAuth'],
+    ca: false,
+    fingerprints: { sha256: createHash('sha256').update(good.der).digest('hex') },
+    findings: [],
+  })
+})
+
+test('describeCertificate() finds nothing wrong with a good root', (t) => {
+  t.deepEqual(describeCertificate(root.der, NOW).findings, [])
+})
+
+const SERVER = '1.3.6.1.5.5.7.3.1'
+const unknown = (critical: boolean) =>
+  new Extension('1.2.3.4.5', critical, Buffer.from('0500', 'hex'))
+const root_ = { ca: true, notAfter: '2036-01-01T00:00:00Z' } as const
+
+/** The good certificate with one thing wrong, by the rule that must say so. */
+const wrong: Readonly<Record<string, Wish>> = {
+  expired: { notAfter: '2026-11-21T11:59:59Z' },
+  'not-yet-valid': { notBefore: '2026-11-21T12:00:01Z' },
+  'validity-order': { notBefore: '2026-11-21T13:00:00Z', notAfter: '2026-11-21T12:30:00Z' },
+  'serial-positive': {},
+  'serial-length': { serial: '7f'.repeat(21) },
+  'serial-random': { serial: '01' },
+  'rsa-bits': { algorithm: rsa(1024, 65_537) },
+  'rsa-exponent': { algorithm: rsa(2048, 3) },
+  'signature-hash': { ...root_, algorithm: rsa(2048, 65_537) },
+  'key-type': {},
+  'extension-once': { more: [unknown(false), unknown(false)] },
+  'critical-understood': { more: [unknown(true)] },
+  'authority-key-identifier': { keyIdentifiers: false },
+  readable: { more: [unknown(false), unknown(false)] },
+  'svid-one-uri': { uris: ['spiffe://td/a', 'spiffe://td/b'] },
+  'svid-id-valid': { uris: ['https://td/ns/pay/sa/api'] },
+  'svid-id-path': { uris: ['spiffe://td'] },
+  'svid-san-critical': { sanCritical: false },
+  'svid-key-usage': { usageCritical: false },
+  'svid-digital-signature': { usage: KeyUsageFlags.keyAgreement },
+  'svid-signs-nothing': { usage: KeyUsageFlags.digitalSignature | KeyUsageFlags.cRLSign },
+  'svid-both-roles': { extendedUsage: [SERVER] },
+  'svid-extended-usage': { extendedUsage: null },
+  'svid-mesh-name': { uris: ['spiffe://td/spire/agent'] },
+  'svid-short-life': { notAfter: '2026-12-21T12:00:00Z' },
+  'svid-rotation-late': { notBefore: '2026-11-21T08:00:00Z', notAfter: '2026-11-21T12:10:00Z' },
+  'ca-basic-constraints-critical': { ...root_, constraintsCritical: false },
+  'ca-key-usage': { ...root_, usageCritical: false },
+  'ca-signs-certificates': { ...root_, usage: KeyUsageFlags.cRLSign },
+  'ca-id-without-path': { ...root_, uris: ['spiffe://td/ns/pay/sa/api'] },
+  'ca-one-uri': { ...root_, uris: ['spiffe://td', 'spiffe://te'] },
+  'ca-names-trust-domain': { ...root_, uris: [] },
+  'ca-key-identifier': { ...root_, keyIdentifiers: false },
+  'ca-extended-usage': { ...root_, extendedUsage: [SERVER] },
+}
+
+function rsa(modulusLength: number, exponent: number): NonNullable<Wish['algorithm']> {
+  return {
+    name: 'RSASSA-PKCS1-v1_5',
+    modulusLength,
+    publicExponent: Uint8Array.from(exponent === 3 ? [3] : [1, 0, 1]),
+    hash: 'SHA-256',
+  }
+}
+
+test('RULES each have a certificate here that breaks them', (t) => {
+  t.deepEqual(RULES.map(({ rule }) => rule).sort(), Object.keys(wrong).sort())
+})
+
+for (const [rule, wish] of Object.entries(wrong)) {
+  test(`describeCertificate() reports ${rule}`, async (t) => {
+    const der = await brokenBy(rule, wish)
+    const findings = describeCertificate(der, NOW).findings
+    const finding = findings.find((found) => found.rule === rule)
+    t.truthy(finding, `found only ${findings.map((found) => found.rule).join(' ')}`)
+    t.regex(finding?.message ?? '', /^[a-z][^\n]*[^.]$|^Cannot |^spiffe:/)
+    t.truthy(finding?.source)
+  })
+}
+
+/** Some rules cannot be broken through the library: bytes are changed in a good certificate. */
+async function brokenBy(rule: string, wish: Wish): Promise<Uint8Array> {
+  const issuer = wish.ca ? undefined : root
+  const { der } = await makeCertificate({ ...(issuer && { issuer }), ...wish })
+  const [from = '', to = ''] = REWRITES[rule] ?? []
+  return Buffer.from(Buffer.from(der).toString('hex').replaceAll(from, to), 'hex')
+}
+
+const REWRITES: Readonly<Record<string, readonly [from: string, to: string]>> = {
+  'serial-positive': ['02107f2b', '0210ff2b'],
+  'signature-hash': ['06092a864886f70d01010b', '06092a864886f70d010105'],
+  'key-type': ['06082a8648ce3d030107', '06082a8648ce3d030101'],
+}
+
+test('describeCertificate() has an error for every leaf that verifySvid() refuses on its own', async (t) => {
+  for (const [rule, wish] of Object.entries(wrong)) {
+    if (wish.ca || rule in REWRITES) continue
+    const der = await brokenBy(rule, wish)
+    const verdict = verifySvid([der], [bundle], NOW, 'client')
+    const errors = describeCertificate(der, NOW).findings.filter(
+      ({ severity }) => severity === 'error',
+    )
+    if (verdict.kind === 'refused' && verdict.reason !== 'bad-signature') {
+      t.true(errors.length > 0, `${rule}: sidecars refuse it (${verdict.detail}), no error finding`)
+    }
+  }
+})
+
+test('judgeChain() verifies a leaf up to the root and names it', (t) => {
+  const reports = [describeCertificate(good.der, NOW)]
+  t.deepEqual(judgeChain([good.der], reports, bundle, NOW), {
+    verified: true,
+    trustAnchor: 'CN=Root',
+    error: null,
+  })
+})
+
+test('judgeChain() finds the leaf wherever it stands', (t) => {
+  const chain = [root.der, good.der]
+  const reports = chain.map((der) => describeCertificate(der, NOW))
+  t.true(judgeChain(chain, reports, bundle, NOW).verified)
+})
+
+test('judgeChain() refuses another root, another trust domain and a later time', async (t) => {
+  const reports = [describeCertificate(good.der, NOW)]
+  const other = await makeCertificate({
+    ca: true,
+    subject: 'CN=Other',
+    notAfter: '2036-01-01T00:00:00Z',
+  })
+  const refusals = [
+    judgeChain([good.der], reports, { roots: [other.der] }, NOW),
+    judgeChain([good.der], reports, { ...bundle, trustDomain: parseTrustDomain('te') }, NOW),
+    judgeChain([good.der], reports, bundle, NOW.add({ hours: 2 })),
+  ]
+  t.deepEqual(
+    refusals.map(({ verified, error }) => [verified, error?.split(':')[0]]),
+    [
+      [false, 'untrusted-issuer'],
+      [false, 'unknown-trust-domain'],
+      [false, 'expired'],
+    ],
+  )
+})
+
+test('judgeChain() verifies an authority: the root itself, and one that it signed', async (t) => {
+  const issuing = await makeCertificate({ ca: true, subject: 'CN=Issuing', issuer: root })
+  for (const { der } of [root, issuing]) {
+    const chain = judgeChain([der], [describeCertificate(der, NOW)], bundle, NOW)
+    t.deepEqual(chain, { verified: true, trustAnchor: 'CN=Root', error: null })
+  }
+  const stranger = await makeCertificate({ ca: true, subject: 'CN=Stranger' })
+  const chain = judgeChain([stranger.der], [describeCertificate(stranger.der, NOW)], bundle, NOW)
+  t.regex(chain.error ?? '', /^untrusted-issuer/)
+})
+
+test('judgeChain() says neither yes nor no without roots', (t) => {
+  t.is(judgeChain([good.der], [describeCertificate(good.der, NOW)], undefined, NOW).verified, null)
+})
+
+test('readCertificates() reads PEM among other text, DER, and a SPIFFE bundle', (t) => {
+  const pem = `subject=x\n${good.pem}text\n-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n${root.pem}`
+  const x5c = [Buffer.from(root.der).toString('base64')]
+  const jwks = JSON.stringify({ keys: [{ use: 'jwt-svid' }, { use: 'x509-svid', x5c }] })
+  t.deepEqual(readCertificates(Buffer.from(pem)), [good.der, root.der])
+  t.deepEqual(readCertificates(good.der), [good.der])
+  t.deepEqual(readCertificates(Buffer.from(jwks)), [root.der])
+})
+
+const unreadable: readonly (readonly [what: string, input: string | Uint8Array, said: RegExp])[] = [
+  ['nothing', '', /the input is empty/],
+  ['prose', 'hello', /neither PEM nor DER nor a SPIFFE bundle/],
+  [
+    'a key',
+    '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n',
+    /holds a PRIVATE KEY/,
+  ],
+  ['an end that is missing', '-----BEGIN CERTIFICATE-----\nAAAA', /has no end/],
+  ['a certificate that is not base64', good.pem.replace('M', '*'), /is not base64/],
+  ['broken JSON', '{"keys":', /starts like JSON/],
+  ['JSON of another kind', '{"a":1}', /without "keys"/],
+  ['a bundle without X.509', '{"keys":[null,{"use":"jwt-svid"}]}', /no key for x509-svid/],
+  ['too many', good.pem.repeat(201), /201 of them/],
+  ['too much', new Uint8Array(4_194_305), /4194305 bytes/],
+]
+for (const [what, input, said] of unreadable) {
+  test(`readCertificates() refuses ${what}`, (t) => {
+    const error = t.throws(() => readCertificates(Buffer.from(input)), { instanceOf: CaError })
+    t.regex(error.message, said)
+  })
+}
+
+test('describeCertificate() answers hostile bytes with CaError or a report, soon', (t) => {
+  const startedMs = performance.now()
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.nat(good.der.length - 1), fc.nat(255)), { minLength: 1, maxLength: 6 }),
+      (changes) => {
+        const der = Uint8Array.from(good.der)
+        for (const [at, byte] of changes) der[at] = byte
+        return isReportOrRefusal(der)
+      },
+    ),
+    { numRuns: 500 },
+  )
+  const nested = Buffer.concat(Array.from({ length: 16_000 }, () => Buffer.from('3080', 'hex')))
+  t.true(isReportOrRefusal(nested))
+  t.true(isReportOrRefusal(new Uint8Array(70_000).fill(0x30)))
+  t.true(performance.now() - startedMs < 20_000)
+})
+
+function isReportOrRefusal(der: Uint8Array): boolean {
+  try {
+    return Array.isArray(describeCertificate(der, NOW).findings)
+  } catch (cause) {
+    return cause instanceof CaError && cause.code === 'CA_DER_INVALID'
+  }
+}
+
+const plain: Style = { bold: same, dim: same, good: same, warn: same, bad: same }
+function same(text: string): string {
+  return text
+}
+
+test('renderInspection() draws the chain from the root down and says what is wrong', async (t) => {
+  const late = await makeCertificate({ issuer: root, notAfter: '2026-11-21T11:59:00Z' })
+  const chain = [late.der, root.der]
+  const reports = chain.map((der) => describeCertificate(der, NOW))
+  const lines = renderInspection(reports, judgeChain(chain, reports, bundle, NOW), [], plain)
+  t.regex(lines[0] ?? '', /^✘ not verified: expired: .*2026-11-21T11:59:00Z/)
+  t.true(lines.includes('spiffe://td root'))
+  t.true(lines.includes('└─ spiffe://td/ns/pay/sa/api leaf'))
+  t.true(lines.some((line) => line.includes('ran out 1 minute ago')))
+  t.true(
+    lines.some((line) => line.includes('it ran out at 2026-11-21T11:59:00Z [expired, RFC 5280')),
+  )
+})
+
+test('renderInspection() shows no control character of a certificate', async (t) => {
+  const evil = await makeCertificate({ issuer: root, dns: ['\u001b[2Jx'] })
+  const reports = [describeCertificate(evil.der, NOW)]
+  const text = renderInspection(
+    reports,
+    judgeChain([evil.der], reports, bundle, NOW),
+    [],
+    plain,
+  ).join('\n')
+  t.false(text.includes('\u001b'))
+  t.true(text.includes('dns:\\x1b[2Jx'))
+})
+
+test('inWords() takes the two largest units', (t) => {
+  t.deepEqual([0, 1, 61, 7500, 90_000, 315_576_000].map(inWords), [
+    '0 seconds',
+    '1 second',
+    '1 minute 1 second',
+    '2 hours 5 minutes',
+    '1 day 1 hour',
+    '10 years',
+  ])
+})
