@@ -1,0 +1,134 @@
+import type { SpiffeId } from '#ca/spiffe/index.ts'
+import type { TrustBundle } from '#ca/x509/index.ts'
+import { backoff } from '#core/backoff.ts'
+import { createLive, type Live, type LiveSource } from '#core/live.ts'
+import type { Log } from '#core/log.ts'
+import type { AuthorityConnection } from '../authority/connection.ts'
+import { AgentError } from '../error.ts'
+import {
+  acceptSvid,
+  createRequest,
+  type IssuedSvid,
+  type SvidRequest,
+} from '../svid/issued-svid.ts'
+import { keepFresh } from '../svid/keep-fresh.ts'
+import type { CivilClock } from '../svid/sleep-until.ts'
+
+/** What this node is to the CA. */
+export type NodeState =
+  | { readonly kind: 'unattested'; readonly reason: string }
+  | {
+      readonly kind: 'attested'
+      readonly svid: IssuedSvid
+      readonly renewAt: Temporal.Instant
+      readonly connection: AuthorityConnection
+    }
+
+export interface Node {
+  readonly state: Live<NodeState>
+  /**
+   * Proves the node by a one-time token; tries until the CA is there.
+   *
+   * @throws {AgentError} `AGENT_ATTESTATION_REFUSED` if the CA does not take the token
+   */
+  readonly attest: (joinToken: string, signal: AbortSignal) => Promise<void>
+}
+
+export interface NodeDeps extends CivilClock {
+  readonly agentId: SpiffeId
+  readonly ownTtl: Temporal.Duration
+  readonly random: () => number
+  readonly log: Log
+  readonly bundle: LiveSource<TrustBundle>
+  /** Opens a channel to the CA that proves `own`, or nothing. */
+  readonly connect: (own: IssuedSvid | undefined) => AuthorityConnection
+  readonly issue: (request: SvidRequest) => Promise<IssuedSvid>
+  readonly failed: (cause: unknown) => void
+}
+
+/**
+ * The agent's own identity: attested by join token, then renewed by its certificate at half life.
+ * Each renewal opens a new channel, so that no channel outlives the certificate it was opened with.
+ *
+ * @param signal - Ends renewal and closes the channel.
+ */
+export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
+  const { agentId, ownTtl, bundle, connect, now, issue, log, failed } = deps
+  const state = createLive<NodeState>({ kind: 'unattested', reason: 'it has not attested yet' })
+  let renewal = new AbortController()
+
+  const close = (): void => {
+    const { current } = state.live
+    if (current.kind === 'attested') current.connection[Symbol.dispose]()
+  }
+  signal.addEventListener('abort', close, { once: true })
+
+  const keep = (first: IssuedSvid): void => {
+    renewal.abort()
+    renewal = new AbortController()
+    const fresh = {
+      ...deps,
+      fetch: async () => issue(await createRequest(agentId, ownTtl)),
+      wanted: () => true,
+      failed,
+      accept(svid: IssuedSvid, renewAt: Temporal.Instant) {
+        const { current } = state.live
+        state.set({ kind: 'attested', svid, renewAt, connection: connect(svid) })
+        if (current.kind === 'attested') current.connection[Symbol.dispose]()
+        log('info', 'node-svid-taken', {
+          serial: svid.serial,
+          notAfter: String(svid.life.notAfter),
+        })
+      },
+      expired() {
+        close()
+        state.set({ kind: 'unattested', reason: 'its own SVID ran out before the CA renewed it' })
+        log('error', 'node-svid-expired')
+      },
+    }
+    const ended = AbortSignal.any([signal, renewal.signal])
+    keepFresh(fresh, first, ended).catch((cause: unknown) => {
+      if (!ended.aborted) log('error', 'node-renewal-ended', { cause: String(cause) })
+    })
+  }
+
+  return {
+    state: state.live,
+    async attest(joinToken, until) {
+      const either = AbortSignal.any([signal, until])
+      using connection = connect(undefined)
+      const request = await createRequest(agentId)
+      const proved = await prove(deps, connection, { joinToken, request }, either)
+      // The CA was verified by the roots that we were started with, so its bundle may replace them.
+      if (proved.bundle.generation >= bundle.live.current.generation) bundle.set(proved.bundle)
+      keep(acceptSvid(request, proved.answer, { bundles: [bundle.live.current], now: now() }))
+    },
+  }
+}
+
+async function prove(
+  { clock, random, log, failed }: NodeDeps,
+  connection: AuthorityConnection,
+  { joinToken, request }: { readonly joinToken: string; readonly request: SvidRequest },
+  signal: AbortSignal,
+): ReturnType<AuthorityConnection['attest']> {
+  const waits = backoff({ baseMs: 50, maxMs: 2000, random })
+  for (;;) {
+    try {
+      return await connection.attest(joinToken, request, signal)
+    } catch (cause) {
+      signal.throwIfAborted()
+      failed(cause)
+      if (cause instanceof AgentError && cause.code === 'AGENT_ISSUE_REFUSED') {
+        throw new AgentError(
+          'AGENT_ATTESTATION_REFUSED',
+          `Cannot attest this node: ${cause.message}`,
+          { cause },
+        )
+      }
+      const waitMs = waits.next().value
+      log('warn', 'node-attestation-failed', { waitMs, cause: String(cause) })
+      await clock.sleep(waitMs, signal)
+    }
+  }
+}

@@ -1,0 +1,82 @@
+/** What the CA says, read into plain values. Every field is absent until proved otherwise. */
+import { status } from '@grpc/grpc-js'
+import type { Bundle as BundleMessage, IssueResult, Svid as SvidMessage } from '#ca/proto/gen/ca.ts'
+import type { TrustDomain } from '#ca/spiffe/index.ts'
+import { readCertificate, type TrustBundle } from '#ca/x509/index.ts'
+import { AgentError } from '../error.ts'
+import type { SvidAnswer } from '../svid/issued-svid.ts'
+
+/** Roots in one bundle; more would be a mistake, or an attack on every handshake. */
+const MAX_ROOTS = 64
+
+/** @throws {AgentError} `AGENT_SVID_INVALID` if a field is missing or out of range */
+export function svidFromProto(message: SvidMessage | undefined): SvidAnswer {
+  if (!message || message.chain.length === 0) {
+    throw new AgentError('AGENT_SVID_INVALID', "Cannot read the CA's answer: it has no certificate")
+  }
+  return {
+    chain: message.chain,
+    issuedAt: Temporal.Instant.fromEpochMilliseconds(Number(message.issuedAtMs)),
+  }
+}
+
+/** The answer to one request, or the refusal in its place. */
+export function resultFromProto({ outcome }: IssueResult): SvidAnswer | AgentError {
+  if (outcome?.$case === 'svid') return svidFromProto(outcome.svid)
+  if (outcome?.$case !== 'refusal') {
+    return new AgentError('AGENT_SVID_INVALID', "Cannot read the CA's answer: it is empty")
+  }
+  const { reason, message, retryAfterMs } = outcome.refusal
+  // What asking again may help is as if the CA were away; the rest is final for whoever asked.
+  const code = retryAfterMs > 0 ? 'AGENT_CA_UNAVAILABLE' : 'AGENT_ISSUE_REFUSED'
+  return new AgentError(code, `Cannot get the SVID: ${reason}: ${message}`)
+}
+
+/**
+ * Reads a bundle for `trustDomain` that may follow generation `after`.
+ *
+ * An empty one is taken at its word: the domain's SVIDs are all revoked (SPIFFE bundle §4).
+ *
+ * @throws {AgentError} `AGENT_BUNDLE_INVALID` for another domain, an older generation, or a root
+ *   that is not a CA certificate
+ */
+export function bundleFromProto(
+  message: BundleMessage | undefined,
+  { trustDomain, after }: { readonly trustDomain: TrustDomain; readonly after: number },
+): TrustBundle {
+  const refused = (why: string): AgentError =>
+    new AgentError('AGENT_BUNDLE_INVALID', `Cannot take the trust bundle: ${why}`)
+  if (!message) throw refused('there is none')
+  const generation = Number(message.generation)
+  if (message.trustDomain !== trustDomain) {
+    throw refused(`it is for "${message.trustDomain}", expected "${trustDomain}"`)
+  }
+  if (!Number.isSafeInteger(generation) || generation < after) {
+    throw refused(`its generation is ${message.generation}, expected at least ${after}`)
+  }
+  if (message.roots.length > MAX_ROOTS) throw refused(`it has ${message.roots.length} roots`)
+  if (!message.roots.every(isCaCertificate)) throw refused('a root of it is not a CA certificate')
+  return { trustDomain, generation, roots: message.roots }
+}
+
+function isCaCertificate(der: Uint8Array): boolean {
+  try {
+    return readCertificate(der).isCa
+  } catch {
+    return false // unreadable bytes are not a certificate of any kind
+  }
+}
+
+/** A failed call to the CA. Anything but a clear refusal counts as the CA being away. */
+export function callErrorFromGrpc(cause: unknown, what: string): AgentError {
+  const { code, details } = cause as { readonly code?: unknown; readonly details?: unknown }
+  const refused =
+    code === status.PERMISSION_DENIED ||
+    code === status.INVALID_ARGUMENT ||
+    code === status.UNIMPLEMENTED
+  return new AgentError(
+    refused ? 'AGENT_ISSUE_REFUSED' : 'AGENT_CA_UNAVAILABLE',
+    `Cannot ${what}: ${typeof details === 'string' && details !== '' ? details : cause}`,
+    { cause },
+  )
+}

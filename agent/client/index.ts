@@ -1,0 +1,5 @@
+export type { SvidChannelCredentialsOptions } from './channel-credentials.ts'
+export { svidChannelCredentials } from './channel-credentials.ts'
+export type { OpenSvidDeps } from './open-svid.ts'
+export { openSvid } from './open-svid.ts'
+export type { Svid } from './svid.ts'

@@ -1,0 +1,69 @@
+import { Counter, Gauge, Registry } from 'prom-client'
+
+/** Every metric of an agent: the table is also its documentation. */
+export const METRICS = {
+  redoubt_agent_rotations_total: {
+    kind: 'counter',
+    help: 'Attempts to get an SVID from the CA, by result and stable reason',
+    labels: ['result', 'reason'],
+  },
+  redoubt_agent_svid_not_after_seconds: {
+    kind: 'gauge',
+    help: 'When each SVID in force runs out, seconds since the epoch',
+    labels: ['spiffe_id'],
+  },
+  redoubt_agent_bundle_generation: {
+    kind: 'gauge',
+    help: 'Generation of the trust bundle in force',
+    labels: [],
+  },
+  redoubt_agent_connections: {
+    kind: 'gauge',
+    help: 'Connections open on the socket',
+    labels: [],
+  },
+  redoubt_agent_calls: { kind: 'gauge', help: 'Calls of identified callers open', labels: [] },
+  redoubt_agent_refused_calls_total: {
+    kind: 'counter',
+    help: 'Calls refused, by API and stable reason',
+    labels: ['api', 'reason'],
+  },
+  redoubt_agent_sds_rejected_total: {
+    kind: 'counter',
+    help: 'Secrets that an SDS client refused to take (NACK)',
+    labels: [],
+  },
+} as const
+
+export type MetricName = keyof typeof METRICS
+
+export interface AgentMetrics {
+  readonly add: (name: MetricName, labels: Readonly<Record<string, string>>) => void
+  /** Replaces every row of a gauge. */
+  readonly set: (
+    name: MetricName,
+    rows: readonly { readonly labels: Readonly<Record<string, string>>; readonly value: number }[],
+  ) => void
+  /** Prometheus text. */
+  readonly render: () => Promise<string>
+}
+
+export function createMetrics(): AgentMetrics {
+  const registry = new Registry()
+  const counters = new Map<string, Counter>()
+  const gauges = new Map<string, Gauge>()
+  for (const [name, { kind, help, labels }] of Object.entries(METRICS)) {
+    const options = { name, help, labelNames: labels, registers: [registry] }
+    if (kind === 'counter') counters.set(name, new Counter(options))
+    else gauges.set(name, new Gauge(options))
+  }
+  return {
+    add: (name, labels) => counters.get(name)?.inc(labels),
+    set(name, rows) {
+      const gauge = gauges.get(name)
+      gauge?.reset()
+      for (const { labels, value } of rows) gauge?.set(labels, value)
+    },
+    render: () => registry.metrics(),
+  }
+}

@@ -1,0 +1,83 @@
+import { pemFromDer } from '#ca/x509/index.ts'
+import {
+  Secret,
+  SPIFFECertValidatorConfig,
+} from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts'
+import type { Node } from '../proto/gen/envoy/config/core/v3/base.ts'
+import type { Any } from '../proto/gen/google/protobuf/any.ts'
+import { AgentError } from '../error.ts'
+import type { WorkloadIdentity } from '../svid/watch-identity.ts'
+import type { SecretRef } from './secrets.ts'
+
+const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3'
+
+/** The one resource type of SDS. */
+export const SECRET_TYPE: string = `${TLS}.Secret`
+
+/** How a client judges its peers: by Envoy's SPIFFE validator, or by a plain list of roots. */
+export type Validation = 'spiffe' | 'plain'
+
+/** A client's own word on its validation (node metadata, as SPIRE's agent reads it). */
+export function validationOf(node: Node | undefined): Validation {
+  const value: unknown = node?.metadata?.['disable_spiffe_cert_validation']
+  return value === true || value === 'true' ? 'plain' : 'spiffe'
+}
+
+/** @throws {AgentError} `AGENT_REQUEST_INVALID` for all bundles as one plain list: domains never merge */
+export function secretToProto(
+  { name, kind }: SecretRef,
+  identity: WorkloadIdentity,
+  validation: Validation,
+): Any {
+  const message =
+    kind === 'certificate'
+      ? certificate(name, identity)
+      : validation === 'spiffe'
+        ? spiffeValidation(name, identity)
+        : plainValidation(name, identity)
+  return { typeUrl: SECRET_TYPE, value: Buffer.from(Secret.encode(message).finish()) }
+}
+
+function certificate(name: string, { svid }: WorkloadIdentity): Secret {
+  const tlsCertificate = {
+    certificateChain: inline(svid.chainPem),
+    privateKey: inline(svid.keyPem),
+  }
+  return { name, type: { $case: 'tlsCertificate', tlsCertificate } }
+}
+
+function spiffeValidation(name: string, { bundle }: WorkloadIdentity): Secret {
+  const trustDomains = [{ name: bundle.trustDomain, trustBundle: inline(rootsPem(bundle.roots)) }]
+  const value = SPIFFECertValidatorConfig.encode({ trustDomains }).finish()
+  const typedConfig = { typeUrl: `${TLS}.SPIFFECertValidatorConfig`, value: Buffer.from(value) }
+  const validationContext = {
+    trustedCa: undefined,
+    customValidatorConfig: { name: 'envoy.tls.cert_validator.spiffe', typedConfig },
+  }
+  return { name, type: { $case: 'validationContext', validationContext } }
+}
+
+function plainValidation(name: string, { bundle }: WorkloadIdentity): Secret {
+  if (name === 'ALL') {
+    throw new AgentError(
+      'AGENT_REQUEST_INVALID',
+      'Cannot give "ALL": bundles of different trust domains need the SPIFFE validator, which the client disables',
+    )
+  }
+  const trustedCa = inline(rootsPem(bundle.roots))
+  return {
+    name,
+    type: {
+      $case: 'validationContext',
+      validationContext: { trustedCa, customValidatorConfig: undefined },
+    },
+  }
+}
+
+function rootsPem(roots: readonly Uint8Array[]): string {
+  return pemFromDer('CERTIFICATE', roots)
+}
+
+function inline(text: string) {
+  return { specifier: { $case: 'inlineBytes' as const, inlineBytes: Buffer.from(text) } }
+}

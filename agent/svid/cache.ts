@@ -1,0 +1,151 @@
+import type { SpiffeId } from '#ca/spiffe/index.ts'
+import { backoff } from '#core/backoff.ts'
+import { createLive, type Live, type LiveSource } from '#core/live.ts'
+import type { Log } from '#core/log.ts'
+import { AgentError } from '../error.ts'
+import type { IssuedSvid } from './issued-svid.ts'
+import { keepFresh } from './keep-fresh.ts'
+import type { CivilClock } from './sleep-until.ts'
+
+/** What is known of one identity. An expired SVID is `pending`: it is never served. */
+export type SvidState =
+  | { readonly kind: 'pending' }
+  | { readonly kind: 'ready'; readonly svid: IssuedSvid }
+  | { readonly kind: 'refused'; readonly cause: AgentError }
+
+/** A reader's share in one identity; disposing of it gives it back. */
+export interface Holding extends Disposable {
+  readonly state: Live<SvidState>
+}
+
+/** One SVID in force, as status and metrics show it. */
+export interface HeldSvid {
+  readonly svid: IssuedSvid
+  readonly renewAt: Temporal.Instant
+  readonly holders: number
+}
+
+export interface SvidCache {
+  /** Holds an identity: it is fetched if nobody has it, and kept fresh while somebody holds it. */
+  readonly hold: (id: SpiffeId) => Holding
+  readonly held: () => readonly HeldSvid[]
+}
+
+export interface SvidCacheDeps extends CivilClock {
+  readonly random: () => number
+  readonly log: Log
+  readonly issue: (id: SpiffeId) => Promise<IssuedSvid>
+  readonly rotated: (held: HeldSvid, first: boolean) => void
+  readonly failed: (id: SpiffeId, cause: unknown) => void
+}
+
+interface Entry {
+  readonly source: LiveSource<SvidState>
+  readonly drop: () => void
+  holders: number
+  renewAt?: Temporal.Instant
+}
+
+/**
+ * The SVIDs of this node's workloads: one fetch and one rotation for each identity, however many
+ * hold it. One that nobody holds when its renewal is due is dropped rather than renewed, so that a
+ * caller's death leaves nothing behind for longer than half a certificate's life.
+ *
+ * @param signal - Ends all rotation.
+ */
+export function createSvidCache(deps: SvidCacheDeps, signal: AbortSignal): SvidCache {
+  const entries = new Map<SpiffeId, Entry>()
+
+  const start = (id: SpiffeId): Entry => {
+    const source = createLive<SvidState>({ kind: 'pending' })
+    // Taken out in the turn in which its end is decided, so that nobody can hold a dying entry.
+    const drop = (): void => void entries.delete(id)
+    const entry: Entry = { source, holders: 0, drop }
+    entries.set(id, entry)
+    rotate(deps, id, entry, signal).catch((cause: unknown) => {
+      drop()
+      if (!signal.aborted) deps.log('error', 'svid-rotation-ended', { id, cause: String(cause) })
+    })
+    return entry
+  }
+
+  return {
+    hold(id) {
+      const entry = entries.get(id) ?? start(id)
+      entry.holders += 1
+      let given = true
+      return {
+        state: entry.source.live,
+        [Symbol.dispose]() {
+          if (given) entry.holders -= 1
+          given = false
+        },
+      }
+    },
+    held: () => [...entries.values()].flatMap((entry) => heldBy(entry) ?? []),
+  }
+}
+
+function heldBy({ source, renewAt, holders }: Entry): HeldSvid | undefined {
+  const state = source.live.current
+  return state.kind === 'ready' && renewAt ? { svid: state.svid, renewAt, holders } : undefined
+}
+
+async function rotate(
+  deps: SvidCacheDeps,
+  id: SpiffeId,
+  entry: Entry,
+  signal: AbortSignal,
+): Promise<void> {
+  const { source } = entry
+  const first = await fetchFirst(deps, id, entry, signal)
+  if (!first) return
+  const fresh = {
+    ...deps,
+    fetch: () => deps.issue(id),
+    failed: (cause: unknown) => deps.failed(id, cause),
+    wanted: () => isWanted(entry),
+    accept(svid: IssuedSvid, renewAt: Temporal.Instant) {
+      entry.renewAt = renewAt
+      source.set({ kind: 'ready', svid })
+      deps.rotated({ svid, renewAt, holders: entry.holders }, svid === first)
+    },
+    expired() {
+      deps.log('error', 'svid-expired', { id })
+      source.set({ kind: 'pending' })
+    },
+  }
+  await keepFresh(fresh, first, signal)
+}
+
+/** Tries until it succeeds, is refused for good, or nobody waits for it any more. */
+async function fetchFirst(
+  { clock, random, log, issue, failed }: SvidCacheDeps,
+  id: SpiffeId,
+  entry: Entry,
+  signal: AbortSignal,
+): Promise<IssuedSvid | undefined> {
+  const waits = backoff({ baseMs: 50, maxMs: 1000, random })
+  do {
+    try {
+      return await issue(id)
+    } catch (cause) {
+      signal.throwIfAborted()
+      failed(id, cause)
+      const waitMs = waits.next().value
+      log('warn', 'svid-fetch-failed', { id, waitMs, cause: String(cause) })
+      if (cause instanceof AgentError && cause.code === 'AGENT_ISSUE_REFUSED') {
+        entry.drop()
+        entry.source.set({ kind: 'refused', cause })
+        return undefined
+      }
+      await clock.sleep(waitMs, signal)
+    }
+  } while (isWanted(entry))
+  return undefined
+}
+
+function isWanted({ holders, drop }: Entry): boolean {
+  if (holders === 0) drop()
+  return holders > 0
+}

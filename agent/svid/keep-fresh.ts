@@ -1,0 +1,78 @@
+import { type Life, rotateAt } from '#ca/x509/index.ts'
+import { backoff } from '#core/backoff.ts'
+import type { Log } from '#core/log.ts'
+import { type CivilClock, sleepUntil } from './sleep-until.ts'
+
+/** What rotation needs of an SVID. */
+export interface Rotatable {
+  readonly life: Life
+}
+
+export interface KeepFreshDeps<Svid extends Rotatable> extends CivilClock {
+  readonly random: () => number
+  readonly log: Log
+  /** Gets the successor; a new key each time. */
+  readonly fetch: (signal: AbortSignal) => Promise<Svid>
+  /** Told of each success. `renewAt` is when the next one is due. */
+  readonly accept: (svid: Svid, renewAt: Temporal.Instant) => void
+  /** Told of each failure, once per attempt. */
+  readonly failed?: (cause: unknown) => void
+  /** Asked when renewal is due: `false` ends this. */
+  readonly wanted: () => boolean
+  /** Told once when an SVID runs out before it could be replaced. */
+  readonly expired: () => void
+}
+
+/**
+ * Replaces `first` before it runs out, and each successor, until `signal` aborts or it is not wanted.
+ * While the CA is away the last good one stays, and this goes on trying, past its end too.
+ */
+export async function keepFresh<Svid extends Rotatable>(
+  deps: KeepFreshDeps<Svid>,
+  first: Svid,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let svid = first; ; ) {
+    const renewAt = rotateAt(svid.life, deps.random())
+    deps.accept(svid, renewAt)
+    await sleepUntil(deps, renewAt, signal)
+    if (!deps.wanted()) return
+    svid = await replace(deps, svid, signal)
+  }
+}
+
+async function replace<Svid extends Rotatable>(
+  deps: KeepFreshDeps<Svid>,
+  svid: Svid,
+  signal: AbortSignal,
+): Promise<Svid> {
+  const { clock, now, random, log, fetch, failed, expired } = deps
+  const { notAfter } = svid.life
+  const running = new AbortController()
+  const ended = AbortSignal.any([signal, running.signal])
+  // Beside the attempts, because one of them may hang beyond the end.
+  void sleepUntil(deps, notAfter, ended).then(expired, () => {})
+  try {
+    const waits = backoff({ baseMs: 100, maxMs: maxWaitMs(svid.life), random })
+    for (;;) {
+      try {
+        return await fetch(signal)
+      } catch (cause) {
+        signal.throwIfAborted()
+        failed?.(cause)
+        const waitMs = waits.next().value
+        const leftMs = notAfter.epochMilliseconds - now().epochMilliseconds
+        log('warn', 'svid-rotation-failed', { waitMs, leftMs, cause: String(cause) })
+        await clock.sleep(waitMs, signal)
+      }
+    }
+  } finally {
+    running.abort()
+  }
+}
+
+/** A twentieth of the life, within 1 s and 30 s: many attempts before the end, and no storm. */
+export function maxWaitMs({ issuedAt, notAfter }: Life): number {
+  const lifeMs = notAfter.epochMilliseconds - issuedAt.epochMilliseconds
+  return Math.min(30_000, Math.max(1000, lifeMs / 20))
+}
