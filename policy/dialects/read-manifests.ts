@@ -1,4 +1,15 @@
-import type { DocumentReport, Intent } from '../model/intent.ts'
+/**
+ * Manifests to intent: every document of every file is judged alone, then against the others, and
+ * only the valid ones become intent. Pure; whoever watches the files decides what to keep when one
+ * is faulty.
+ */
+import type { DocumentReport, Fault, Intent } from '../model/intent.ts'
+import type { Kind, Placed } from './kind.ts'
+import { findKind } from './kinds.ts'
+import { type PathKey, pointerFromPath } from './pointer.ts'
+import { type ManifestDocument, readDocuments } from './read-document.ts'
+import { DEFAULT_MESH } from './redoubt/mesh.ts'
+import { faultsOf, show } from './schema.ts'
 
 export interface ManifestFile {
   /** For reports; relative or absolute, as the user gave it. */
@@ -9,10 +20,132 @@ export interface ManifestFile {
 export interface Manifests {
   /** Of the valid documents. */
   readonly intent: Intent
-  /** One for each document, in order of files and positions. */
+  /** One for each document, in order of files and positions; documents without content have none. */
   readonly documents: readonly DocumentReport[]
 }
 
-export function readManifests(_files: readonly ManifestFile[]): Manifests {
-  throw new Error('not yet')
+/** A document whose kind, and perhaps content, is understood. */
+interface Judged {
+  readonly report: DocumentReport
+  /** Set when the report has no errors. */
+  readonly valid?: { readonly definition: Kind; readonly value: unknown }
+  readonly lineOf: ManifestDocument['lineOf']
+}
+
+/** Reads Kubernetes-style documents (YAML or JSON). Never throws: what is wrong is in the reports. */
+export function readManifests(files: readonly ManifestFile[]): Manifests {
+  const judged = files.flatMap(({ path, text }) =>
+    readDocuments(text).map((document) => judge(path, document)),
+  )
+  const documents = refuseDuplicates(judged)
+  return { intent: intentOf(documents), documents: documents.map(({ report }) => report) }
+}
+
+function judge(file: string, document: ManifestDocument): Judged {
+  const { value, lineOf } = document
+  const identity = identityOf(value)
+  const report = (errors: readonly Fault[], warnings: readonly Fault[] = []): DocumentReport => ({
+    file,
+    document: document.document,
+    line: document.line,
+    ...identity,
+    valid: errors.length === 0,
+    errors,
+    warnings,
+  })
+  if (document.faults.length > 0) return { report: report(document.faults), lineOf }
+
+  const fault = (path: readonly PathKey[], message: string, hint?: string): Fault => ({
+    pointer: pointerFromPath(path),
+    line: lineOf(path),
+    message,
+    ...(hint === undefined ? {} : { hint }),
+  })
+  if (!isRecord(value))
+    return { report: report([fault([], `found ${show(value)}, expected a manifest`)]), lineOf }
+
+  const { apiVersion, kind } = value
+  const missing = Object.entries({ apiVersion, kind }).filter(
+    ([, word]) => typeof word !== 'string',
+  )
+  if (typeof apiVersion !== 'string' || typeof kind !== 'string') {
+    const errors = missing.map(([field, word]) =>
+      fault([field], `found ${show(word)}, expected a string`),
+    )
+    return { report: report(errors), lineOf }
+  }
+  const found = findKind(apiVersion, kind)
+  if (found.kind === 'refused')
+    return { report: report([fault([found.field], found.message, found.hint)]), lineOf }
+
+  const { definition } = found
+  const scoped = definition.scope === 'cluster' ? { ...identity, namespace: '' } : identity
+  const errors = faultsOf(definition.schema, value, lineOf)
+  if (errors.length > 0) return { report: { ...report(errors), ...scoped }, lineOf }
+  const warnings = definition.warnings(value, file).map(({ path, message }) => fault(path, message))
+  return { report: { ...report([], warnings), ...scoped }, valid: { definition, value }, lineOf }
+}
+
+function identityOf(value: unknown): { kind: string; namespace: string; name: string } {
+  const { kind, metadata } = isRecord(value) ? value : {}
+  const { namespace, name } = isRecord(metadata) ? metadata : {}
+  const text = (word: unknown, otherwise: string): string =>
+    typeof word === 'string' ? word : otherwise
+  return { kind: text(kind, ''), namespace: text(namespace, 'default'), name: text(name, '') }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The second object of one kind and name is at fault, wherever it stands; so is a second `Mesh`. */
+function refuseDuplicates(judged: readonly Judged[]): readonly Judged[] {
+  const first = new Map<string, DocumentReport>()
+  return judged.map((one) => {
+    const { report, valid, lineOf } = one
+    if (!valid) return one
+    const { kind, namespace, name } = report
+    const key = kind === 'Mesh' ? kind : `${kind} ${namespace}/${name}`
+    const earlier = first.get(key)
+    if (!earlier) {
+      first.set(key, report)
+      return one
+    }
+    const path = ['metadata', 'name']
+    const where = `${earlier.file}:${earlier.line}`
+    const message =
+      kind === 'Mesh'
+        ? `there is already a Mesh, at ${where}`
+        : `${key} is already defined at ${where}`
+    const error = {
+      pointer: pointerFromPath(path),
+      line: lineOf(path),
+      message,
+      hint: 'remove one of the two',
+    }
+    return { report: { ...report, valid: false, errors: [error] }, lineOf }
+  })
+}
+
+type Collected = { readonly [K in keyof Placed]: Placed[K][] }
+
+function intentOf(judged: readonly Judged[]): Intent {
+  const collected: Collected = {
+    mesh: [],
+    namespaces: [],
+    services: [],
+    serviceEntries: [],
+    workloads: [],
+    authorizationPolicies: [],
+    peerAuthentications: [],
+    virtualServices: [],
+    destinationRules: [],
+  }
+  for (const { report, valid } of judged) {
+    if (!valid) continue
+    const { into, value } = valid.definition.place(valid.value, report.file)
+    ;(collected[into] as unknown[]).push(value)
+  }
+  const { mesh: [mesh = DEFAULT_MESH] = [], ...rest } = collected
+  return { mesh, ...rest }
 }

@@ -31,7 +31,7 @@ export interface ObjectRef {
   readonly createdAt?: Temporal.Instant
 }
 
-/** Namespaces that may see an object: `*`, or names. Not empty; `none` is written `~` (§0.5). */
+/** Namespaces that may see an object: `*` alone, or names; empty: nobody (§0.5). */
 export type ExportTo = readonly string[]
 
 /** Mesh-wide settings: kind `Mesh`, in the words of Istio's MeshConfig. */
@@ -106,10 +106,7 @@ export interface ServiceEntry extends ObjectRef {
   readonly endpoints: readonly ServiceEntryEndpoint[]
   /** Of the workloads of its own namespace that are its endpoints. */
   readonly workloadSelector?: Labels
-  /** `[]` for `~`: nobody. */
   readonly exportTo: ExportTo
-  /** Names that the server's certificate must carry. */
-  readonly subjectAltNames: readonly string[]
 }
 
 /** Kind `Workload` of `redoubt.io/v1alpha1`: one application process and its sidecar. */

@@ -1,0 +1,111 @@
+/** What may stand in the lists of an AuthorizationPolicy (istio-semantics §1.4, §1.7, §1.14). */
+import { subnetFault } from '../grammar.ts'
+import { pathFault } from './path-template.ts'
+
+/** Says what is wrong with one value, or nothing. */
+export type ValueFault = (value: string) => string | undefined
+
+const anything: ValueFault = (value) => (value === '' ? 'an empty value is not allowed' : undefined)
+
+/** `check`, for values that are not empty. */
+const filled =
+  (check: ValueFault): ValueFault =>
+  (value) =>
+    anything(value) ?? check(value)
+
+const portFault: ValueFault = (value) =>
+  /^\d{1,10}$/.test(value) && Number(value) <= 65535
+    ? undefined
+    : `found ${JSON.stringify(value)}, expected a port from 0 to 65535`
+
+const serviceAccountFault: ValueFault = (value) => {
+  const wrong = (why: string): string =>
+    `found ${JSON.stringify(value)}, expected "account" or "namespace/account": ${why}`
+  if (value.length > 320) return wrong('it is longer than 320 characters')
+  if (value.includes('*')) return wrong('a wildcard is not supported')
+  const parts = value.split('/')
+  if (parts.length > 2) return wrong('it has more than one "/"')
+  return parts.includes('') ? wrong('a part is empty') : undefined
+}
+
+const trustDomainFault: ValueFault = (value) => {
+  const wrong = (why: string): string =>
+    `found ${JSON.stringify(value)}, expected a trust domain: ${why}`
+  if (value.includes('/')) return wrong('it has a "/"')
+  const stars = value.split('*').length - 1
+  if (stars > 1) return wrong('it has more than one "*"')
+  if (stars === 1 && !value.startsWith('*') && !value.endsWith('*')) {
+    return wrong('a "*" may only begin or end it')
+  }
+  return undefined
+}
+
+export const SOURCE_FIELDS: Readonly<Record<string, ValueFault>> = {
+  principals: anything,
+  requestPrincipals: anything,
+  namespaces: anything,
+  serviceAccounts: filled(serviceAccountFault),
+  ipBlocks: filled(subnetFault),
+  remoteIpBlocks: filled(subnetFault),
+  trustDomains: filled(trustDomainFault),
+}
+
+export const OPERATION_FIELDS: Readonly<Record<string, ValueFault>> = {
+  hosts: anything,
+  ports: filled(portFault),
+  methods: anything,
+  paths: filled(pathFault),
+}
+
+/** Keys that stand alone, by what their values must be. */
+const CONDITION_KEYS: Readonly<Record<string, ValueFault>> = {
+  'source.ip': filled(subnetFault),
+  'remote.ip': filled(subnetFault),
+  'source.namespace': anything,
+  'source.serviceAccount': filled(serviceAccountFault),
+  'source.principal': anything,
+  'source.trustDomain': filled(trustDomainFault),
+  'request.auth.principal': anything,
+  'request.auth.audiences': anything,
+  'request.auth.presenter': anything,
+  'destination.ip': filled(subnetFault),
+  'destination.port': filled(portFault),
+  'connection.sni': anything,
+}
+
+/** Keys with a name in brackets. */
+const CONDITION_MAPS: readonly RegExp[] = [
+  /^request\.headers\[[^\]]+\]$/,
+  /^request\.auth\.claims\[[^\]]+\](\[[^\]]*\])*$/,
+  /^experimental\.envoy\.filters\.[^[\]]+\[[^\]]+\]$/,
+]
+
+/** Keys that others have or had, with what to do instead. */
+const REPLACED_KEYS: readonly (readonly [RegExp, string])[] = [
+  [/^destination\.namespace$/, 'put the policy into that namespace'],
+  [/^destination\.labels\b/, 'use the selector'],
+  [/^destination\.(name|user)$/, 'it belongs to an API of the past'],
+  [
+    /^(request\.headers|request\.auth\.claims|experimental\.envoy\.filters\.)/,
+    'expected the form key[name]',
+  ],
+]
+
+export const CONDITION_KEY_NAMES: readonly string[] = [
+  ...Object.keys(CONDITION_KEYS),
+  'request.headers[name]',
+  'request.auth.claims[name]',
+]
+
+/** What judges the values of `when` entry `key`, or why the key is refused. */
+export function conditionKey(
+  key: string,
+):
+  | { readonly kind: 'known'; readonly value: ValueFault }
+  | { readonly kind: 'refused'; readonly why: string } {
+  if (Object.hasOwn(CONDITION_KEYS, key))
+    return { kind: 'known', value: CONDITION_KEYS[key] ?? anything }
+  if (CONDITION_MAPS.some((pattern) => pattern.test(key))) return { kind: 'known', value: anything }
+  const why = REPLACED_KEYS.find(([pattern]) => pattern.test(key))?.[1]
+  return { kind: 'refused', why: why ?? 'unknown attribute' }
+}

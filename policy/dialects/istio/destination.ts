@@ -1,0 +1,90 @@
+/** DestinationRule (istio-semantics §6). */
+import { z } from 'zod'
+
+import type { Subset } from '../../model/intent.ts'
+import { checkExportTo, exportToSchema, readExportTo } from '../export-to.ts'
+import { completeHost, dnsLabelFault } from '../grammar.ts'
+import { defineKind, type Kind, type Manifest } from '../kind.ts'
+import { refOf } from '../metadata.ts'
+import { fields, type Report, text } from '../schema.ts'
+import { hostFault } from './hosts.ts'
+import { checkLabels, matchLabelsSchema, selectorOf } from './selector.ts'
+import { readTrafficPolicy, trafficPolicySchema } from './traffic-policy.ts'
+
+const subset = fields(
+  {
+    name: text(dnsLabelFault),
+    labels: z.record(z.string(), z.string()).optional(),
+    trafficPolicy: trafficPolicySchema.optional(),
+  },
+  { check: ({ labels = {} }, report) => checkLabels(labels, ['labels'], report) },
+)
+
+const spec = fields(
+  {
+    host: text(hostFault),
+    trafficPolicy: trafficPolicySchema.optional(),
+    subsets: z.array(subset).optional(),
+    exportTo: exportToSchema,
+    workloadSelector: matchLabelsSchema.optional(),
+  },
+  {
+    check: ({ subsets = [] }, report) => {
+      const seen = new Set<string>()
+      subsets.forEach(({ name }, index) => {
+        if (seen.has(name)) {
+          report(['subsets', index, 'name'], `the name ${JSON.stringify(name)} is there twice`)
+        }
+        seen.add(name)
+      })
+    },
+  },
+)
+
+type Spec = z.output<typeof spec>
+
+export const destinationRuleKind: Kind = defineKind({
+  group: 'networking.istio.io',
+  versions: ['v1', 'v1beta1', 'v1alpha3'],
+  kind: 'DestinationRule',
+  spec,
+  check: checkVisibility,
+  place: ({ metadata, spec: written }) => {
+    const { namespace } = metadata
+    const selector = selectorOf(written.workloadSelector)
+    const { trafficPolicy } = written
+    return {
+      into: 'destinationRules',
+      value: {
+        ...refOf(metadata),
+        host: completeHost(written.host, namespace),
+        // For selected clients only, a rule stays in its namespace (§6.2).
+        exportTo: selector ? [namespace] : readExportTo(written.exportTo, namespace),
+        ...(selector ? { workloadSelector: selector } : {}),
+        ...(trafficPolicy ? { trafficPolicy: readTrafficPolicy(trafficPolicy) } : {}),
+        subsets: (written.subsets ?? []).map(readSubset),
+      },
+    }
+  },
+})
+
+function readSubset({ name, labels = {}, trafficPolicy }: z.output<typeof subset>): Subset {
+  return {
+    name,
+    labels,
+    ...(trafficPolicy ? { trafficPolicy: readTrafficPolicy(trafficPolicy) } : {}),
+  }
+}
+
+function checkVisibility(
+  { metadata: { namespace }, spec: written }: Manifest<Spec>,
+  report: Report,
+): void {
+  const path = ['spec', 'exportTo']
+  const { exportTo, workloadSelector } = written
+  checkExportTo(exportTo, { namespace, none: false }, path, report)
+  const beyond = exportTo?.some((value) => value !== '.' && value !== namespace)
+  if (workloadSelector && beyond) {
+    report(path, 'a rule with a workloadSelector is for its own namespace: expected "." or nothing')
+  }
+}

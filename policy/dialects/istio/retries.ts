@@ -1,0 +1,103 @@
+/** HTTPRetry (istio-semantics §5.8). */
+import { z } from 'zod'
+
+import type { RetryIntent } from '../../model/intent.ts'
+import { durationFault, parseDurationMs } from '../grammar.ts'
+import { fields, type Report, text } from '../schema.ts'
+
+const CONDITIONS = [
+  '5xx',
+  'gateway-error',
+  'reset',
+  'reset-before-request',
+  'connect-failure',
+  'retriable-4xx',
+  'refused-stream',
+  'retriable-status-codes',
+  'retriable-headers',
+  'envoy-ratelimited',
+  'http3-post-connect-failure',
+  'cancelled',
+  'deadline-exceeded',
+  'internal',
+  'resource-exhausted',
+  'unavailable',
+]
+
+/** First and last of each run of status codes that have a name (IANA registry). */
+const STATUS_RUNS = [
+  [100, 103],
+  [200, 208],
+  [226, 226],
+  [300, 305],
+  [307, 308],
+  [400, 418],
+  [421, 426],
+  [428, 429],
+  [431, 431],
+  [451, 451],
+  [500, 508],
+  [510, 511],
+] as const
+
+export interface RawRetries {
+  readonly attempts?: number | undefined
+  readonly perTryTimeout?: string | undefined
+  readonly retryOn?: string | undefined
+  readonly backoff?: string | undefined
+  readonly retryRemoteLocalities?: false | undefined
+  readonly retryIgnorePreviousHosts?: true | undefined
+}
+
+export const retriesSchema: z.ZodType<RawRetries> = fields(
+  {
+    attempts: z
+      .int()
+      .min(0)
+      .max(2 ** 31 - 1)
+      .optional(),
+    perTryTimeout: text(durationFault).optional(),
+    retryOn: z.string().optional(),
+    backoff: text(durationFault).optional(),
+    // What a retry does anyway may be said.
+    retryRemoteLocalities: z.literal(false).optional(),
+    retryIgnorePreviousHosts: z.literal(true).optional(),
+  },
+  { check: checkRetries },
+)
+
+function checkRetries(value: RawRetries, report: Report): void {
+  const { attempts = 0, perTryTimeout, retryOn, retryRemoteLocalities } = value
+  if (attempts === 0 && (perTryTimeout ?? retryOn ?? retryRemoteLocalities) !== undefined) {
+    report(['attempts'], 'it is 0, which turns retries off: expected at least 1, or no other field')
+  }
+  for (const word of retryOn ? retryOn.split(',') : []) {
+    if (CONDITIONS.includes(word) || isStatus(word)) continue
+    report(
+      ['retryOn'],
+      `found ${JSON.stringify(word)}, expected a comma list, without spaces, of status codes or ${CONDITIONS.join(', ')}`,
+    )
+  }
+}
+
+function isStatus(word: string): boolean {
+  if (!/^\d{3}$/.test(word)) return false
+  return STATUS_RUNS.some(([first, last]) => Number(word) >= first && Number(word) <= last)
+}
+
+/** The retries that `raw` asks for; what it leaves out is §5.8's default. */
+export function readRetries({
+  attempts = 0,
+  perTryTimeout,
+  retryOn,
+  backoff,
+}: RawRetries): RetryIntent {
+  const perTryTimeoutMs = perTryTimeout && parseDurationMs(perTryTimeout)
+  const backoffMs = backoff && parseDurationMs(backoff)
+  return {
+    attempts,
+    ...(perTryTimeoutMs ? { perTryTimeoutMs } : {}),
+    ...(retryOn ? { retryOn: retryOn.split(',') } : {}),
+    ...(backoffMs ? { backoffMs } : {}),
+  }
+}

@@ -1,0 +1,339 @@
+/** VirtualService, HTTP routes for sidecars (istio-semantics §5). */
+import { z } from 'zod'
+
+import type { TextMatch } from '../../model/bundle.ts'
+import type { HttpAction, HttpDestination, HttpMatch, HttpRoute } from '../../model/intent.ts'
+import { checkExportTo, exportToSchema, readExportTo } from '../export-to.ts'
+import {
+  completeHost,
+  dnsLabelFault,
+  durationFault,
+  headerNameFault,
+  isDnsLabel,
+  parseDurationMs,
+} from '../grammar.ts'
+import { defineKind, type Kind } from '../kind.ts'
+import { refOf } from '../metadata.ts'
+import { fields, type Report, text } from '../schema.ts'
+import { destinationHostFault, hostFault, hostsOverlap } from './hosts.ts'
+import { readRetries, retriesSchema } from './retries.ts'
+import { checkLabels } from './selector.ts'
+import {
+  authorityOf,
+  checkTextMatch,
+  headersSchema,
+  type RawTextMatch,
+  readHeaders,
+  readTextMatch,
+  textMatchSchema,
+} from './text-match.ts'
+
+const MAX_BODY_BYTES = 1024 * 1024
+
+const port = z.int().min(1).max(65535)
+const textMatches = z.record(z.string(), textMatchSchema).optional()
+
+const match = fields(
+  {
+    name: z.string().optional(),
+    uri: textMatchSchema.optional(),
+    ignoreUriCase: z.boolean().optional(),
+    scheme: textMatchSchema.optional(),
+    method: textMatchSchema.optional(),
+    authority: textMatchSchema.optional(),
+    headers: textMatches,
+    withoutHeaders: textMatches,
+    queryParams: textMatches,
+    port: port.optional(),
+    sourceLabels: z.record(z.string(), z.string()).optional(),
+    sourceNamespace: text(dnsLabelFault).optional(),
+    gateways: z.array(z.string()).optional(),
+  },
+  { notHonoured: ['statPrefix'], check: (value, report) => checkMatch(value, report) },
+)
+
+const destination = fields({
+  host: text(destinationHostFault),
+  subset: text(dnsLabelFault).optional(),
+  port: fields({ number: port }).optional(),
+})
+
+const weighted = fields({
+  destination,
+  weight: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .optional(),
+  headers: headersSchema.optional(),
+})
+
+const rewrite = fields(
+  { uri: z.string().optional(), authority: z.string().optional() },
+  {
+    notHonoured: ['uriRegexRewrite'],
+    check: ({ uri, authority }, report) => {
+      if (!uri && !authority) report([], 'neither uri nor authority is set: expected at least one')
+    },
+  },
+)
+
+const redirect = fields(
+  {
+    uri: z.string().optional(),
+    authority: z.string().optional(),
+    scheme: z.enum(['http', 'https']).optional(),
+    redirectCode: z.int().min(300).max(399).optional(),
+  },
+  {
+    notHonoured: ['prefixRewrite', 'port', 'derivePort'],
+    check: ({ uri, authority, scheme }, report) => {
+      if (!uri && !authority && !scheme) {
+        report([], 'none of uri, authority and scheme is set: expected at least one')
+      }
+    },
+  },
+)
+
+const directResponse = fields({
+  status: z.int().min(200).max(600),
+  body: fields(
+    { string: z.string() },
+    {
+      notHonoured: ['bytes'],
+      check: ({ string }, report) => {
+        if (Buffer.byteLength(string) > MAX_BODY_BYTES)
+          report(['string'], 'it is larger than 1 MiB')
+      },
+    },
+  ).optional(),
+})
+
+const httpRoute = fields(
+  {
+    name: z.string().optional(),
+    match: z.array(match).optional(),
+    route: z.array(weighted).optional(),
+    redirect: redirect.optional(),
+    directResponse: directResponse.optional(),
+    rewrite: rewrite.optional(),
+    timeout: text(durationFault).optional(),
+    retries: retriesSchema.optional(),
+    headers: headersSchema.optional(),
+  },
+  {
+    notHonoured: [
+      'corsPolicy',
+      'delegate',
+      'fault',
+      'mirror',
+      'mirrorPercent',
+      'mirror_percent',
+      'mirrorPercentage',
+      'mirrors',
+    ],
+    check: (value, report) => checkRoute(value, report),
+  },
+)
+
+const spec = fields(
+  {
+    hosts: z.array(text(hostFault)).min(1),
+    gateways: z.array(z.string()).optional(),
+    http: z.array(httpRoute).min(1),
+    exportTo: exportToSchema,
+  },
+  { notHonoured: ['tcp', 'tls'], check: (value, report) => checkHosts(value, report) },
+)
+
+type Match = z.output<typeof match>
+type Route = z.output<typeof httpRoute>
+type Weighted = z.output<typeof weighted>
+type Spec = z.output<typeof spec>
+
+function checkMatch(value: Match, report: Report): void {
+  checkTextMatch(value.uri, ['uri'], report, { emptyPrefix: true })
+  for (const field of ['scheme', 'method', 'authority'] as const) {
+    checkTextMatch(value[field], [field], report)
+  }
+  for (const field of ['headers', 'withoutHeaders'] as const) {
+    for (const [name, entry] of Object.entries(value[field] ?? {})) {
+      const wrong = headerNameFault(name)
+      if (wrong !== undefined) report([field, name], wrong)
+      checkTextMatch(entry, [field, name], report, { starRegex: field === 'withoutHeaders' })
+    }
+  }
+  for (const [name, entry] of Object.entries(value.queryParams ?? {})) {
+    if (name === '')
+      report(['queryParams', name], 'a query parameter without a name cannot be matched')
+    checkTextMatch(entry, ['queryParams', name], report)
+  }
+  checkLabels(value.sourceLabels ?? {}, ['sourceLabels'], report)
+  checkGateways(value.gateways, report)
+}
+
+function checkRoute(value: Route, report: Report): void {
+  const { route = [] } = value
+  const actions = [
+    route.length > 0,
+    value.redirect !== undefined,
+    value.directResponse !== undefined,
+  ]
+  if (actions.filter(Boolean).length !== 1) {
+    report([], 'expected exactly one of route, redirect and directResponse')
+  }
+  if (route.length === 0 && value.rewrite) report(['rewrite'], 'it goes with route only')
+  if (route.length > 1 && route.every(({ weight = 0 }) => weight === 0)) {
+    report(['route'], 'the weights of its destinations are all 0: expected one above it')
+  }
+  const authorities = [value.rewrite?.authority, authorityOf(value.headers)].filter(Boolean).length
+  const ofDestinations = route.filter(({ headers }) => authorityOf(headers) !== undefined).length
+  if (authorities + ofDestinations > 1) report([], 'the authority is set in more than one place')
+  else if (ofDestinations > 0 && route.length > 1) {
+    report(['route'], 'an authority for one of several destinations is not supported')
+  }
+}
+
+function checkHosts(value: Spec, report: Report): void {
+  const { hosts, gateways } = value
+  const inMesh = !gateways || gateways.length === 0 || gateways.includes('mesh')
+  hosts.forEach((host, index) => {
+    if (host === '*' && inMesh)
+      report(['hosts', index], 'the host "*" is not possible for sidecars (gateway "mesh")')
+    const other = hosts.findIndex((earlier, at) => at < index && hostsOverlap(earlier, host))
+    if (other >= 0) report(['hosts', index], `it overlaps with ${JSON.stringify(hosts[other])}`)
+  })
+  checkGateways(gateways, report)
+}
+
+function checkGateways(gateways: readonly string[] | undefined, report: Report): void {
+  gateways?.forEach((gateway, index) => {
+    const parts = gateway.split('/')
+    // Dots are the legacy form of a gateway's name.
+    const good =
+      parts.length === 1
+        ? gateway.split('.').every(isDnsLabel)
+        : parts.length === 2 && parts.every(isDnsLabel)
+    if (!good)
+      report(
+        ['gateways', index],
+        `found ${JSON.stringify(gateway)}, expected "mesh", a name or "namespace/name"`,
+      )
+  })
+}
+
+export const virtualServiceKind: Kind = defineKind({
+  group: 'networking.istio.io',
+  versions: ['v1', 'v1beta1', 'v1alpha3'],
+  kind: 'VirtualService',
+  spec,
+  check: ({ metadata: { namespace }, spec: { exportTo } }, report) =>
+    checkExportTo(exportTo, { namespace, none: false }, ['spec', 'exportTo'], report),
+  place: ({ metadata, spec: { hosts, gateways, http, exportTo } }) => {
+    const { namespace } = metadata
+    return {
+      into: 'virtualServices',
+      value: {
+        ...refOf(metadata),
+        hosts: hosts.map((host) => completeHost(host, namespace)),
+        gateways: gateways?.length
+          ? gateways.map((name) => completeGateway(name, namespace))
+          : ['mesh'],
+        exportTo: readExportTo(exportTo, namespace),
+        http: http.map((route) => readRoute(route, namespace)),
+      },
+    }
+  },
+})
+
+function completeGateway(name: string, namespace: string): string {
+  return name === 'mesh' || name.includes('/') ? name : `${namespace}/${name}`
+}
+
+function readRoute(value: Route, namespace: string): HttpRoute {
+  const headers = readHeaders(value.headers)
+  return {
+    ...(value.name ? { name: value.name } : {}),
+    ...(value.match?.length
+      ? { match: value.match.map((block) => readMatch(block, namespace)) }
+      : {}),
+    action: readAction(value, namespace),
+    ...(headers ? { headers } : {}),
+  }
+}
+
+function readMatch(value: Match, namespace: string): HttpMatch {
+  const { uri, scheme, method, authority, ignoreUriCase, gateways, sourceLabels, ...rest } = value
+  const one = (raw: RawTextMatch | undefined, field: string): object =>
+    raw ? { [field]: readTextMatch(raw) } : {}
+  return {
+    ...(rest.name ? { name: rest.name } : {}),
+    // An empty match on the path is no condition.
+    ...(uri && Object.keys(uri).length > 0 ? one(uri, 'uri') : {}),
+    ...(ignoreUriCase ? { ignoreUriCase } : {}),
+    ...one(scheme, 'scheme'),
+    ...one(method, 'method'),
+    ...one(authority, 'authority'),
+    ...readMatches(rest.headers, 'headers', (name) => name.toLowerCase()),
+    ...readMatches(rest.withoutHeaders, 'withoutHeaders', (name) => name.toLowerCase()),
+    ...readMatches(rest.queryParams, 'queryParams', (name) => name),
+    ...(rest.port ? { port: rest.port } : {}),
+    ...(sourceLabels && Object.keys(sourceLabels).length > 0 ? { sourceLabels } : {}),
+    ...(rest.sourceNamespace ? { sourceNamespace: rest.sourceNamespace } : {}),
+    ...(gateways?.length
+      ? { gateways: gateways.map((name) => completeGateway(name, namespace)) }
+      : {}),
+  }
+}
+
+function readMatches(
+  raw: Record<string, RawTextMatch> | undefined,
+  field: string,
+  name: (written: string) => string,
+): object {
+  const entries = Object.entries(raw ?? {})
+  if (entries.length === 0) return {}
+  const read = entries.map(([key, value]): [string, TextMatch] => [name(key), readTextMatch(value)])
+  return { [field]: Object.fromEntries(read) }
+}
+
+function readAction(value: Route, namespace: string): HttpAction {
+  const { redirect: redirected, directResponse: answer, route = [] } = value
+  if (redirected) {
+    const { redirectCode: code = 301, uri, authority, scheme } = redirected
+    return {
+      kind: 'redirect',
+      code,
+      ...(uri ? { uri } : {}),
+      ...(authority ? { authority } : {}),
+      ...(scheme ? { scheme } : {}),
+    }
+  }
+  if (answer) return { kind: 'respond', status: answer.status, body: answer.body?.string ?? '' }
+
+  const timeoutMs = value.timeout && parseDurationMs(value.timeout)
+  const uri = value.rewrite?.uri
+  const authority =
+    value.rewrite?.authority || authorityOf(value.headers) || authorityOf(route[0]?.headers)
+  return {
+    kind: 'forward',
+    destinations: route.map((entry) => readDestination(entry, namespace)),
+    ...(uri || authority
+      ? { rewrite: { ...(uri ? { uri } : {}), ...(authority ? { authority } : {}) } }
+      : {}),
+    ...(timeoutMs ? { timeoutMs } : {}),
+    ...(value.retries ? { retry: readRetries(value.retries) } : {}),
+  }
+}
+
+function readDestination(value: Weighted, namespace: string): HttpDestination {
+  const { host, subset, port: portOf } = value.destination
+  const headers = readHeaders(value.headers)
+  return {
+    host: completeHost(host, namespace),
+    ...(subset ? { subset } : {}),
+    ...(portOf ? { port: portOf.number } : {}),
+    weight: value.weight ?? 0,
+    ...(headers ? { headers } : {}),
+  }
+}

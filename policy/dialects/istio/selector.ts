@@ -1,0 +1,41 @@
+/** Workload selection of Istio's kinds (istio-semantics §0.4). */
+import { z } from 'zod'
+
+import type { Labels } from '../../model/intent.ts'
+import type { Warning } from '../kind.ts'
+import type { PathKey } from '../pointer.ts'
+import { fields, type Report } from '../schema.ts'
+
+/** Reports what is wrong with a selector's labels; `path` is where they stand. */
+export function checkLabels(labels: Labels, path: readonly PathKey[], report: Report): void {
+  for (const [key, value] of Object.entries(labels)) {
+    const at = [...path, key]
+    if (key === '') report(at, 'a label without a name is not supported')
+    if (key.includes('*') || value.includes('*'))
+      report(at, 'a wildcard is not supported in a selector')
+    if (value.length > 63) report(at, 'the value is longer than 63 characters')
+  }
+}
+
+interface MatchLabels {
+  readonly matchLabels?: Record<string, string> | undefined
+}
+
+/** `selector` and `workloadSelector` with `matchLabels`. */
+export const matchLabelsSchema: z.ZodType<MatchLabels> = fields(
+  { matchLabels: z.record(z.string(), z.string()).optional() },
+  { check: ({ matchLabels }, report) => checkLabels(matchLabels ?? {}, ['matchLabels'], report) },
+)
+
+/** The labels to select by; `undefined` for a selector that is left out or has none. */
+export function selectorOf(selector: MatchLabels | undefined): Labels | undefined {
+  const labels = selector?.matchLabels
+  return labels && Object.keys(labels).length > 0 ? labels : undefined
+}
+
+/** A selector object without labels is legal and selects everything, which few mean. */
+export function warnEmptySelector(selector: MatchLabels | undefined): readonly Warning[] {
+  if (!selector || selectorOf(selector)) return []
+  const message = 'the selector has no labels, so it applies to every workload in its scope'
+  return [{ path: ['spec', 'selector'], message }]
+}

@@ -1,0 +1,135 @@
+/** A manifest kind: one schema, and what its objects become. */
+import { z } from 'zod'
+
+import type {
+  AuthorizationIntent,
+  DestinationRule,
+  Mesh,
+  Namespace,
+  PeerAuthentication,
+  Service,
+  ServiceEntry,
+  VirtualService,
+  Workload,
+} from '../model/intent.ts'
+import { type Metadata, metadataSchema, type RawMetadata, readMetadata } from './metadata.ts'
+import type { PathKey } from './pointer.ts'
+import { fields, type Report } from './schema.ts'
+
+/** Where in the intent an object goes. */
+export interface Placed {
+  readonly mesh: Mesh
+  readonly namespaces: Namespace
+  readonly services: Service
+  readonly serviceEntries: ServiceEntry
+  readonly workloads: Workload
+  readonly authorizationPolicies: AuthorizationIntent
+  readonly peerAuthentications: PeerAuthentication
+  readonly virtualServices: VirtualService
+  readonly destinationRules: DestinationRule
+}
+
+export type Placement = {
+  readonly [K in keyof Placed]: { readonly into: K; readonly value: Placed[K] }
+}[keyof Placed]
+
+export interface Warning {
+  readonly path: readonly PathKey[]
+  readonly message: string
+}
+
+/** One object of a kind, checked against its schema. */
+export interface Manifest<Spec> {
+  readonly metadata: Metadata
+  readonly spec: Spec
+  /** Path of the file it stands in. */
+  readonly file: string
+}
+
+/** A kind, its spec's type forgotten. */
+export interface Kind {
+  readonly group: string
+  /** Served versions, the preferred one first. */
+  readonly versions: readonly string[]
+  readonly kind: string
+  readonly scope: 'namespaced' | 'cluster'
+  /** Of the whole document. */
+  readonly schema: z.ZodType
+  /** Only for a value that `schema` accepts. */
+  readonly place: (value: unknown, file: string) => Placement
+  /** What is legal but probably not meant. Only for a value that `schema` accepts. */
+  readonly warnings: (value: unknown, file: string) => readonly Warning[]
+}
+
+export interface KindDefinition<Raw extends z.ZodType> {
+  readonly group: string
+  readonly versions: readonly string[]
+  readonly kind: string
+  readonly scope?: 'namespaced' | 'cluster'
+  /** `spec`, or its optional form where a manifest may leave it out. */
+  readonly spec: Raw
+  /** What the object as a whole must satisfy; paths are from the document. */
+  readonly check?: (manifest: Manifest<z.output<Raw>>, report: Report) => void
+  readonly warn?: (manifest: Manifest<z.output<Raw>>) => readonly Warning[]
+  readonly place: (manifest: Manifest<z.output<Raw>>) => Placement
+}
+
+interface RawManifest<Spec> {
+  readonly metadata: RawMetadata
+  readonly spec: Spec
+}
+
+/** Annotations that Istio's webhook refuses on every kind (§0.2). */
+const RESERVED_ANNOTATIONS = [
+  'internal.istio.io/webhook-always-reject',
+  'internal.istio.io/parents',
+  'internal.istio.io/parent-namespace',
+]
+
+/** Completes `definition` with what every document has. */
+export function defineKind<Raw extends z.ZodType>(definition: KindDefinition<Raw>): Kind {
+  const { group, versions, kind, scope = 'namespaced', spec, check, warn, place } = definition
+  const manifestOf = (value: unknown, file: string): Manifest<z.output<Raw>> => {
+    const raw = value as RawManifest<z.output<Raw>>
+    return { metadata: readMetadata(raw.metadata, scope), spec: raw.spec, file }
+  }
+  const schema = fields(
+    {
+      apiVersion: z.string(),
+      kind: z.literal(kind),
+      metadata: metadataSchema(scope),
+      spec,
+      status: z.unknown().optional(),
+    },
+    {
+      check: (value, report) => {
+        const manifest = manifestOf(value, '')
+        checkAnnotations(manifest.metadata, kind, report)
+        check?.(manifest, report)
+      },
+    },
+  )
+  return {
+    group,
+    versions,
+    kind,
+    scope,
+    schema,
+    place: (value, file) => place(manifestOf(value, file)),
+    warnings: (value, file) => warn?.(manifestOf(value, file)) ?? [],
+  }
+}
+
+function checkAnnotations({ annotations }: Metadata, kind: string, report: Report): void {
+  for (const key of RESERVED_ANNOTATIONS) {
+    if (Object.hasOwn(annotations, key)) {
+      report(['metadata', 'annotations', key], 'the annotation is reserved for generated objects')
+    }
+  }
+  if (kind !== 'AuthorizationPolicy' && Object.hasOwn(annotations, 'istio.io/dry-run')) {
+    report(
+      ['metadata', 'annotations', 'istio.io/dry-run'],
+      'the annotation is for AuthorizationPolicy only',
+    )
+  }
+}

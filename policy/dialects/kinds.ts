@@ -1,0 +1,76 @@
+/** Every kind that manifests may have. Adding one is adding a row. */
+import { peerAuthenticationKind } from './istio/authentication.ts'
+import { authorizationPolicyKind } from './istio/authorization.ts'
+import { destinationRuleKind } from './istio/destination.ts'
+import { virtualServiceKind } from './istio/route.ts'
+import { serviceEntryKind } from './istio/service-entry.ts'
+import type { Kind } from './kind.ts'
+import { namespaceKind } from './kubernetes/namespace.ts'
+import { serviceKind } from './kubernetes/service.ts'
+import { meshKind } from './redoubt/mesh.ts'
+import { workloadKind } from './redoubt/workload.ts'
+import { suggest } from './suggest.ts'
+
+export const KINDS: readonly Kind[] = [
+  namespaceKind,
+  serviceKind,
+  serviceEntryKind,
+  workloadKind,
+  meshKind,
+  authorizationPolicyKind,
+  peerAuthenticationKind,
+  virtualServiceKind,
+  destinationRuleKind,
+]
+
+export type FoundKind =
+  | { readonly kind: 'found'; readonly definition: Kind }
+  | {
+      readonly kind: 'refused'
+      readonly field: 'apiVersion' | 'kind'
+      readonly message: string
+      readonly hint: string
+    }
+
+/** The kind that `apiVersion` and `kind` name, or why none. */
+export function findKind(apiVersion: string, kind: string): FoundKind {
+  const [version = '', group = ''] = apiVersion.split('/').reverse()
+  const definition = KINDS.find((known) => known.kind === kind && known.group === group)
+  if (!definition) return refuseKind(apiVersion, kind, group)
+  if (definition.versions.includes(version)) return { kind: 'found', definition }
+  const served = definition.versions.map((known) => apiVersionOf(definition.group, known))
+  return {
+    kind: 'refused',
+    field: 'apiVersion',
+    message: `found ${JSON.stringify(apiVersion)}, which ${kind} does not have`,
+    hint: `served: ${served.join(', ')}`,
+  }
+}
+
+function refuseKind(apiVersion: string, kind: string, group: string): FoundKind {
+  const sameName = KINDS.find((known) => known.kind === kind)
+  if (sameName) {
+    return {
+      kind: 'refused',
+      field: 'apiVersion',
+      message: `found ${JSON.stringify(apiVersion)}, and the kind ${kind} is of another group`,
+      hint: `did you mean ${JSON.stringify(apiVersionOf(sameName.group, sameName.versions[0] ?? ''))}?`,
+    }
+  }
+  const meant = suggest(
+    kind,
+    KINDS.map((known) => known.kind),
+  )
+  return {
+    kind: 'refused',
+    field: 'kind',
+    message: `the kind ${JSON.stringify(kind)} of ${group === '' ? 'the core group' : group} is not supported`,
+    hint: meant
+      ? `did you mean ${JSON.stringify(meant)}?`
+      : `supported: ${KINDS.map((known) => known.kind).join(', ')}`,
+  }
+}
+
+function apiVersionOf(group: string, version: string): string {
+  return group === '' ? version : `${group}/${version}`
+}
