@@ -8,7 +8,17 @@
 import { createHash } from 'node:crypto'
 
 import type { SpiffeId } from '../spiffe/index.ts'
-import { contextTag, derOf, oid, sequence, TAG, unsignedInteger } from '../x509/der.ts'
+import {
+  contextTag,
+  cursor,
+  derOf,
+  oid,
+  parseDer,
+  readBitString,
+  sequence,
+  TAG,
+  unsignedInteger,
+} from '../x509/der.ts'
 import { OID } from '../x509/index.ts'
 import { timeDer } from '../x509/time.ts'
 
@@ -135,9 +145,16 @@ export function authorityKeyIdentifier(ski: Uint8Array): Uint8Array {
   return extension(OID.authorityKeyIdentifier, sequence(id))
 }
 
-/** 160 bits of the SHA-256 of the key (RFC 7093 §2, method 1; over the whole SubjectPublicKeyInfo as its method 4 allows). */
+/**
+ * The first 160 bits of the SHA-256 of the key's own bits (RFC 7093 §2, method 1).
+ *
+ * @param publicKeyDer - SubjectPublicKeyInfo.
+ */
 export function keyIdentifier(publicKeyDer: Uint8Array): Uint8Array {
-  return createHash('sha256').update(publicKeyDer).digest().subarray(0, 20)
+  const fields = cursor(parseDer(publicKeyDer), 'public key')
+  fields.take(TAG.sequence, 'algorithm')
+  const key = readBitString(fields.take(TAG.bitString, 'key'))
+  return createHash('sha256').update(key).digest().subarray(0, 20)
 }
 
 const DIGITAL_SIGNATURE = 0x80

@@ -1,0 +1,148 @@
+import 'reflect-metadata'
+import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { Pkcs10CertificateRequest, Pkcs10CertificateRequestGenerator } from '@peculiar/x509'
+import test from 'ava'
+import fc from 'fast-check'
+import { CaError } from '#ca/index.ts'
+import { signedDer, signerOf } from '#ca/x509/algorithm.ts'
+import { contextTag, derOf, sequence, TAG } from '#ca/x509/der.ts'
+import { buildCsr, MAX_CSR_BYTES, type Life, rotateAt, verifyCsr } from '#ca/x509/index.ts'
+import { nested } from './forge.ts'
+
+const keys: Readonly<Record<string, () => KeyObject>> = {
+  'P-256': () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey,
+  'P-384': () => generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey,
+  Ed25519: () => generateKeyPairSync('ed25519').privateKey,
+  'RSA-2048': () => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey,
+  'RSA-4096': () => generateKeyPairSync('rsa', { modulusLength: 4096 }).privateKey,
+}
+for (const [name, key] of Object.entries(keys)) {
+  test(`verifyCsr() takes what buildCsr() made of ${name}, and so does @peculiar/x509`, async (t) => {
+    const privateKey = key()
+    const der = buildCsr(privateKey)
+    const { publicKeyDer } = verifyCsr(der)
+    const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' })
+    t.is(Buffer.compare(publicKeyDer, spki), 0)
+    const theirs = new Pkcs10CertificateRequest(Uint8Array.from(der))
+    t.is(theirs.subject, '')
+    t.true(await theirs.verify())
+  })
+}
+
+test('verifyCsr() takes a request of @peculiar/x509 and reads nothing of its names', async (t) => {
+  const keys = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, [
+    'sign',
+    'verify',
+  ])
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    name: 'CN=admin',
+    keys,
+    signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+  })
+  const answer = verifyCsr(new Uint8Array(request.rawData))
+  t.deepEqual(Object.keys(answer).toSorted(), ['key', 'publicKeyDer'])
+  t.deepEqual(answer.key, { type: 'ec', curve: 'P-256' })
+})
+
+/** The valid base, made by hand so that one thing can be changed. */
+const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+const version = Uint8Array.of(TAG.integer, 1, 0)
+const spkiOf = (of: KeyObject) => createPublicKey(of).export({ type: 'spki', format: 'der' })
+function request(change: { parts?: readonly Uint8Array[]; signWith?: KeyObject } = {}): Uint8Array {
+  const { parts = [version, sequence(), spkiOf(key), derOf(contextTag(0))], signWith = key } =
+    change
+  const info = sequence(...parts)
+  const signer = signerOf(signWith)
+  return signedDer(info, signer, sign(signer.hash, info, signWith))
+}
+
+test('verifyCsr() takes the base', (t) => {
+  t.deepEqual(verifyCsr(request()).key, { type: 'ec', curve: 'P-256' })
+})
+
+const stranger = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+const curve = (namedCurve: string) => generateKeyPairSync('ec', { namedCurve }).privateKey
+const rsa = (modulusLength: number, publicExponent = 65_537) =>
+  generateKeyPairSync('rsa', { modulusLength, publicExponent }).privateKey
+
+const refused: Readonly<Record<string, () => Uint8Array>> = {
+  'one signed by another key': () => request({ signWith: stranger }),
+  'one signed by a key of another kind': () =>
+    request({ signWith: generateKeyPairSync('ed25519').privateKey }),
+  'another version': () =>
+    request({
+      parts: [Uint8Array.of(TAG.integer, 1, 1), sequence(), spkiOf(key), derOf(contextTag(0))],
+    }),
+  'one without a key': () => request({ parts: [version, sequence()] }),
+  'one with a part too many': () =>
+    request({ parts: [version, sequence(), spkiOf(key), derOf(contextTag(0)), sequence()] }),
+  'RSA of 1024 bits': () => buildCsr(rsa(1024)),
+  'RSA of 2047 bits': () => buildCsr(rsa(2047)),
+  'RSA of 4104 bits': () => buildCsr(rsa(4104)),
+  'RSA with exponent 3': () => buildCsr(rsa(2048, 3)),
+  secp256k1: () => {
+    const odd = curve('secp256k1')
+    const info = sequence(version, sequence(), spkiOf(odd), derOf(contextTag(0)))
+    return signedDer(info, signerOf(key), sign('sha256', info, odd))
+  },
+  'more bytes than any request needs': () => new Uint8Array(MAX_CSR_BYTES + 1),
+  '10,000 nested sequences': () => nested(10_000),
+  nothing: () => new Uint8Array(),
+}
+for (const [what, der] of Object.entries(refused)) {
+  test(`verifyCsr() refuses ${what}`, (t) => {
+    t.throws(() => verifyCsr(der()), { instanceOf: CaError, code: 'CA_CSR_REJECTED' })
+  })
+}
+
+test('verifyCsr() refuses a huge RSA key before any arithmetic', (t) => {
+  const modulus = derOf(TAG.integer, Uint8Array.of(0, 0xff), new Uint8Array(7000).fill(0xff))
+  const exponent = derOf(TAG.integer, Uint8Array.of(1, 0, 1))
+  const bits = derOf(TAG.bitString, Uint8Array.of(0), sequence(modulus, exponent))
+  const spki = sequence(
+    sequence(Buffer.from('06092a864886f70d010101', 'hex'), Buffer.from('0500', 'hex')),
+    bits,
+  )
+  const startMs = performance.now()
+  t.throws(() => verifyCsr(request({ parts: [version, sequence(), spki, derOf(contextTag(0))] })), {
+    message: /RSA of 56008 bits, expected 2048 to 4096/,
+  })
+  t.true(performance.now() - startMs < 50)
+})
+
+test('verifyCsr() refuses the base with any one byte changed', (t) => {
+  const sound = request()
+  for (let at = 0; at < sound.length; at += 1) {
+    const mutated = Uint8Array.from(sound)
+    mutated[at]! ^= 0x55
+    t.throws(() => verifyCsr(mutated), { code: 'CA_CSR_REJECTED' }, `byte ${at}`)
+  }
+})
+
+test('verifyCsr() throws nothing but CA_CSR_REJECTED on mutated requests', (t) => {
+  const sound = request()
+  const digest = createHash('sha256').update(sound).digest('hex')
+  const mutation = fc.tuple(fc.nat(sound.length), fc.nat(30), fc.uint8Array({ maxLength: 40 }))
+  const property = fc.property(mutation, ([at, cut, put]) => {
+    const mutated = Buffer.concat([sound.subarray(0, at), put, sound.subarray(at + cut)])
+    try {
+      verifyCsr(mutated)
+      return createHash('sha256').update(mutated).digest('hex') === digest
+    } catch (error) {
+      return error instanceof CaError && error.code === 'CA_CSR_REJECTED'
+    }
+  })
+  t.notThrows(() => fc.assert(property, { numRuns: 1500, seed: 11 }))
+})
+
+test('rotateAt() is between 40% and 50% of the life, whatever the spread', (t) => {
+  const issuedAt = Temporal.Instant.from('2026-01-01T00:00:00Z')
+  const life: Life = { issuedAt, notAfter: issuedAt.add({ hours: 10 }) }
+  t.is(rotateAt(life, 0).toString(), '2026-01-01T05:00:00Z')
+  t.is(rotateAt(life, 1).toString(), '2026-01-01T04:00:00Z')
+  const property = fc.property(fc.double({ min: 0, max: 1, noNaN: true }), (spread) => {
+    const atMs = rotateAt(life, spread).epochMilliseconds - issuedAt.epochMilliseconds
+    return atMs >= 0.4 * 36_000_000 && atMs <= 0.5 * 36_000_000
+  })
+  t.notThrows(() => fc.assert(property))
+})

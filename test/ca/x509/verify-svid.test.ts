@@ -1,0 +1,417 @@
+import { generateKeyPairSync } from 'node:crypto'
+import test from 'ava'
+import fc from 'fast-check'
+import { contextTag, derOf, oid, sequence, TAG } from '#ca/x509/der.ts'
+import { OID, type PeerRefusal, verifySvid } from '#ca/x509/index.ts'
+import {
+  bundleOf,
+  EMPTY_NAME,
+  ext,
+  type Forged,
+  type Forgery,
+  forge,
+  forgeIssuing,
+  forgeLeaf,
+  forgeRoot,
+  LEAF_ID,
+  NOW,
+  nameOf,
+  USAGE,
+} from './forge.ts'
+
+/** The valid base: each case below is this with one thing changed. */
+const root = forgeRoot()
+const issuing = forgeIssuing(root)
+const leaf = forgeLeaf(issuing)
+const bundle = bundleOf('prod.example', root)
+const rsa = (bits: number, publicExponent = 65_537) =>
+  generateKeyPairSync('rsa', { modulusLength: bits, publicExponent }).privateKey
+
+function verdict(
+  chain: readonly Forged[],
+  bundles = [bundle],
+  role: 'client' | 'server' = 'client',
+) {
+  return verifySvid(
+    chain.map(({ der }) => der),
+    bundles,
+    NOW,
+    role,
+  )
+}
+
+test('verifySvid() accepts the base, in both roles', (t) => {
+  for (const role of ['client', 'server'] as const) {
+    const answer = verdict([leaf, issuing], [bundle], role)
+    t.is(answer.kind, 'ok')
+    if (answer.kind !== 'ok') return
+    t.is(String(answer.id), LEAF_ID)
+    t.is(answer.serial, '1234')
+    t.is(answer.notAfter.toString(), NOW.add({ hours: 1 }).toString())
+  }
+})
+
+const acceptable: Readonly<Record<string, () => readonly Forged[]>> = {
+  'a chain that ends with the root': () => [leaf, issuing, root],
+  'certificates out of order': () => [leaf, root, issuing],
+  'a leaf directly under the root': () => [forgeLeaf(root)],
+  'a leaf without extended key usage': () => [changed({ eku: undefined }), issuing],
+  'a leaf with a DNS name beside the URI': () => [
+    changed({
+      san: ext.san([
+        [6, LEAF_ID],
+        [2, 'api.pay'],
+      ]),
+    }),
+    issuing,
+  ],
+  'a subject, with a SAN that is not critical': () => [
+    forgeLeaf(issuing, { name: nameOf('api'), extensions: { san: ext.uri(LEAF_ID, false) } }),
+    issuing,
+  ],
+  'an Ed25519 leaf': () => [
+    forgeLeaf(issuing, { key: generateKeyPairSync('ed25519').privateKey }),
+    issuing,
+  ],
+  'an RSA issuing CA': () => {
+    const rsaIssuing = forgeIssuing(root, { key: rsa(2048) })
+    return [forgeLeaf(rsaIssuing), rsaIssuing]
+  },
+  'an issuer that allows exactly the CAs below it': () => {
+    const middle = forgeIssuing(root, { extensions: { bc: ext.ca(0) } })
+    return [forgeLeaf(middle), middle]
+  },
+  'an unrelated issuer of the same name in front of the right one': () => [
+    leaf,
+    forgeIssuing(root, { key: generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey }),
+    issuing,
+  ],
+  'a name constraint that permits the trust domain': () => constrained('prod.example', 'permitted'),
+  'a name constraint on another kind of name': () =>
+    constrained('elsewhere.example', 'permitted', 2),
+}
+for (const [what, chain] of Object.entries(acceptable)) {
+  test(`verifySvid() accepts ${what}`, (t) => {
+    t.like(verdict(chain()), { kind: 'ok', id: LEAF_ID })
+  })
+}
+
+function changed(extensions: NonNullable<Forgery['extensions']>): Forged {
+  return forgeLeaf(issuing, { extensions })
+}
+
+function under(change: Forgery): readonly Forged[] {
+  const middle = forgeIssuing(root, change)
+  return [forgeLeaf(middle), middle]
+}
+
+function constrained(host: string, list: 'permitted' | 'excluded', type = 6): readonly Forged[] {
+  const subtree = sequence(derOf(contextTag(type, 'primitive'), Buffer.from(host)))
+  const value = sequence(derOf(contextTag(list === 'permitted' ? 0 : 1), subtree))
+  return under({ extensions: { nc: ext.raw(OID.nameConstraints, value, true) } })
+}
+
+const otherName = sequence(
+  oid('1.2.3'),
+  derOf(contextTag(0), derOf(TAG.utf8String, Buffer.from('victim\0evil'))),
+)
+
+const refused: Readonly<Record<string, readonly [PeerRefusal, () => readonly Forged[]]>> = {
+  'no certificate': ['no-certificate', () => []],
+  'nine certificates': ['chain-too-long', () => [leaf, ...Array(8).fill(issuing)]],
+  'no intermediate': ['untrusted-issuer', () => [leaf]],
+
+  // What the leaf says of itself.
+  'a CA as leaf': ['leaf-is-ca', () => [issuing, root]],
+  'a leaf that says that it is a CA': ['leaf-is-ca', () => [changed({ bc: ext.ca() }), issuing]],
+  'a leaf without key usage': ['key-usage', () => [changed({ ku: undefined }), issuing]],
+  'a leaf whose key usage is not critical': [
+    'key-usage',
+    () => [changed({ ku: ext.keyUsage(USAGE.digitalSignature, false) }), issuing],
+  ],
+  'a leaf that may not sign': ['key-usage', () => [changed({ ku: ext.keyUsage(0x20) }), issuing]],
+  'a leaf with keyCertSign': [
+    'key-usage',
+    () => [changed({ ku: ext.keyUsage(USAGE.digitalSignature | USAGE.keyCertSign) }), issuing],
+  ],
+  'a leaf with cRLSign': [
+    'key-usage',
+    () => [changed({ ku: ext.keyUsage(USAGE.digitalSignature | USAGE.crlSign) }), issuing],
+  ],
+  'a leaf for servers only': [
+    'extended-key-usage',
+    () => [changed({ eku: ext.eku(OID.serverAuth) }), issuing],
+  ],
+  'a leaf for code signing': [
+    'extended-key-usage',
+    () => [changed({ eku: ext.eku('1.3.6.1.5.5.7.3.3') }), issuing],
+  ],
+  'an unknown critical extension': [
+    'unknown-critical-extension',
+    () => [changed({ odd: ext.raw('1.2.3.4', sequence(), true) }), issuing],
+  ],
+
+  // Its name (users-and-performance §2.1).
+  'no SAN': ['spiffe-id', () => [changed({ san: undefined }), issuing]],
+  'two URI SANs': [
+    'spiffe-id',
+    () => [
+      changed({
+        san: ext.san([
+          [6, LEAF_ID],
+          [6, 'spiffe://prod.example/ns/pay/sa/b'],
+        ]),
+      }),
+      issuing,
+    ],
+  ],
+  'the same URI SAN twice': [
+    'spiffe-id',
+    () => [
+      changed({
+        san: ext.san([
+          [6, LEAF_ID],
+          [6, LEAF_ID],
+        ]),
+      }),
+      issuing,
+    ],
+  ],
+  'a SPIFFE ID as a DNS name': [
+    'spiffe-id',
+    () => [changed({ san: ext.san([[2, LEAF_ID]]) }), issuing],
+  ],
+  'a SPIFFE ID inside an otherName': [
+    'spiffe-id',
+    () => [changed({ san: ext.san([[0, otherName]]) }), issuing],
+  ],
+  'a NUL in the SAN': [
+    'spiffe-id',
+    () => [changed({ san: ext.uri(`${LEAF_ID}\0.evil`) }), issuing],
+  ],
+  'a second name injected into the first': [
+    'spiffe-id',
+    () => [
+      changed({ san: ext.uri('spiffe://prod.example/ns/a,URI:spiffe://prod.example/ns/admin') }),
+      issuing,
+    ],
+  ],
+  'quotes in the SAN': ['spiffe-id', () => [changed({ san: ext.uri(`"${LEAF_ID}"`) }), issuing]],
+  'bytes above ASCII in the SAN': [
+    'spiffe-id',
+    () => [changed({ san: ext.uri(`${LEAF_ID}\xe9`) }), issuing],
+  ],
+  'another scheme': [
+    'spiffe-id',
+    () => [changed({ san: ext.uri('https://prod.example/ns/a') }), issuing],
+  ],
+  'an upper-case trust domain': [
+    'spiffe-id',
+    () => [changed({ san: ext.uri('spiffe://Prod.example/ns/pay/sa/api') }), issuing],
+  ],
+  'a trust domain without a path': [
+    'spiffe-id',
+    () => [changed({ san: ext.uri('spiffe://prod.example') }), issuing],
+  ],
+  'a path that climbs': [
+    'spiffe-id',
+    () => [changed({ san: ext.uri('spiffe://prod.example/ns/../sa/api') }), issuing],
+  ],
+  'a SAN that is not critical with an empty subject': [
+    'spiffe-id',
+    () => [changed({ san: ext.uri(LEAF_ID, false) }), issuing],
+  ],
+
+  // Time.
+  'an expired leaf': [
+    'expired',
+    () => [forgeLeaf(issuing, { notAfter: NOW.subtract({ seconds: 1 }) }), issuing],
+  ],
+  'a leaf of the future': [
+    'not-yet-valid',
+    () => [forgeLeaf(issuing, { notBefore: NOW.add({ seconds: 1 }) }), issuing],
+  ],
+  'an expired middle': ['expired', () => under({ notAfter: NOW.subtract({ seconds: 1 }) })],
+  'a middle of the future': ['not-yet-valid', () => under({ notBefore: NOW.add({ seconds: 1 }) })],
+
+  // Who signed.
+  'an issuer without basic constraints': [
+    'issuer-not-ca',
+    () => under({ extensions: { bc: undefined } }),
+  ],
+  'an issuer that is CA:FALSE': ['issuer-not-ca', () => under({ extensions: { bc: ext.notCa() } })],
+  'an issuer without key usage': ['issuer-not-ca', () => under({ extensions: { ku: undefined } })],
+  'an issuer without keyCertSign': [
+    'issuer-not-ca',
+    () => under({ extensions: { ku: ext.keyUsage(USAGE.digitalSignature) } }),
+  ],
+  'a leaf as issuer': [
+    'issuer-not-ca',
+    () => {
+      const between = forgeLeaf(issuing, { name: nameOf('between') })
+      return [forgeLeaf(between), between, issuing]
+    },
+  ],
+  'a path longer than a CA allows': [
+    'path-length',
+    () => {
+      const narrow = forgeIssuing(root, { extensions: { bc: ext.ca(0) } })
+      const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+      const below = forgeIssuing(narrow, { key, name: nameOf('below') })
+      return [forgeLeaf(below), below, narrow]
+    },
+  ],
+  'an issuer for e-mail': [
+    'extended-key-usage',
+    () => under({ extensions: { eku: ext.eku('1.3.6.1.5.5.7.3.4') } }),
+  ],
+  'an issuer with an unknown critical extension': [
+    'unknown-critical-extension',
+    () => under({ extensions: { odd: ext.raw('1.2.3.4', sequence(), true) } }),
+  ],
+  'an issuer that is called like a workload': [
+    'spiffe-id',
+    () => under({ extensions: { san: ext.uri(LEAF_ID, false) } }),
+  ],
+  'an issuer of another trust domain': [
+    'spiffe-id',
+    () => under({ extensions: { san: ext.uri('spiffe://evil.example', false) } }),
+  ],
+  'a name constraint that permits another domain': [
+    'name-constraint',
+    () => constrained('elsewhere.example', 'permitted'),
+  ],
+  'a name constraint that excludes the domain': [
+    'name-constraint',
+    () => constrained('.example', 'excluded'),
+  ],
+  'a leaf signed by another key than its issuer’s': [
+    'bad-signature',
+    () => [forgeLeaf(issuing, { signWith: root.key }), issuing],
+  ],
+  'an issuer signed by another key than the root’s': [
+    'bad-signature',
+    () => under({ signWith: leaf.key }),
+  ],
+  'a self-signed leaf': ['untrusted-issuer', () => [forgeLeaf({ ...leaf, name: EMPTY_NAME })]],
+  'RSA of 1024 bits': ['malformed', () => [forgeLeaf(issuing, { key: rsa(1024) }), issuing]],
+  'RSA with exponent 3': ['malformed', () => [forgeLeaf(issuing, { key: rsa(2048, 3) }), issuing]],
+  'a key on another curve': [
+    'malformed',
+    () => [
+      forgeLeaf(issuing, {
+        key: generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).privateKey,
+      }),
+      issuing,
+    ],
+  ],
+  'an extension twice': [
+    'malformed',
+    () => [changed({ again: ext.uri('spiffe://prod.example/ns/pay/sa/admin') }), issuing],
+  ],
+  'version 1': [
+    'malformed',
+    () => [
+      forgeLeaf(issuing, { version: derOf(contextTag(0), derOf(TAG.integer, Uint8Array.of(0))) }),
+      issuing,
+    ],
+  ],
+}
+for (const [what, [reason, chain]] of Object.entries(refused)) {
+  test(`verifySvid() refuses ${what}`, (t) => {
+    t.like(verdict(chain()), { kind: 'refused', reason })
+  })
+}
+
+test('verifySvid() refuses a leaf whose trust domain has no bundle, or an empty one', (t) => {
+  const other = forgeRoot({ name: nameOf('other') })
+  t.like(verdict([leaf, issuing], [bundleOf('other.example', other)]), {
+    reason: 'unknown-trust-domain',
+  })
+  t.like(verdict([leaf, issuing], []), { reason: 'unknown-trust-domain' })
+  t.like(verdict([leaf, issuing], [bundleOf('prod.example')]), { reason: 'untrusted-issuer' })
+})
+
+test('verifySvid() does not let the root of one trust domain vouch for another', (t) => {
+  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+  const extensions = { san: undefined }
+  const evil = forgeRoot({ key, name: nameOf('evil'), extensions })
+  const chain = [forgeLeaf(evil), evil]
+  const bundles = [bundle, bundleOf('evil.example', evil)]
+  t.like(verdict(chain, bundles), { kind: 'refused', reason: 'untrusted-issuer' })
+  t.like(
+    verdict(chain, [bundleOf('prod.example', evil)]),
+    { kind: 'ok' },
+    'the chain itself is sound',
+  )
+})
+
+test('verifySvid() refuses the root of the name that did not sign', (t) => {
+  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+  const twin = forgeRoot({ key, extensions: { ski: undefined } })
+  const bundles = [bundleOf('prod.example', twin)]
+  t.like(verdict([leaf, forgeIssuing(root, { extensions: { aki: undefined } })], bundles), {
+    kind: 'refused',
+    reason: 'bad-signature',
+  })
+})
+
+test('verifySvid() passes over a root that cannot be read and finds the next', (t) => {
+  const broken = { ...bundle, roots: [Uint8Array.of(0x30, 0x80), ...bundle.roots] }
+  t.like(verdict([leaf, issuing], [broken]), { kind: 'ok' })
+  t.like(verdict([leaf, issuing], [{ ...broken, roots: broken.roots.slice(0, 1) }]), {
+    kind: 'refused',
+  })
+})
+
+test('verifySvid() accepts either of two roots, and follows a cross-signed one', (t) => {
+  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+  const next = forgeRoot({ key, name: nameOf('next root') })
+  const underNext = forgeIssuing(next)
+  const both = [bundleOf('prod.example', root, next)]
+  t.like(verdict([leaf, issuing], both), { kind: 'ok' })
+  t.like(verdict([forgeLeaf(underNext), underNext], both), { kind: 'ok' })
+
+  const crossSigned = forgeIssuing(root, { key, name: nameOf('next root') })
+  t.like(verdict([forgeLeaf(underNext), underNext, crossSigned]), { kind: 'ok' })
+  t.like(verdict([forgeLeaf(underNext), underNext]), { reason: 'untrusted-issuer' })
+})
+
+test('verifySvid() checks a bounded number of signatures for a peer with many look-alike issuers', (t) => {
+  const likes = Array.from({ length: 7 }, () =>
+    forgeIssuing(root, { extensions: { ski: undefined } }),
+  )
+  const impostor = forge({
+    ...{ issuer: issuing, signWith: leaf.key },
+    extensions: {
+      bc: ext.notCa(),
+      ku: ext.keyUsage(USAGE.digitalSignature),
+      san: ext.uri(LEAF_ID),
+    },
+  })
+  const startMs = performance.now()
+  t.is(verdict([impostor, ...likes]).kind, 'refused')
+  t.true(performance.now() - startMs < 1000)
+})
+
+test('verifySvid() refuses the base with any one byte of the leaf changed', (t) => {
+  for (let at = 0; at < leaf.der.length; at += 1) {
+    const mutated = Uint8Array.from(leaf.der)
+    mutated[at]! ^= 1 + (at % 255)
+    t.is(verifySvid([mutated, issuing.der], [bundle], NOW, 'client').kind, 'refused', `byte ${at}`)
+  }
+})
+
+test('verifySvid() never throws on mutated chains, and accepts only the one that is not', (t) => {
+  const bytes = fc.uint8Array({ maxLength: 64 })
+  const mutation = fc.record({ at: fc.nat(leaf.der.length), cut: fc.nat(40), bytes })
+  const property = fc.property(mutation, fc.boolean(), ({ at, cut, bytes: put }, inIssuer) => {
+    const splice = (der: Uint8Array) =>
+      Buffer.concat([der.subarray(0, at), put, der.subarray(at + cut)])
+    const sound = [leaf.der, issuing.der]
+    const chain = inIssuer ? [leaf.der, splice(issuing.der)] : [splice(leaf.der), issuing.der]
+    const isSound = chain.every((der, index) => Buffer.compare(der, sound[index]!) === 0)
+    return (verifySvid(chain, [bundle], NOW, 'server').kind === 'ok') === isSound
+  })
+  t.notThrows(() => fc.assert(property, { numRuns: 1500, seed: 7 }))
+})
