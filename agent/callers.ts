@@ -72,6 +72,7 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
       accepted += 1
       const name = `caller-${accepted}`
       Object.defineProperty(socket, 'remoteAddress', { value: name })
+      Object.defineProperty(socket, 'remotePort', { value: undefined })
       const closed = new AbortController()
       const connection: Connection = { socket, closed, identified: false }
       connections.set(name, connection)

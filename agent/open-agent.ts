@@ -136,7 +136,12 @@ function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSignal): 
 
   const issue = createBatcher<SvidRequest, IssuedSvid>(async (requests, until) => {
     const { connection } = await attested(node.state, until)
-    const answers = await connection.issue(requests, until)
+    const answers = await connection.issue(requests, until).catch((cause: unknown) => {
+      if (cause instanceof AgentError && cause.code === 'AGENT_NOT_ATTESTED') {
+        node.disown(cause.message)
+      }
+      throw cause
+    })
     const trust = { bundles: [bundle.live.current], now: now() }
     return requests.map((request, index) => accept(request, answers[index], trust))
   }, signal)

@@ -32,6 +32,8 @@ export interface Node {
    * @throws {AgentError} `AGENT_ATTESTATION_REFUSED` if the CA does not take the token
    */
   readonly attest: (joinToken: string, signal: AbortSignal) => Promise<void>
+  /** Takes the CA at its word that it does not know this node (any more). */
+  readonly disown: (reason: string) => void
 }
 
 export interface NodeDeps extends CivilClock {
@@ -63,6 +65,13 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
   }
   signal.addEventListener('abort', close, { once: true })
 
+  const disown = (reason: string): void => {
+    renewal.abort()
+    close()
+    state.set({ kind: 'unattested', reason })
+    log('error', 'node-unattested', { reason })
+  }
+
   const keep = (first: IssuedSvid): void => {
     renewal.abort()
     renewal = new AbortController()
@@ -80,11 +89,7 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
           notAfter: String(svid.life.notAfter),
         })
       },
-      expired() {
-        close()
-        state.set({ kind: 'unattested', reason: 'its own SVID ran out before the CA renewed it' })
-        log('error', 'node-svid-expired')
-      },
+      expired: () => disown('its own SVID ran out before the CA renewed it'),
     }
     const ended = AbortSignal.any([signal, renewal.signal])
     keepFresh(fresh, first, ended).catch((cause: unknown) => {
@@ -94,6 +99,7 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
 
   return {
     state: state.live,
+    disown,
     async attest(joinToken, until) {
       const either = AbortSignal.any([signal, until])
       using connection = connect(undefined)
@@ -119,7 +125,7 @@ async function prove(
     } catch (cause) {
       signal.throwIfAborted()
       failed(cause)
-      if (cause instanceof AgentError && cause.code === 'AGENT_ISSUE_REFUSED') {
+      if (cause instanceof AgentError && cause.code !== 'AGENT_CA_UNAVAILABLE') {
         throw new AgentError(
           'AGENT_ATTESTATION_REFUSED',
           `Cannot attest this node: ${cause.message}`,

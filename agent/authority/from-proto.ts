@@ -1,9 +1,9 @@
 /** What the CA says, read into plain values. Every field is absent until proved otherwise. */
-import { status } from '@grpc/grpc-js'
+import { type ServiceError, status } from '@grpc/grpc-js'
 import type { Bundle as BundleMessage, IssueResult, Svid as SvidMessage } from '#ca/proto/gen/ca.ts'
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import { readCertificate, type TrustBundle } from '#ca/x509/index.ts'
-import { AgentError } from '../error.ts'
+import { AgentError, type AgentErrorCode } from '../error.ts'
 import type { SvidAnswer } from '../svid/issued-svid.ts'
 
 /** Roots in one bundle; more would be a mistake, or an attack on every handshake. */
@@ -67,16 +67,26 @@ function isCaCertificate(der: Uint8Array): boolean {
   }
 }
 
-/** A failed call to the CA. Anything but a clear refusal counts as the CA being away. */
+/** Metadata key under which the CA says its stable reason. */
+const REASON_KEY = 'redoubt-reason'
+
+/** What each refusal means to an agent; any other status counts as the CA being away. */
+const REFUSALS: Readonly<Partial<Record<status, AgentErrorCode>>> = {
+  [status.UNAUTHENTICATED]: 'AGENT_NOT_ATTESTED',
+  [status.PERMISSION_DENIED]: 'AGENT_ISSUE_REFUSED',
+  [status.INVALID_ARGUMENT]: 'AGENT_ISSUE_REFUSED',
+  [status.UNIMPLEMENTED]: 'AGENT_ISSUE_REFUSED',
+}
+
+/** A failed call to the CA. `what` goes after "Cannot". */
 export function callErrorFromGrpc(cause: unknown, what: string): AgentError {
-  const { code, details } = cause as { readonly code?: unknown; readonly details?: unknown }
-  const refused =
-    code === status.PERMISSION_DENIED ||
-    code === status.INVALID_ARGUMENT ||
-    code === status.UNIMPLEMENTED
+  const { code, details, metadata } = cause as Partial<ServiceError>
+  const refusal = code === undefined ? undefined : REFUSALS[code]
+  const reason = metadata?.get(REASON_KEY)[0]
+  const why = details === undefined || details === '' ? String(cause) : details
   return new AgentError(
-    refused ? 'AGENT_ISSUE_REFUSED' : 'AGENT_CA_UNAVAILABLE',
-    `Cannot ${what}: ${typeof details === 'string' && details !== '' ? details : cause}`,
+    refusal ?? 'AGENT_CA_UNAVAILABLE',
+    `Cannot ${what}: ${reason ? `${reason}: ${why}` : why}`,
     { cause },
   )
 }
