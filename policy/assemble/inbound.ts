@@ -1,7 +1,116 @@
-import type { InboundBundle } from '../model/bundle.ts'
-import type { Intent, WorkloadInstance } from '../model/intent.ts'
+/** `inbound/<namespace>/<workload>`: what a sidecar needs to guard its app. */
+import {
+  BUNDLE_FORMAT,
+  type InboundBundle,
+  type InboundPort,
+  type WorkloadRef,
+} from '../model/bundle.ts'
+import type {
+  InstancePort,
+  Intent,
+  Service,
+  ServicePort,
+  WorkloadInstance,
+} from '../model/intent.ts'
+import { portProtocol } from '../model/port-protocol.ts'
+import { type PeerModes, peerModes, portMode } from './peer-mode.ts'
+import { proxiedProtocol, servicesOf } from './registry.ts'
+import { selects } from './select.ts'
 
-/** Everything the sidecar of `workload` needs to guard its app. Pure. */
-export function assembleInbound(_intent: Intent, _workload: WorkloadInstance): InboundBundle {
-  throw new Error('not yet')
+/** Everything that the sidecar of `workload` guards its app with. Pure. */
+export function assembleInbound(intent: Intent, workload: WorkloadInstance): InboundBundle {
+  const { mesh } = intent
+  const modes = peerModes(intent, workload)
+  return {
+    format: BUNDLE_FORMAT,
+    workload: workloadRef(workload),
+    trustDomain: mesh.trustDomain,
+    trustDomainAliases: mesh.trustDomainAliases,
+    pathNormalization: mesh.pathNormalization,
+    mtls: modes.workload,
+    ports: inboundPorts(intent, workload, modes),
+    authorization: intent.authorizationPolicies
+      .filter(
+        ({ targeted, namespace }) => !targeted && inScope(namespace, workload, mesh.rootNamespace),
+      )
+      .filter(({ selector }) => selects(selector, workload.labels))
+      .map(({ policy }) => policy)
+      .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1)),
+    outboundPolicy: mesh.outboundPolicy,
+  }
+}
+
+/** The root namespace's policies apply everywhere, with a selector too (§0.4). */
+function inScope(namespace: string, workload: WorkloadInstance, rootNamespace: string): boolean {
+  return namespace === workload.namespace || namespace === rootNamespace
+}
+
+export function workloadRef({
+  namespace,
+  name,
+  serviceAccount,
+  labels,
+}: WorkloadInstance): WorkloadRef {
+  return { namespace, name, serviceAccount, labels }
+}
+
+/** The workload's own ports, and those that only a PeerAuthentication names. */
+function inboundPorts(
+  intent: Intent,
+  workload: WorkloadInstance,
+  modes: PeerModes,
+): readonly InboundPort[] {
+  const services = servicesOf(intent, workload.namespace, workload.labels)
+  const own = workload.ports.map((declared) => inboundPort(declared, services, modes))
+  const named = Object.keys(modes.ports)
+    .map(Number)
+    .filter((port) => !workload.ports.some((declared) => declared.port === port))
+    .map((port) => inboundPort({ port, name: '', address: '' }, services, modes))
+  return [...own, ...named]
+}
+
+function inboundPort(
+  declared: InstancePort,
+  services: readonly Service[],
+  modes: PeerModes,
+): InboundPort {
+  const { port, name } = declared
+  const backed = backedBy(declared, services)
+  const own = portProtocol({ name, port })
+  return {
+    port,
+    name,
+    protocol: (backed && proxiedProtocol(backed.port)) ?? (own === 'udp' ? 'auto' : own),
+    mtls: portMode(modes, port),
+    ...(backed
+      ? {
+          service: {
+            host: backed.service.host,
+            name: backed.service.name,
+            namespace: backed.service.namespace,
+          },
+        }
+      : {}),
+  }
+}
+
+function backedBy(
+  declared: InstancePort,
+  services: readonly Service[],
+): { readonly service: Service; readonly port: ServicePort } | undefined {
+  for (const service of services) {
+    const port = service.ports.find(
+      (candidate) => targets(candidate, declared) && candidate.protocol !== 'udp',
+    )
+    if (port) return { service, port }
+  }
+  return undefined
+}
+
+/** Whether a service port leads to a workload port: by number, or by the workload port's name. */
+export function targets(
+  { targetPort }: ServicePort,
+  { port, name }: { readonly port: number; readonly name: string },
+): boolean {
+  return typeof targetPort === 'number' ? targetPort === port : targetPort === name
 }

@@ -6,7 +6,7 @@ import { checkExportTo, exportToSchema, readExportTo } from '../export-to.ts'
 import { dnsLabelFault, fqdnFault, isIp, subnetFault, wildcardDomainFault } from '../grammar.ts'
 import { defineKind, type Kind, type Warning } from '../kind.ts'
 import { refOf } from '../metadata.ts'
-import { portProtocol, protocolNamed } from '../port-protocol.ts'
+import { portProtocol, protocolNamed } from '../../model/port-protocol.ts'
 import { fields, type Report, text } from '../schema.ts'
 import { checkLabels } from './selector.ts'
 

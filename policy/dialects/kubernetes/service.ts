@@ -4,7 +4,7 @@ import { checkExportTo, readExportTo } from '../export-to.ts'
 import { dnsLabelFault } from '../grammar.ts'
 import { defineKind, type Kind } from '../kind.ts'
 import { refOf } from '../metadata.ts'
-import { portProtocol } from '../port-protocol.ts'
+import { portProtocol } from '../../model/port-protocol.ts'
 import { fields, type Report, text } from '../schema.ts'
 
 const EXPORT_TO = 'networking.istio.io/exportTo'

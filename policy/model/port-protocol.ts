@@ -1,4 +1,4 @@
-import type { PortProtocol } from '../model/bundle.ts'
+import type { PortProtocol } from './bundle.ts'
 
 /** Words for protocols (§0.7) and what a data plane does with each. */
 const PROTOCOLS: Readonly<Record<string, PortProtocol | 'udp'>> = {
