@@ -1,5 +1,16 @@
 export { assembleDestination } from './assemble/destination.ts'
 export { assembleInbound } from './assemble/inbound.ts'
+export type {
+  AuthzCase,
+  CaseReading,
+  Checker,
+  CheckExplanation,
+  CheckQuery,
+  CheckReason,
+  CheckResult,
+  QueryProtocol,
+} from './check/index.ts'
+export { check, createChecker, explain, readCase, testCase } from './check/index.ts'
 export type { ManifestFile, Manifests } from './dialects/read-manifests.ts'
 export { readManifests } from './dialects/read-manifests.ts'
 export type { PolicyErrorCode } from './error.ts'

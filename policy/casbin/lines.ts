@@ -8,8 +8,14 @@
  * and of values that cannot be read (§1.8).
  */
 import type { TrustDomain } from '#ca/spiffe/index.ts'
-import type { AuthorizationPolicy, Condition, Operation, Rule, Source } from '../model/index.ts'
-import { readBlock } from './address.ts'
+import {
+  type AuthorizationPolicy,
+  type Condition,
+  type Operation,
+  readBlock,
+  type Rule,
+  type Source,
+} from '../model/index.ts'
 import { isHttpKey } from './condition-key.ts'
 import { expandPrincipal, expandTrustDomain } from './trust.ts'
 

@@ -4,8 +4,17 @@
  * Each test says what it reads, so that a connection can be narrowed by what is known at its accept
  * and an answer can be kept by just the attributes that led to it.
  */
-import type { Condition, Connection, HttpAttributes, Operation, Source } from '../model/index.ts'
-import { blockHas, readAddress, readBlock, readSocketAddress } from './address.ts'
+import {
+  blockHas,
+  type Condition,
+  type Connection,
+  type HttpAttributes,
+  type Operation,
+  readAddress,
+  readBlock,
+  readSocketAddress,
+  type Source,
+} from '../model/index.ts'
 import { type ClaimsTest, compileClaim, compileRequestPrincipal } from './claim.ts'
 import { readClaimPath, readHeaderName } from './condition-key.ts'
 import {

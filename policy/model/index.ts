@@ -1,3 +1,4 @@
+export { blockHas, readAddress, readBlock, readSocketAddress } from './address.ts'
 export type { Claims, Connection, HttpAttributes } from './attempt.ts'
 export type {
   Action,
@@ -31,6 +32,7 @@ export type {
   WorkloadRef,
 } from './bundle.ts'
 export { BUNDLE_FORMAT } from './bundle.ts'
+export { clientAddress } from './client-address.ts'
 export type {
   Allowed,
   AskProvider,
@@ -44,6 +46,7 @@ export type {
 export { mintPermit } from './decision.ts'
 export type { PolicyErrorCode } from '../error.ts'
 export { PolicyError } from '../error.ts'
+export { headerValues } from './header-lines.ts'
 export type {
   AuthorizationIntent,
   CertificateLives,
@@ -78,6 +81,7 @@ export type {
   WorkloadInstance,
   WorkloadPort,
 } from './intent.ts'
+export { isKnownMethod } from './method.ts'
 export type { NormalizedPath, PathRefusal } from './path.ts'
 export { isAmbiguousPath, normalizePath, withoutPathParameters } from './path.ts'
 export { MAX_BUNDLE_BYTES, parseDestinationBundle, parseInboundBundle } from './read-bundle.ts'

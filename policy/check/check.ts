@@ -1,0 +1,162 @@
+/**
+ * Would this be let through? Asked of manifests alone, answered by the functions that assemble a
+ * sidecar's bundle and by the engine that it runs.
+ */
+import { type SpiffeId, trustDomainOf } from '#ca/spiffe/index.ts'
+import { assembleInbound, targets } from '../assemble/inbound.ts'
+import { compileAuthorization } from '../casbin/index.ts'
+import type { Engine, InboundBundle, InboundPort, Intent, Workload } from '../model/index.ts'
+import type { CheckQuery, CheckReason, CheckResult, QueryProtocol } from './query.ts'
+import { readHttpRequest } from './request.ts'
+import { type Answer, settle } from './settle.ts'
+
+/** Answers queries about one intent. Bundles and engines are made at their first use and kept. */
+export type Checker = (query: CheckQuery) => CheckResult
+
+/** Answers one query; see {@link createChecker} for many. */
+export function check(intent: Intent, query: CheckQuery): CheckResult {
+  return createChecker(intent)(query)
+}
+
+export function createChecker(intent: Intent): Checker {
+  const prepare = createPreparer(intent)
+  return (query) => {
+    const prepared = prepare(query)
+    return prepared.kind === 'settled' ? prepared.result : settle(prepared.attempt, query)
+  }
+}
+
+/** What a query comes to: an attempt for the engine, or a result without it. */
+export type Prepared =
+  | { readonly kind: 'attempt'; readonly attempt: Answer; readonly bundle: InboundBundle }
+  | { readonly kind: 'settled'; readonly result: CheckResult }
+
+/** Turns queries into attempts, as the sidecar's inbound side does with connections and requests. */
+export function createPreparer(intent: Intent): (query: CheckQuery) => Prepared {
+  const targetOf = createTargets(intent)
+  return (query) => {
+    const target = targetOf(query.to)
+    if (target === undefined) return settled('error', 'unknown-workload')
+    const { bundle, workload } = target
+    if (!workload.sidecar) return settled('allow', 'no-sidecar', { mtlsMode: 'DISABLE' })
+    const port = portOf(bundle, query.to.port)
+    if (port === undefined) {
+      const choices = bundle.ports.map((one) => String(one.port))
+      return settled('error', 'port-needed', { mtlsMode: bundle.mtls, choices })
+    }
+    const mtlsMode = port.mtls
+    const refusal = refusedAtHandshake(query.from, port, bundle)
+    if (refusal !== undefined) return settled('deny', refusal, { mtlsMode })
+
+    const connection = {
+      peer: query.from,
+      sourceIp: query.sourceIp ?? '127.0.0.1',
+      destinationIp: query.destinationIp ?? '127.0.0.1',
+      destinationPort: port.port,
+      sni: query.from && (query.sni ?? sidecarSni(intent, port))?.toLowerCase(),
+    }
+    const attempt = { connection, mtlsMode, engine: target.engine() }
+    const protocol = protocolOf(query, port)
+    if (protocol === 'tcp') {
+      return { kind: 'attempt', bundle, attempt: { ...attempt, http: undefined, isGrpc: false } }
+    }
+    const request = readHttpRequest(query, protocol, bundle.pathNormalization)
+    if (request.kind === 'refused') {
+      return settled('deny', request.reason, { mtlsMode, status: request.status })
+    }
+    const { http, isGrpc } = request
+    return { kind: 'attempt', bundle, attempt: { ...attempt, http, isGrpc } }
+  }
+}
+
+interface Target {
+  readonly workload: Workload
+  readonly bundle: InboundBundle
+  readonly engine: () => Engine
+}
+
+function createTargets(intent: Intent): (to: CheckQuery['to']) => Target | undefined {
+  const known = new Map<string, Target>()
+  return ({ namespace, name }) => {
+    const key = `${namespace}/${name}`
+    const found = known.get(key)
+    if (found !== undefined) return found
+    const workload = intent.workloads.find(
+      (one) => one.namespace === namespace && one.name === name,
+    )
+    if (workload === undefined) return undefined
+    const ports = workload.ports.map((port) => ({ ...port, address: '' }))
+    const bundle = assembleInbound(intent, { ...workload, ports })
+    let engine: Engine | undefined
+    const target: Target = {
+      workload,
+      bundle,
+      engine: () => {
+        engine ??= compileAuthorization({ ...bundle, policies: bundle.authorization })
+        return engine
+      },
+    }
+    known.set(key, target)
+    return target
+  }
+}
+
+/** The port asked for, declared or not (§2.4: others take the workload's mode and detect); else the only one. */
+function portOf(bundle: InboundBundle, wanted: number | undefined): InboundPort | undefined {
+  if (wanted === undefined) return bundle.ports.length === 1 ? bundle.ports[0] : undefined
+  const undeclared: InboundPort = { port: wanted, name: '', protocol: 'auto', mtls: bundle.mtls }
+  return bundle.ports.find(({ port }) => port === wanted) ?? undeclared
+}
+
+/** What PeerAuthentication and the TLS context refuse before any policy is asked (§1.9, §2.4). */
+function refusedAtHandshake(
+  from: SpiffeId | undefined,
+  { mtls }: InboundPort,
+  { trustDomain, trustDomainAliases }: InboundBundle,
+): CheckReason | undefined {
+  if (from === undefined) return mtls === 'STRICT' ? 'mtls-required' : undefined
+  if (mtls === 'DISABLE') return 'mtls-disabled'
+  return [trustDomain, ...trustDomainAliases].includes(trustDomainOf(from))
+    ? undefined
+    : 'untrusted-domain'
+}
+
+/** A port declared TCP or TLS carries TCP whatever the caller speaks (§0.7). */
+function protocolOf(query: CheckQuery, { protocol }: InboundPort): QueryProtocol {
+  if (protocol === 'tcp' || protocol === 'tls') return 'tcp'
+  if (query.protocol !== undefined) return query.protocol
+  if (protocol === 'http') return 'http1'
+  if (protocol !== 'auto') return protocol
+  const { method, path, host, headers, claims } = query
+  return (method ?? path ?? host ?? headers ?? claims) ? 'http1' : 'tcp'
+}
+
+/** What a client's sidecar sends: `outbound_.<service port>_._.<host>`. */
+function sidecarSni({ services }: Intent, port: InboundPort): string | undefined {
+  const service = services.find(({ host }) => host === port.service?.host)
+  const own = service?.ports.find((candidate) => targets(candidate, port))
+  return own && `outbound_.${own.port}_._.${service?.host}`
+}
+
+function settled(
+  decision: CheckResult['decision'],
+  reason: CheckReason,
+  rest: Partial<CheckResult> = {},
+): Prepared {
+  return {
+    kind: 'settled',
+    result: {
+      decision,
+      status: null,
+      action: 'none',
+      policy: null,
+      rule: null,
+      reason,
+      normalizedPath: null,
+      mtlsMode: 'PERMISSIVE',
+      dryRun: [],
+      audit: [],
+      ...rest,
+    },
+  }
+}

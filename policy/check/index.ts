@@ -1,0 +1,7 @@
+export type { Checker } from './check.ts'
+export { check, createChecker } from './check.ts'
+export type { CheckExplanation } from './explain.ts'
+export { explain } from './explain.ts'
+export type { CheckQuery, CheckReason, CheckResult, QueryProtocol } from './query.ts'
+export type { AuthzCase, CaseReading } from './read-case.ts'
+export { readCase, testCase } from './read-case.ts'

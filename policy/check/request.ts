@@ -1,0 +1,98 @@
+/** A query as HTTP would bring it: attributes for policy, or what refuses it before policy. */
+import {
+  type Claims,
+  clientAddress,
+  headerValues,
+  type HttpAttributes,
+  isKnownMethod,
+  normalizePath,
+  type PathNormalization,
+} from '../model/index.ts'
+import type { CheckQuery, CheckReason } from './query.ts'
+
+export type HttpRequest =
+  | { readonly kind: 'ok'; readonly http: HttpAttributes; readonly isGrpc: boolean }
+  | {
+      readonly kind: 'refused'
+      readonly status: number
+      readonly reason: CheckReason
+      readonly isGrpc: boolean
+    }
+
+const GRPC = /^application\/grpc(\+|$)/
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/i
+/** Visible characters, spaces, tabs and obs-text (RFC 9110 §5.5). */
+const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+/** Claims that become lists at their spaces (§3.1). */
+const SPACE_DELIMITED = ['permission', 'scope']
+
+/** @param protocol - not `tcp` */
+export function readHttpRequest(
+  query: CheckQuery,
+  protocol: 'http1' | 'http2' | 'grpc',
+  mode: PathNormalization,
+): HttpRequest {
+  const {
+    method = protocol === 'grpc' ? 'POST' : 'GET',
+    path = '/',
+    sourceIp = '127.0.0.1',
+  } = query
+  const lines = readLines(query, protocol)
+  const header = (name: string) => headerValues(name, lines.get(name) ?? [])
+  const isGrpc = GRPC.test(header('content-type')[0] ?? '')
+  const refused = (status: number, reason: CheckReason): HttpRequest => {
+    return { kind: 'refused', status, reason, isGrpc }
+  }
+
+  if (!isKnownMethod(method)) return refused(400, 'unknown-method')
+  if (path === '*' && method === 'OPTIONS') return refused(404, 'no-resource')
+  if (!hasValidHeaders(query, lines)) return refused(400, 'invalid-header')
+  if (method === 'QUERY' && header('content-type').length === 0) {
+    return refused(400, 'missing-content-type')
+  }
+  const normalized = normalizePath(path, mode)
+  if (normalized.kind === 'refused') return refused(400, normalized.reason)
+
+  const { remoteIp = clientAddress(lines.get('x-forwarded-for') ?? [], sourceIp) } = query
+  const host = normalized.authority ?? query.host ?? lines.get('host')?.[0]
+  const claims = query.claims && readPayload(query.claims)
+  return {
+    kind: 'ok',
+    isGrpc,
+    http: { method, path: normalized.path, host, remoteIp, header, claims },
+  }
+}
+
+function readLines(query: CheckQuery, protocol: string): Map<string, readonly string[]> {
+  const lines = new Map<string, readonly string[]>()
+  for (const [name, values] of Object.entries(query.headers ?? {})) {
+    const key = name.toLowerCase()
+    lines.set(key, [...(lines.get(key) ?? []), ...values])
+  }
+  if (protocol === 'grpc' && !lines.has('content-type')) {
+    lines.set('content-type', ['application/grpc'])
+  }
+  // Only HTTP/2 may divide its cookies (RFC 9113 §8.2.3).
+  const cookies = lines.get('cookie')
+  if (protocol !== 'http1' && cookies) lines.set('cookie', [cookies.join('; ')])
+  return lines
+}
+
+function hasValidHeaders(
+  { host }: CheckQuery,
+  lines: ReadonlyMap<string, readonly string[]>,
+): boolean {
+  const valuesHold = [...lines.values(), [host ?? '']]
+    .flat()
+    .every((line) => FIELD_VALUE.test(line))
+  return valuesHold && [...lines.keys()].every((name) => TOKEN.test(name))
+}
+
+/** A token's payload as the verifier leaves it. */
+function readPayload(claims: Claims): Claims {
+  const split = SPACE_DELIMITED.flatMap((name) => {
+    const value = Object.hasOwn(claims, name) ? claims[name] : undefined
+    return typeof value === 'string' ? [[name, value.split(' ')]] : []
+  })
+  return { ...claims, ...Object.fromEntries(split) }
+}

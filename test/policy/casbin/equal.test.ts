@@ -1,0 +1,39 @@
+import test from 'ava'
+import { randomInt } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
+import fc from 'fast-check'
+import { compileAuthorization } from '#policy/casbin/index.ts'
+import { evaluateAuthorization } from '#policy/evaluate/index.ts'
+import { connection, http, policies, trust, unfold } from '../random-authorization.ts'
+
+const FIXED_SEED = 20_261_121
+const attempts = fc.array(fc.tuple(connection, fc.option(http, { nil: undefined, freq: 5 })), {
+  minLength: 4,
+  maxLength: 4,
+})
+const providers = fc.option(fc.subarray(['a', 'b']), { nil: undefined })
+const sets = fc.tuple(policies, trust, providers, attempts)
+
+for (const [which, seed] of Object.entries({ fixed: FIXED_SEED, fresh: randomInt(2 ** 31) })) {
+  test(`compileAuthorization() decides as evaluateAuthorization() does, ${which} seed`, (t) => {
+    const kinds: Record<string, number> = {}
+    fc.assert(
+      fc.property(sets, ([list, domains, known, tries]) => {
+        const input = { policies: list, ...domains, ...(known && { providers: known }) }
+        const casbin = compileAuthorization(input)
+        const plain = evaluateAuthorization(input)
+        return tries.every(([peer, request]) => {
+          const decision = casbin(peer)(request)
+          const label = decision.kind === 'deny' ? decision.reason : decision.kind
+          kinds[label] = (kinds[label] ?? 0) + 1
+          return isDeepStrictEqual(unfold(decision), unfold(plain(peer)(request)))
+        })
+      }),
+      { numRuns: 2000, seed },
+    )
+    t.log(`seed ${seed}: ${JSON.stringify(kinds)}`)
+    for (const kind of ['allow', 'ask', 'denied-by-policy', 'no-allow-matched']) {
+      t.true((kinds[kind] ?? 0) > 200, `${kind} must occur: ${JSON.stringify(kinds)}`)
+    }
+  })
+}
