@@ -1,0 +1,201 @@
+/** Where `redoubt cert inspect` takes certificates from. */
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+
+import { openSvid } from '#agent/client/index.ts'
+
+import { type Anchors, MAX_INPUT_BYTES, type Origin, readCertificates } from '#ca/inspect/index.ts'
+import { trustDomainOf } from '#ca/spiffe/index.ts'
+import type { Log } from '#core/log.ts'
+import { DeployError } from '../error.ts'
+import { systemClock } from '../run/system-clock.ts'
+import { type Input, type Io, listOption, textOption } from './command.ts'
+import { type Endpoint, fetchChain } from './fetch-chain.ts'
+import { readBytes } from './read-bytes.ts'
+import type { RunningMesh } from './running-mesh.ts'
+
+/** Certificates, and what is known about them from where they came. */
+export interface Found {
+  /** DER; leaf first where there is an order. */
+  readonly chain: readonly Uint8Array[]
+  readonly origin: Origin
+  /** Roots that came from the same place and are trusted: an agent's. */
+  readonly anchors?: Anchors
+  /** Who it has to be. */
+  readonly expectedId?: string
+}
+
+/**
+ * Reads the file, dials the endpoint, or asks the workload or the agent that `input` names.
+ *
+ * @throws {Error} if there is not exactly one of these, or it cannot be read or reached
+ */
+export async function findCertificates(
+  io: Io,
+  input: Input,
+  mesh: RunningMesh | undefined,
+  signal: AbortSignal,
+): Promise<Found> {
+  const [place] = input.arguments
+  const workload = textOption(input, 'workload')
+  const agent = textOption(input, 'agent')
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs(input))])
+  const named = [place, workload, agent].filter((one) => one !== undefined)
+  if (named.length !== 1) {
+    throw new DeployError(
+      'DEPLOY_USAGE',
+      `Cannot inspect a certificate: ${named.length} sources are named, expected one of FILE, -, HOST:PORT, --workload and --agent`,
+    )
+  }
+  if (workload !== undefined) return fromWorkload(io, input, workload, mesh, deadline)
+  if (agent !== undefined) return fromAgent(resolve(io.cwd, agent), deadline)
+  return fromPlace(io, input, place ?? '-', deadline)
+}
+
+function timeoutMs(input: Input): number {
+  const seconds = Number(textOption(input, 'timeout') ?? '5')
+  if (seconds > 0 && seconds <= 600) return seconds * 1000
+  throw new DeployError(
+    'DEPLOY_USAGE',
+    `Cannot wait ${textOption(input, 'timeout')} seconds: expected a number up to 600`,
+  )
+}
+
+const ENDPOINT = /^(?:\[([0-9a-fA-F:.]+)\]|([^/:\s]+)):(\d{1,5})$/
+
+async function fromPlace(io: Io, input: Input, place: string, signal: AbortSignal): Promise<Found> {
+  const endpoint = ENDPOINT.exec(place)
+  if (endpoint && !(await isFile(resolve(io.cwd, place)))) {
+    const [, ipv6, host = ipv6 ?? '', port] = endpoint
+    return fromEndpoint(io, input, { host, port: Number(port) }, signal)
+  }
+  try {
+    return { chain: readCertificates(await readBytes(place, io.cwd, MAX_INPUT_BYTES)), origin: [] }
+  } catch (cause) {
+    const why = FILE_FAULTS[(cause as NodeJS.ErrnoException).code ?? '']
+    if (why === undefined) throw cause
+    throw new DeployError('DEPLOY_USAGE', `Cannot inspect ${JSON.stringify(place)}: ${why}`, {
+      cause,
+    })
+  }
+}
+
+const FILE_FAULTS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file, and it is not HOST:PORT',
+  EISDIR: 'it is a directory, expected a file',
+  EACCES: 'this user may not read it',
+  ENOTDIR: 'a part of its path is a file',
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+async function fromEndpoint(
+  io: Io,
+  input: Input,
+  address: Pick<Endpoint, 'host' | 'port'>,
+  signal: AbortSignal,
+): Promise<Found> {
+  const sni = textOption(input, 'sni')
+  const alpn = listOption(input, 'alpn')
+  const client = await clientOf(io, input)
+  const shown = await fetchChain(
+    {
+      ...address,
+      ...(sni !== undefined && { sni }),
+      ...(alpn.length > 0 && { alpn }),
+      ...(client && { client }),
+    },
+    signal,
+  )
+  const where = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
+  if (shown.kind === 'failed')
+    throw new DeployError('DEPLOY_CALL_REFUSED', `Cannot inspect ${where}: ${shown.why}`)
+  if (shown.chain.length === 0)
+    throw new DeployError(
+      'DEPLOY_CALL_REFUSED',
+      `Cannot inspect ${where}: it showed no certificate`,
+    )
+  const negotiated = [shown.protocol, shown.cipher, shown.group, shown.alpn].filter(Boolean)
+  return {
+    chain: shown.chain,
+    origin: [
+      ['endpoint', where],
+      ['negotiated', negotiated.join(' ')],
+    ],
+  }
+}
+
+async function clientOf(io: Io, input: Input): Promise<Endpoint['client']> {
+  const [cert, key] = [textOption(input, 'clientCert'), textOption(input, 'clientKey')]
+  if (cert === undefined && key === undefined) return undefined
+  if (cert === undefined || key === undefined) {
+    throw new DeployError(
+      'DEPLOY_USAGE',
+      'Cannot present a certificate: expected both --client-cert and --client-key',
+    )
+  }
+  return { cert: await io.readFile(cert), key: await io.readFile(key) }
+}
+
+async function fromWorkload(
+  io: Io,
+  input: Input,
+  name: string,
+  mesh: RunningMesh | undefined,
+  signal: AbortSignal,
+): Promise<Found> {
+  if (!mesh) {
+    throw new DeployError(
+      'DEPLOY_MESH_NOT_FOUND',
+      `Cannot inspect workload ${name}: no mesh runs here; start one with redoubt up, or name its directory with --state`,
+    )
+  }
+  const workload = mesh.workloads.find((one) => `${one.namespace}/${one.name}` === name)
+  const known = mesh.workloads.map((one) => `${one.namespace}/${one.name}`).join(', ')
+  if (!workload)
+    throw new DeployError(
+      'DEPLOY_USAGE',
+      `Cannot inspect workload ${name}: expected one of ${known}`,
+    )
+  const [address] = Object.values(workload.inbound)
+  const [, host = '', port] = /^(.*):(\d+)$/.exec(address ?? '') ?? []
+  if (!port)
+    throw new DeployError(
+      'DEPLOY_CALL_REFUSED',
+      `Cannot inspect workload ${name}: it has no sidecar`,
+    )
+  const found = await fromEndpoint(io, input, { host, port: Number(port) }, signal)
+  return { ...found, origin: [['workload', name], ...found.origin], expectedId: workload.spiffeId }
+}
+
+async function fromAgent(socketPath: string, signal: AbortSignal): Promise<Found> {
+  let why = 'it did not answer in time'
+  const log: Log = (_level, _event, fields) => {
+    why = agentFault(String(fields?.['cause'] ?? why))
+  }
+  const deps = { socketPath, clock: systemClock, random: Math.random, log }
+  try {
+    const { id, chain, bundles } = (await openSvid(deps, signal)).current
+    const [{ trustDomain, roots } = { trustDomain: trustDomainOf(id), roots: [] }] = bundles
+    return { chain, origin: [['agent', socketPath]], anchors: { trustDomain, roots } }
+  } catch (cause) {
+    throw new DeployError('DEPLOY_CALL_REFUSED', `Cannot inspect agent ${socketPath}: ${why}`, {
+      cause,
+    })
+  }
+}
+
+/** gRPC's words in ours. */
+function agentFault(cause: string): string {
+  if (cause.includes('PERMISSION_DENIED')) {
+    return 'it knows no workload that this process belongs to; run the command from within one'
+  }
+  if (cause.includes('ENOENT')) return 'there is no such socket'
+  if (cause.includes('ECONNREFUSED')) return 'nothing listens there'
+  return cause.replace(/^Error: /, '').slice(0, 200)
+}

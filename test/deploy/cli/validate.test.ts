@@ -1,0 +1,131 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import test from 'ava'
+
+import { validate } from '#deploy/cli/commands/validate.ts'
+import { runCommand } from '#test/fakes/fake-io.ts'
+
+const cwd = mkdtempSync(join(tmpdir(), 'redoubt-validate-'))
+test.after.always(() => rmSync(cwd, { recursive: true }))
+
+const good = `apiVersion: v1
+kind: Service
+metadata: { name: web, namespace: shop }
+spec:
+  selector: { app: web }
+  ports: [{ name: http, port: 80 }]
+`
+const bad = `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: deny-all
+  namespace: shop
+spec:
+  rulez: []
+`
+mkdirSync(join(cwd, 'all/.hidden'), { recursive: true })
+writeFileSync(join(cwd, 'good.yaml'), good)
+writeFileSync(join(cwd, 'all/a.yaml'), good)
+writeFileSync(join(cwd, 'all/b.yml'), `${good.replace('web', 'web2')}---\n${bad}`)
+writeFileSync(join(cwd, 'all/.hidden/c.yaml'), 'not: [yaml')
+writeFileSync(join(cwd, 'all/notes.txt'), 'not a manifest')
+
+test('validate answers yes and 0 for what is valid', async (t) => {
+  const { exitCode, out } = await runCommand(validate, { cwd, options: { file: ['good.yaml'] } })
+  t.is(out, '✔ Service shop/web good.yaml:1\n1 document, all valid')
+  t.is(exitCode, 0)
+})
+
+test('validate prints a JSON line a document, under the contract’s names, and 1', async (t) => {
+  const options = { file: ['all'], output: 'json' }
+  const { exitCode, out } = await runCommand(validate, { cwd, options })
+  const lines = out.split('\n').map((line) => JSON.parse(line))
+  t.is(exitCode, 1)
+  t.deepEqual(lines.slice(0, 2), [
+    {
+      file: 'all/a.yaml',
+      document: 1,
+      line: 1,
+      kind: 'Service',
+      namespace: 'shop',
+      name: 'web',
+      valid: true,
+      errors: [],
+      warnings: [],
+    },
+    {
+      file: 'all/b.yml',
+      document: 1,
+      line: 1,
+      kind: 'Service',
+      namespace: 'shop',
+      name: 'web2',
+      valid: true,
+      errors: [],
+      warnings: [],
+    },
+  ])
+  const { errors, ...rest } = lines[2]
+  t.like(rest, { file: 'all/b.yml', document: 2, line: 8, name: 'deny-all', valid: false })
+  t.deepEqual(
+    errors.map(({ pointer, line }: { pointer: string; line: number }) => [pointer, line]),
+    [['/spec/rulez', 14]],
+  )
+})
+
+test('validate tells people file, line, pointer, what is wrong and what to do', async (t) => {
+  const { exitCode, out } = await runCommand(validate, { options: { file: ['-'] }, stdin: bad })
+  t.is(exitCode, 1)
+  t.regex(out, /^✘ AuthorizationPolicy shop\/deny-all -:1\n {4}-:7 \/spec\/rulez {2}\S.*\n {8}\S/)
+  t.regex(out, /\n1 document, 1 invalid$/)
+})
+
+test('validate --batch judges each line alone and answers with its id', async (t) => {
+  const questions = [
+    { id: 1, manifest: good },
+    { id: 'two', manifest: bad },
+    { id: 3, manifest: good },
+    { id: 4, manifest: '' },
+    { id: 5, manifest: JSON.parse('{"apiVersion":"v1","kind":"Nope"}') },
+  ]
+  const stdin = questions.map((question) => JSON.stringify(question)).join('\n')
+  const { exitCode, out } = await runCommand(validate, { options: { batch: '-' }, stdin })
+  const answers = out.split('\n').map((line) => JSON.parse(line))
+  t.deepEqual(
+    answers.map(({ id, valid }) => [id, valid]),
+    [
+      [1, true],
+      ['two', false],
+      [3, true],
+      [4, false],
+      [5, false],
+    ],
+  )
+  t.is(exitCode, 1)
+})
+
+test('validate --batch answers a line that cannot be read, and ends with 2', async (t) => {
+  const stdin = `{"id":1\n${JSON.stringify({ id: 2, manifest: good })}\n`
+  const { exitCode, out, err } = await runCommand(validate, { options: { batch: '-' }, stdin })
+  t.deepEqual(
+    out.split('\n').map((line) => JSON.parse(line).valid),
+    [false, true],
+  )
+  t.regex(err, /Cannot read line 1 of the batch/)
+  t.is(exitCode, 2)
+})
+
+for (const [what, options, said] of [
+  ['nothing', {}, /expected -f PATH or --batch FILE/],
+  ['a path that is not there', { file: ['nowhere'] }, /"nowhere": there is no such file/],
+  ['a directory without manifests', { file: ['all/.hidden'] }, /there is no document|not valid/],
+] as const) {
+  test(`validate cannot tell about ${what}`, async (t) => {
+    if (what.startsWith('a directory')) mkdirSync(join(cwd, 'empty'), { recursive: true })
+    const asked = what.startsWith('a directory') ? { file: ['empty'] } : options
+    const error = await t.throwsAsync(runCommand(validate, { cwd, options: asked }))
+    t.regex(error.message, said)
+  })
+}
