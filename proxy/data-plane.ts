@@ -1,0 +1,107 @@
+import type { Svid } from '#agent/client/index.ts'
+import type { Clock } from '#core/clock.ts'
+import type { Live } from '#core/live.ts'
+import type { Log } from '#core/log.ts'
+import type { Listener } from './capture/listen.ts'
+import type { ProxyConfig } from './config.ts'
+import { listenInbound } from './inbound/inbound.ts'
+import type { InboundConfiguration } from './inbound/inbound-port.ts'
+import type { FindDestination } from './outbound/destination.ts'
+import { createHops } from './outbound/hops.ts'
+import { listenOutbound } from './outbound/outbound.ts'
+import { createOpenConnections } from './stack/open-connections.ts'
+import { createTimerWheel } from './stack/timer-wheel.ts'
+
+export interface DataPlaneDeps {
+  readonly svid: Live<Svid>
+  readonly inbound: Live<InboundConfiguration | undefined>
+  readonly find: FindDestination
+  readonly clock: Clock
+  readonly now: () => Temporal.Instant
+  /** Numbers in [0, 1). */
+  readonly random: () => number
+  readonly log: Log
+}
+
+export interface DataPlane extends AsyncDisposable {
+  readonly outbound: string
+  /** By workload port. */
+  readonly inbound: Readonly<Record<number, string>>
+  /** Stops accepting, lets what is in flight finish for up to `drainMs`, then closes. */
+  readonly drain: () => Promise<void>
+}
+
+/** Milliseconds between two looks at what is still in flight. */
+const DRAIN_POLL_MS = 20
+/** Idle connections stay open this long into a drain: a request may be on its way on them. */
+const DRAIN_GRACE_MS = 200
+
+/**
+ * Opens all listeners that carry the app's traffic. Needs an identity and, for inbound connections, a
+ * configuration: until there is one they are closed unanswered.
+ *
+ * @throws {ProxyError} `PROXY_LISTEN_FAILED` `PROXY_CONFIG_INVALID`
+ */
+export async function openDataPlane(
+  config: Pick<ProxyConfig, 'inbound' | 'outbound' | 'sourceAddress' | 'drainMs'>,
+  deps: DataPlaneDeps,
+): Promise<DataPlane> {
+  const { clock, svid, now, random, log } = deps
+  const aborter = new AbortController()
+  const wheel = createTimerWheel(clock, aborter.signal)
+  const nowMs = clock.nowMs
+  const connections = createOpenConnections(wheel)
+  const common = { svid, now, nowMs, random, log, wheel, connections }
+  const listeners: Listener[] = []
+  const inbound: Record<number, string> = {}
+  try {
+    for (const listener of config.inbound) {
+      const opened = await listenInbound(listener, {
+        ...common,
+        configuration: () => deps.inbound.current,
+      })
+      listeners.push(opened)
+      inbound[listener.port] = opened.address
+    }
+    const hops = createHops({ svid, now, nowMs, wheel, sourceAddress: config.sourceAddress })
+    const outbound = await listenOutbound(config.outbound, {
+      find: deps.find,
+      hops,
+      clock,
+      wheel,
+      random,
+      connections,
+      allowsAny: () => deps.inbound.current?.bundle.outboundPolicy === 'ALLOW_ANY',
+    })
+    listeners.push(outbound)
+    return {
+      outbound: outbound.address,
+      inbound,
+      drain,
+      async [Symbol.asyncDispose]() {
+        for (const listener of listeners) listener.stop()
+        connections.destroyAll()
+        hops.close()
+        aborter.abort()
+      },
+    }
+  } catch (cause) {
+    for (const listener of listeners) listener.stop()
+    throw cause
+  }
+
+  async function drain(): Promise<void> {
+    const startMs = clock.nowMs()
+    for (const listener of listeners) listener.stop()
+    connections.retireAll()
+    for (;;) {
+      const elapsedMs = clock.nowMs() - startMs
+      if (elapsedMs >= config.drainMs) break
+      if (connections.busy() === 0 && (connections.count() === 0 || elapsedMs >= DRAIN_GRACE_MS)) {
+        break
+      }
+      await clock.sleep(DRAIN_POLL_MS, aborter.signal)
+    }
+    connections.closeIdle()
+  }
+}

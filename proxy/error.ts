@@ -1,0 +1,31 @@
+/** Stable reasons for {@link ProxyError}, and the keys of the table that answers them (`http/rescue.ts`). */
+export type ProxyErrorCode =
+  | 'PROXY_CONFIG_INVALID'
+  | 'PROXY_LISTEN_FAILED'
+  | 'PROXY_NOT_READY'
+  | 'PROXY_BAD_REQUEST'
+  | 'PROXY_VERSION_UNSUPPORTED'
+  | 'PROXY_HEAD_TOO_LARGE'
+  | 'PROXY_REQUEST_TIMEOUT'
+  | 'PROXY_FORBIDDEN'
+  | 'PROXY_NO_ROUTE'
+  | 'PROXY_NO_CLUSTER'
+  | 'PROXY_BLACK_HOLE'
+  | 'PROXY_NO_HEALTHY_UPSTREAM'
+  | 'PROXY_OVERLOADED'
+  | 'PROXY_UPSTREAM_UNAVAILABLE'
+  | 'PROXY_UPSTREAM_RESET'
+  | 'PROXY_UPSTREAM_PROTOCOL'
+  | 'PROXY_UPSTREAM_TIMEOUT'
+  | 'PROXY_UPSTREAM_UNTRUSTED'
+
+/** The only error class that leaves `proxy/`. */
+export class ProxyError extends Error {
+  override readonly name = 'ProxyError'
+  readonly code: ProxyErrorCode
+
+  constructor(code: ProxyErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}

@@ -1,0 +1,50 @@
+import type {
+  Engine,
+  InboundBundle,
+  MtlsMode,
+  PortProtocol,
+  ServiceRef,
+} from '#policy/model/index.ts'
+
+/** One version of what a sidecar guards its app by; a change is a new object. */
+export interface InboundConfiguration {
+  readonly bundle: InboundBundle
+  readonly version: string
+  readonly engine: Engine
+}
+
+/** What holds for one port in one version of the configuration. */
+export interface PortRules {
+  readonly configuration: InboundConfiguration
+  readonly mtls: MtlsMode
+  readonly protocol: PortProtocol
+  readonly service: ServiceRef | undefined
+}
+
+/**
+ * The rules of `port`, looked up again only when the configuration is another. A port that no Service
+ * declares has the workload's mode and finds its protocol out (istio-semantics §2.4).
+ */
+export function rulesOfPort(
+  port: number,
+  current: () => InboundConfiguration | undefined,
+): () => PortRules | undefined {
+  let rules: PortRules | undefined
+  return () => {
+    const configuration = current()
+    if (configuration === rules?.configuration) return rules
+    rules = configuration && readRules(configuration, port)
+    return rules
+  }
+}
+
+function readRules(configuration: InboundConfiguration, port: number): PortRules {
+  const { bundle } = configuration
+  const declared = bundle.ports.find((candidate) => candidate.port === port)
+  return {
+    configuration,
+    mtls: declared?.mtls ?? bundle.mtls,
+    protocol: declared?.protocol ?? 'auto',
+    service: declared?.service,
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * Everything between a peer's connection and the app's, in the order that a connection meets it:
+ * plaintext or TLS, who the peer is, HTTP or opaque, decided on, forwarded.
+ */
+import { connect, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { Svid } from '#agent/client/index.ts'
+import type { Live } from '#core/live.ts'
+import type { Log } from '#core/log.ts'
+import type { Decision } from '#policy/model/index.ts'
+import { listen, type Listener } from '../capture/listen.ts'
+import { peek } from '../capture/peek.ts'
+import { type InboundListener, parseAddress } from '../config.ts'
+import { plainDial } from '../mesh/dial.ts'
+import { Http1Hop } from '../mesh/http1.ts'
+import { type OpenConnections } from '../stack/open-connections.ts'
+import type { TimerWheel } from '../stack/timer-wheel.ts'
+import { joinSockets } from '../stack/tunnel.ts'
+import { ALPN } from '../tls/parameters.ts'
+import { createTlsTerminator } from '../tls/server.ts'
+import { InboundRequests } from './forward.ts'
+import { type InboundConfiguration, type PortRules, rulesOfPort } from './inbound-port.ts'
+import { type Peer, peerOf, plaintextPeer } from './peer.ts'
+
+export interface InboundDeps {
+  readonly svid: Live<Svid>
+  readonly configuration: () => InboundConfiguration | undefined
+  readonly connections: OpenConnections
+  readonly wheel: TimerWheel
+  readonly now: () => Temporal.Instant
+  readonly nowMs: () => number
+  readonly random: () => number
+  readonly log: Log
+}
+
+/** Milliseconds that PERMISSIVE waits for bytes that tell TLS from plaintext. */
+const DETECT_TIMEOUT_MS = 10_000
+/** Apps are on this host: they answer at once or are not there. */
+const APP_CONNECT_TIMEOUT_MS = 5_000
+/** Below Node's 5 s, the shortest common keep-alive of a server that does not say its own. */
+const APP_IDLE_MS = 4_000
+
+/** Guards one port of the app. */
+export async function listenInbound(
+  { port, listen: address, app }: InboundListener,
+  deps: InboundDeps,
+): Promise<Listener> {
+  const { connections, wheel, random, log } = deps
+  const rules = rulesOfPort(port, deps.configuration)
+  const target = parseAddress(app)
+  const hop = new Http1Hop({
+    dial: plainDial(target, { wheel, connectTimeoutMs: APP_CONNECT_TIMEOUT_MS }),
+    wheel,
+    nowMs: deps.nowMs,
+    maxConnections: Number.MAX_SAFE_INTEGER,
+    maxPending: Number.MAX_SAFE_INTEGER,
+    maxRequestsPerConnection: 0,
+    idleTimeoutMs: APP_IDLE_MS,
+  })
+  const terminate = createTlsTerminator({
+    svid: deps.svid,
+    now: deps.now,
+    onPeer(socket, peer) {
+      const current = rules()
+      if (current === undefined) return void socket.destroy()
+      const known = peerOf(socket, peer, { own: deps.svid.current.id, port })
+      if (isOpaque(current, socket)) carryOpaque(socket, known, current)
+      else serve(socket, known)
+    },
+    onRefused: (_socket, why) => log('warn', 'inbound-peer-refused', { port, ...why }),
+  })
+
+  function serve(socket: Socket, peer: Peer, head?: Buffer): void {
+    connections.serve(
+      socket,
+      (connection) => new InboundRequests({ app: hop, rules, random }, peer, connection),
+      head,
+    )
+  }
+
+  function accept(socket: Socket): void {
+    const current = rules()
+    if (current === undefined) return void socket.destroy()
+    if (current.mtls === 'STRICT') return terminate(socket)
+    peek(socket, {
+      wheel,
+      timeoutMs: DETECT_TIMEOUT_MS,
+      onDetected(detected, head) {
+        if (detected === 'tls' && current.mtls === 'PERMISSIVE') {
+          socket.unshift(head)
+          return terminate(socket)
+        }
+        const peer = plaintextPeer(socket, port)
+        const isHttp =
+          current.protocol === 'http' || (detected === 'http1' && current.protocol !== 'tcp')
+        if (isHttp) serve(socket, peer, head)
+        else carryOpaque(socket, peer, current, head)
+      },
+    })
+  }
+
+  /** Opaque TCP: one decision a connection, on what is known without reading it. */
+  function carryOpaque(socket: Socket, peer: Peer, current: PortRules, head?: Buffer): void {
+    const decision: Decision = current.configuration.engine(peer.connection)(undefined)
+    socket.on('error', () => {})
+    if (decision.kind !== 'allow') {
+      log('info', 'inbound-connection-denied', { port, peer: peer.connection.peer })
+      return void socket.destroy()
+    }
+    const upstream = connect({ ...target, noDelay: true, allowHalfOpen: true })
+    if (head !== undefined) upstream.write(head)
+    const remove = connections.addTunnel(() => socket.destroy())
+    joinSockets(socket, upstream, remove)
+  }
+
+  return listen(address, accept)
+}
+
+/** Whether what is inside this TLS connection is not HTTP/1 (istio-semantics §2.4). */
+function isOpaque({ protocol }: PortRules, socket: TLSSocket): boolean {
+  if (protocol === 'tcp' || protocol === 'tls') return true
+  if (protocol === 'http') return false
+  const isHttpAlpn = socket.alpnProtocol === ALPN.http1
+  return protocol === 'auto' ? !isHttpAlpn : socket.alpnProtocol === ALPN.tcp
+}

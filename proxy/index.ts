@@ -1,0 +1,5 @@
+export type { InboundListener, ProxyConfig } from './config.ts'
+export type { ProxyErrorCode } from './error.ts'
+export { ProxyError } from './error.ts'
+export type { Proxy, ProxyDeps } from './open-proxy.ts'
+export { openProxy } from './open-proxy.ts'
