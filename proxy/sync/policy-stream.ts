@@ -1,9 +1,31 @@
+/**
+ * Configuration as it streams in from the policy server: what has been met is subscribed to, what
+ * comes is compiled and only then put in force, what does not compile is refused with its reason
+ * and leaves the last good version where it was.
+ */
+import type { Svid } from '#agent/client/index.ts'
+import type { SpiffeId } from '#ca/spiffe/index.ts'
+import { backoff } from '#core/backoff.ts'
 import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
-import type { SpiffeId } from '#ca/spiffe/index.ts'
-import type { Svid } from '#agent/client/index.ts'
+import { BUNDLE_FORMAT } from '#policy/model/index.ts'
+import { compileInbound, prepareDestination } from './compile.ts'
 import type { CompiledDestination, CompiledInbound } from './compiled.ts'
+import { createDestinations, type Destinations } from './destinations.ts'
+import { connectPolicy, type PolicyConnection } from './policy-client.ts'
+import { createResource, type Resource } from './resource.ts'
+import {
+  answerToProto,
+  helloToProto,
+  type Received,
+  receivedFromProto,
+  type Refusal,
+  subscribeToProto,
+  unsubscribeToProto,
+} from './wire.ts'
+
+export type { CompiledDestination, CompiledInbound } from './compiled.ts'
 
 export interface PolicyStreamDeps {
   readonly svid: Live<Svid>
@@ -44,10 +66,167 @@ export interface PolicySession {
   readonly destinations: () => readonly CompiledDestination[]
 }
 
+/** Milliseconds that a connection has to come up. */
+const CONNECT_TIMEOUT_MS = 5_000
+const BACKOFF = { baseMs: 50, maxMs: 2_000 }
+
 /**
  * Holds one stream to the policy server for as long as `signal` lets it, through every failure of
- * the server, and compiles what comes before it replaces what is in force.
+ * the server.
  */
-export function openPolicyStream(_deps: PolicyStreamDeps, _signal: AbortSignal): PolicySession {
-  throw new Error('not yet')
+export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): PolicySession {
+  const { namespace, name } = deps.workload
+  const inbound = createResource<CompiledInbound>(`inbound/${namespace}/${name}`)
+  let stream: PolicyConnection['stream'] | undefined
+  let isConnected = false
+  const destinations = createDestinations({
+    onSubscribe: (met) => stream?.write(subscribeToProto([met])),
+    onUnsubscribe: (left) => stream?.write(unsubscribeToProto([left])),
+  })
+
+  async function converse(): Promise<void> {
+    using connection = connectPolicy(deps)
+    const abort = (): void => connection.stream.cancel()
+    signal.addEventListener('abort', abort)
+    const ended = new AbortController()
+    giveUpWhenDown(connection, deps.clock, AbortSignal.any([ended.signal, signal]))
+    try {
+      stream = connection.stream
+      stream.write(hello(deps.workload, [inbound, ...destinations.all()]))
+      for await (const message of connection.stream) {
+        isConnected = true
+        const received = receivedFromProto(message)
+        const refused = await applyAll(received, { inbound, destinations }, deps)
+        connection.stream.write(answerToProto(received.nonce, refused))
+      }
+    } finally {
+      ended.abort()
+      signal.removeEventListener('abort', abort)
+      stream = undefined
+    }
+  }
+
+  async function run(): Promise<void> {
+    for (let waits = backoff({ ...BACKOFF, random: deps.random }); !signal.aborted; ) {
+      const why = await converse().then(
+        () => 'the server ended the stream',
+        (cause: unknown) => (cause instanceof Error ? cause.message : String(cause)),
+      )
+      if (isConnected) waits = backoff({ ...BACKOFF, random: deps.random })
+      isConnected = false
+      const waitMs = waits.next().value
+      if (signal.aborted) return
+      deps.log('warn', 'policy-stream-lost', { waitMs: Math.round(waitMs), why })
+      await deps.clock.sleep(waitMs, signal)
+    }
+  }
+
+  // Ends with `signal` alone, and then nobody waits for it.
+  run().catch(() => {})
+  return {
+    inbound: inbound.live,
+    destination: destinations.meet,
+    isConnected: () => isConnected,
+    held: () => [inbound, ...destinations.all()].map(heldOf),
+    destinations: () =>
+      destinations.all().flatMap(({ live }) => (live.current === undefined ? [] : [live.current])),
+  }
+}
+
+type AnyResource = Resource<CompiledInbound> | Resource<CompiledDestination>
+
+interface Table {
+  readonly inbound: Resource<CompiledInbound>
+  readonly destinations: Destinations
+}
+
+function hello(workload: PolicyStreamDeps['workload'], resources: readonly AnyResource[]) {
+  const held = new Map<string, string>()
+  for (const { name, applied } of resources) if (applied !== '') held.set(name, applied)
+  return helloToProto(
+    workload,
+    resources.map(({ name }) => name),
+    held,
+  )
+}
+
+function heldOf({ name, desired, applied, rejected }: AnyResource): HeldResource {
+  return { name, desired, applied, ...(rejected && { rejected }) }
+}
+
+/** A server that accepts and then says nothing would otherwise be waited for until TCP gives up. */
+function giveUpWhenDown({ stream, isUp }: PolicyConnection, clock: Clock, signal: AbortSignal) {
+  clock.sleep(CONNECT_TIMEOUT_MS, signal).then(
+    () => {
+      if (!isUp()) stream.cancel()
+    },
+    // The stream ended first.
+    () => {},
+  )
+}
+
+async function applyAll(
+  { resources, removed }: Received,
+  table: Table,
+  deps: PolicyStreamDeps,
+): Promise<readonly Refusal[]> {
+  const refused: Refusal[] = []
+  for (const resource of resources) {
+    const refusal = await apply(resource, table, deps)
+    if (refusal !== undefined) refused.push(refusal)
+  }
+  for (const name of removed) await remove(name, table, deps)
+  return refused
+}
+
+type ReceivedResource = Received['resources'][number]
+
+async function apply(
+  resource: ReceivedResource,
+  table: Table,
+  deps: PolicyStreamDeps,
+): Promise<Refusal | undefined> {
+  const { name, version } = resource
+  const known = name === table.inbound.name ? table.inbound : table.destinations.find(name)
+  // Unsubscribed while it was on its way.
+  if (known === undefined) return undefined
+  known.desired = version
+  try {
+    if (known === table.inbound) {
+      table.inbound.put(compileInbound(resource.body, version), version)
+    } else await putDestination(resource, table, deps)
+    deps.log('info', 'policy-applied', { name, version })
+    return undefined
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    known.rejected = { version, reason }
+    deps.log('warn', 'policy-rejected', { name, version, reason })
+    return { name, version, reason }
+  }
+}
+
+async function putDestination(
+  resource: ReceivedResource,
+  { destinations }: Table,
+  { clock, random }: PolicyStreamDeps,
+): Promise<void> {
+  const known = destinations.find(resource.name)
+  if (known === undefined) return
+  const prepared = await prepareDestination(resource, known.live.current, {
+    nowMs: () => clock.nowMs(),
+    random,
+  })
+  prepared.commit()
+  known.put(prepared.compiled, resource.version)
+}
+
+const UNKNOWN = new TextEncoder().encode(JSON.stringify({ format: BUNDLE_FORMAT, kind: 'unknown' }))
+
+/**
+ * A destination that no longer exists is a host that nobody knows. The inbound bundle of a workload
+ * that is running is never taken away: without it the app would be out of reach, not safer.
+ */
+async function remove(name: string, table: Table, deps: PolicyStreamDeps): Promise<void> {
+  if (table.destinations.find(name) === undefined) return
+  await putDestination({ name, version: '', body: UNKNOWN }, table, deps)
 }

@@ -54,6 +54,10 @@ const MAX_FLAGS = 32
 /** One edge. Only `telemetry.edge` makes one. */
 export class Edge {
   readonly labels: EdgeLabels
+  /** Its labels as Prometheus text. */
+  readonly id: string
+  /** Attempts beyond the first. */
+  retries = 0
   readonly requests: RequestSeries[] = []
   readonly connections: TcpSeries[] = []
   readonly #head: string
@@ -67,6 +71,7 @@ export class Edge {
     { head, tail }: { readonly head: string; readonly tail: string },
   ) {
     this.labels = labels
+    this.id = head + tail
     this.#head = head
     this.#tail = tail
   }

@@ -1,0 +1,83 @@
+/** Bodies of the policy stream into what the request path calls. */
+import { compileAuthorization } from '#policy/casbin/index.ts'
+import {
+  type DestinationBundle,
+  parseDestinationBundle,
+  parseInboundBundle,
+} from '#policy/model/index.ts'
+import { parseAddress } from '../config.ts'
+import { type ClusterDeps, ClusterState } from '../outbound/cluster-state.ts'
+import { type CompileRegex, loadRegex } from '../outbound/match-text.ts'
+import { compileRoutes, needsRegex } from '../outbound/route.ts'
+import type { CompiledDestination, CompiledInbound } from './compiled.ts'
+
+/** A resource that stands ready: nothing has changed until `commit` puts it in force. */
+export interface Prepared<T> {
+  readonly compiled: T
+  readonly commit: () => void
+}
+
+/** @throws {PolicyError} on a body that is not a bundle; whatever compiling its policies throws */
+export function compileInbound(body: Uint8Array, version: string): CompiledInbound {
+  const bundle = parseInboundBundle(body)
+  const { authorization: policies, trustDomain, trustDomainAliases } = bundle
+  return {
+    bundle,
+    version,
+    engine: compileAuthorization({ policies, trustDomain, trustDomainAliases }),
+  }
+}
+
+/**
+ * Compiles a destination. Clusters that `previous` has are carried on by `commit`, not before: a
+ * bundle that does not compile leaves them as they are.
+ *
+ * @throws {PolicyError} on a body that is not a bundle
+ * @throws {ProxyError} `PROXY_CONFIG_INVALID` on a route or an endpoint that cannot be used
+ */
+export async function prepareDestination(
+  resource: { readonly body: Uint8Array; readonly version: string },
+  previous: CompiledDestination | undefined,
+  deps: ClusterDeps,
+): Promise<Prepared<CompiledDestination>> {
+  const bundle = parseDestinationBundle(resource.body)
+  const known = previous?.clusters ?? new Map<string, ClusterState>()
+  const clusters = clustersOf(bundle, known, deps)
+  const routes = bundle.kind === 'known' ? bundle.routes : []
+  const regex = needsRegex(routes) ? await loadRegex() : noRegex
+  const pickRoute = compileRoutes(routes, { clusters, regex, scheme: 'http' })
+  return {
+    compiled: { bundle, version: resource.version, pickRoute, clusters },
+    commit: () => carryOn(bundle, known, clusters),
+  }
+}
+
+function clustersOf(
+  bundle: DestinationBundle,
+  known: ReadonlyMap<string, ClusterState>,
+  deps: ClusterDeps,
+): ReadonlyMap<string, ClusterState> {
+  const clusters = new Map<string, ClusterState>()
+  if (bundle.kind === 'unknown') return clusters
+  for (const [name, cluster] of Object.entries(bundle.clusters)) {
+    for (const { address } of cluster.endpoints) parseAddress(address)
+    clusters.set(name, known.get(name) ?? new ClusterState(name, cluster, deps))
+  }
+  return clusters
+}
+
+function carryOn(
+  bundle: DestinationBundle,
+  known: ReadonlyMap<string, ClusterState>,
+  clusters: ReadonlyMap<string, ClusterState>,
+): void {
+  for (const [name, state] of known) {
+    const cluster = bundle.kind === 'known' ? bundle.clusters[name] : undefined
+    if (cluster !== undefined) clusters.get(name)?.update(cluster)
+    else state.retire()
+  }
+}
+
+const noRegex: CompileRegex = (pattern) => {
+  throw new Error(`no engine was loaded for ${JSON.stringify(pattern)}`)
+}

@@ -1,0 +1,75 @@
+import type { Connection, Decide, Denied, HttpAttributes } from '#policy/model/index.ts'
+import type { Clock } from '#core/clock.ts'
+import { decisionId } from '../stack/identifiers.ts'
+import { type AccessLog, createAccessLog, type WriteLines } from './access-log.ts'
+import { attributesRead, createDecisionRing, type DecisionRing } from './decisions.ts'
+import type { Edge, EdgeLabels } from './edge.ts'
+import { createMetrics, type Sample } from './metrics.ts'
+import type { RequestRecord } from './record.ts'
+
+export interface TelemetryDeps {
+  readonly clock: Clock
+  readonly now: () => Temporal.Instant
+  /** Numbers in [0, 1). */
+  readonly random: () => number
+  /** Left out: no access log. */
+  readonly writeAccessLog?: WriteLines | undefined
+}
+
+/** What is known of a request or connection that was refused. */
+export interface Denial {
+  readonly decision: Denied
+  readonly connection: Connection
+  readonly decide: Decide
+  /** `undefined` for an opaque connection. */
+  readonly attributes: HttpAttributes | undefined
+}
+
+export interface Telemetry extends Disposable {
+  /** Finds or makes an edge; for the moment when a peer or an endpoint becomes known. */
+  readonly edge: (labels: EdgeLabels) => Edge
+  /** Counts and logs a request that is over. Called once for each. */
+  readonly record: (record: RequestRecord) => void
+  /** Whether `record` writes a line, so that fields only it reads are worth reading. */
+  readonly isLogging: boolean
+  /** Keeps a denial for `/decisions` and returns its new id. */
+  readonly noteDenial: (denial: Denial) => string
+  readonly decisions: DecisionRing
+  /** Prometheus text: what was counted, and `samples` of what is looked at now. */
+  readonly render: (samples: readonly Sample[]) => string
+}
+
+/** Evidence of one sidecar. `signal` ends its timers; disposing it writes the last lines. */
+export function createTelemetry(deps: TelemetryDeps, signal: AbortSignal): Telemetry {
+  const { clock, now, random, writeAccessLog: write } = deps
+  const metrics = createMetrics()
+  const decisions = createDecisionRing()
+  const log: AccessLog | undefined = write && createAccessLog({ write, clock, now }, signal)
+  return {
+    edge: metrics.edge,
+    isLogging: log !== undefined,
+    decisions,
+    record:
+      log === undefined
+        ? metrics.count
+        : (record) => {
+            metrics.count(record)
+            log.add(record)
+          },
+    noteDenial({ decision, connection, decide, attributes }) {
+      const { action, reason, policy, rule, considered } = decision
+      const id = decisionId(random)
+      const request = attributes && attributesRead(decide, attributes)
+      const time = now().toString({ smallestUnit: 'millisecond' })
+      decisions.add({ id, time, action, reason, policy, rule, considered, connection, request })
+      return id
+    },
+    render: (samples) => metrics.render([...samples, ...droppedLines(log)]),
+    [Symbol.dispose]: () => log?.flush(),
+  }
+}
+
+function droppedLines(log: AccessLog | undefined): readonly Sample[] {
+  const value = log?.dropped() ?? 0
+  return [{ name: 'redoubt_access_log_dropped_total', labels: {}, value }]
+}
