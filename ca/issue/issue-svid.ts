@@ -1,4 +1,4 @@
-import { createPublicKey, randomBytes, sign, X509Certificate } from 'node:crypto'
+import { randomBytes, sign, X509Certificate } from 'node:crypto'
 
 import { CaError } from '../error.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
@@ -48,11 +48,8 @@ export function createSvidSigner(authority: Authority): SvidSigner {
     name: certificate.subject,
     ski: skiOf(certificate),
   })
-  const issuer = {
-    certificate,
-    x509: new X509Certificate(certificate.der),
-    publicKey: createPublicKey(key),
-  }
+  const x509 = new X509Certificate(certificate.der)
+  const issuer = { certificate, x509, publicKey: x509.publicKey }
   return {
     authority,
     seal(template) {

@@ -1,0 +1,241 @@
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test from 'ava'
+import { type CaConfig, CaError, configFaults } from '#ca/index.ts'
+import { keepRenewed } from '#ca/keys/keep-renewed.ts'
+import { openStateDir } from '#ca/keys/state-dir.ts'
+import { type OpenAuthority, openAuthority } from '#ca/open-authority.ts'
+import { parseTrustDomain } from '#ca/spiffe/index.ts'
+import { derFromPem, pemFromDer, readCertificate } from '#ca/x509/index.ts'
+import { FakeClock } from '../../fakes/fake-clock.ts'
+import { configIn, newKey, temporaryDir } from '../harness.ts'
+
+const start = Temporal.Instant.from('2026-06-01T12:00:00Z')
+const at = (hours: number) => () => start.add({ hours })
+const rootOf = ({ root }: OpenAuthority) => root.certificate.serial
+const issuingOf = ({ signer }: OpenAuthority) => signer().authority.certificate
+
+/** Opens and closes, returning what was seen. */
+async function opened(config: CaConfig, hours = 0) {
+  await using authority = await openAuthority(config, at(hours))
+  const { generation, roots } = authority.bundle.current
+  return { root: rootOf(authority), issuing: issuingOf(authority).serial, generation, roots }
+}
+
+test('openAuthority() makes root and issuing CA in files that only the owner can read', async (t) => {
+  await using dir = await temporaryDir()
+  const stateDir = join(dir.path, 'new', 'state')
+  await opened(configIn(stateDir))
+  t.is((await stat(stateDir)).mode & 0o777, 0o700)
+  for (const file of ['root.pem', 'issuing.pem']) {
+    t.is((await stat(join(stateDir, file))).mode & 0o777, 0o600, file)
+  }
+  t.deepEqual((await readdir(stateDir)).toSorted(), ['issuing.pem', 'ledger.db', 'root.pem'])
+  const [root] = derFromPem('CERTIFICATE', await readFile(join(stateDir, 'root.pem'), 'utf8'))
+  const certificate = readCertificate(root!)
+  t.true(certificate.isCa)
+  t.is(certificate.pathLength, 1)
+  t.deepEqual(certificate.keyUsage, ['keyCertSign', 'cRLSign'])
+  t.true(certificate.keyUsageIsCritical)
+  t.deepEqual(certificate.uriSans, ['spiffe://prod.example'])
+})
+
+test('openAuthority() finds the same authorities again', async (t) => {
+  await using dir = await temporaryDir()
+  const first = await opened(configIn(dir.path))
+  t.deepEqual(await opened(configIn(dir.path), 1), first)
+  t.is(first.generation, 1)
+})
+
+test('openAuthority() replaces an issuing CA that is past half of its life, under the same root', async (t) => {
+  await using dir = await temporaryDir()
+  const first = await opened(configIn(dir.path))
+  const later = await opened(configIn(dir.path), 85)
+  t.is(later.root, first.root)
+  t.not(later.issuing, first.issuing)
+  t.is(later.generation, first.generation)
+})
+
+test('openAuthority() refuses a root that has ended', async (t) => {
+  await using dir = await temporaryDir()
+  await opened(configIn(dir.path))
+  await t.throwsAsync(opened(configIn(dir.path), 366 * 24), {
+    code: 'CA_STATE_UNUSABLE',
+    message: 'Cannot use the stored CA root.pem: the root ended at 2027-06-01T12:00:00Z',
+  })
+})
+
+/** Each case is a good state with one thing changed. */
+const spoiled: Readonly<Record<string, readonly [RegExp, (dir: string) => Promise<void>]>> = {
+  'keys that others can read': [
+    /root\.pem: its mode is 0644, expected 0600/,
+    (dir) => chmod(join(dir, 'root.pem'), 0o644),
+  ],
+  'a key that is not the certificate’s': [
+    /its key and its certificate do not belong together/,
+    async (dir) => {
+      const text = await readFile(join(dir, 'root.pem'), 'utf8')
+      const key = pemFromDer('PRIVATE KEY', newKey().export({ type: 'pkcs8', format: 'der' }))
+      await writeFile(
+        join(dir, 'root.pem'),
+        text.slice(0, text.indexOf('-----BEGIN PRIVATE')) + key,
+      )
+    },
+  ],
+  'a file that is cut off': [
+    /root\.pem: it cannot be read: Cannot read PEM/,
+    (dir) => writeFile(join(dir, 'root.pem'), '-----BEGIN CERTIFICATE-----\nMII'),
+  ],
+  'an issuing CA of another root': [
+    /issuing\.pem: the stored root did not issue it/,
+    async (dir) => {
+      await using other = await temporaryDir()
+      await opened(configIn(other.path))
+      await writeFile(join(dir, 'issuing.pem'), await readFile(join(other.path, 'issuing.pem')))
+    },
+  ],
+}
+for (const [what, [message, spoil]] of Object.entries(spoiled)) {
+  test(`openAuthority() refuses ${what}`, async (t) => {
+    await using dir = await temporaryDir()
+    await opened(configIn(dir.path))
+    await spoil(dir.path)
+    await t.throwsAsync(opened(configIn(dir.path)), {
+      instanceOf: CaError,
+      code: 'CA_STATE_UNUSABLE',
+      message,
+    })
+  })
+}
+
+test('openAuthority() refuses the state of another trust domain', async (t) => {
+  await using dir = await temporaryDir()
+  await opened(configIn(dir.path))
+  await t.throwsAsync(
+    opened(configIn(dir.path, { trustDomain: parseTrustDomain('other.example') })),
+    {
+      code: 'CA_STATE_UNUSABLE',
+      message: /it belongs to spiffe:\/\/prod\.example, expected spiffe:\/\/other\.example/,
+    },
+  )
+})
+
+test('openAuthority() refuses a state directory that another CA has open, before it touches a key', async (t) => {
+  await using dir = await temporaryDir()
+  await using _holder = await openAuthority(configIn(dir.path), at(0))
+  await t.throwsAsync(opened(configIn(dir.path)), {
+    code: 'CA_STATE_UNUSABLE',
+    message: /another CA has it open; stop that one, or choose another state directory/,
+  })
+})
+
+test('openStateDir() refuses a directory below a file, and one that is a file', async (t) => {
+  await using dir = await temporaryDir()
+  const file = join(dir.path, 'file')
+  await writeFile(file, '')
+  await t.throwsAsync(openStateDir(join(file, 'state')), {
+    code: 'CA_STATE_UNUSABLE',
+    message: `Cannot use the CA's state at ${join(file, 'state')}: a part of its path is a file, expected a directory`,
+  })
+  await t.throwsAsync(openStateDir(file), { code: 'CA_STATE_UNUSABLE', message: /it is a file/ })
+})
+
+test('openStateDir() closes a directory that was open to others', async (t) => {
+  await using dir = await temporaryDir()
+  const path = join(dir.path, 'open')
+  await mkdir(path, { mode: 0o755 })
+  await openStateDir(path)
+  t.is((await stat(path)).mode & 0o777, 0o700)
+})
+
+test('every authority is in the ledger, the root’s issuer being itself', async (t) => {
+  await using dir = await temporaryDir()
+  const { root, issuing } = await opened(configIn(dir.path))
+  const { openDatabase } = await import('#ca/issue/database.ts')
+  using database = openDatabase(join(dir.path, 'ledger.db'))
+  const rows = await database.queries
+    .selectFrom('certificates')
+    .select(['serial', 'kind', 'issuer_serial', 'requested_by'])
+    .orderBy('kind')
+    .execute()
+  t.deepEqual(rows, [
+    { serial: issuing, kind: 'issuing', issuer_serial: root, requested_by: 'self' },
+    { serial: root, kind: 'root', issuer_serial: root, requested_by: 'self' },
+  ])
+})
+
+/** The valid base for configuration. */
+const config = configIn('/state')
+const duration = (text: string) => Temporal.Duration.from(text)
+
+test('configFaults() finds nothing wrong with the base, nor with caTtl of exactly six leaf lives', (t) => {
+  t.deepEqual(configFaults(config), [])
+  t.deepEqual(configFaults({ ...config, caTtl: duration('PT6H') }), [])
+})
+
+const faulty: Readonly<Record<string, readonly [string, Partial<CaConfig>]>> = {
+  'caTtl below six leaf lives': [
+    'caTtl is PT5H59M59S, expected at least 6 times leafTtl (PT1H)',
+    { caTtl: duration('PT5H59M59S') },
+  ],
+  'a root that ends before its CA': [
+    'rootTtl is P6D, expected at least caTtl (P7D)',
+    { rootTtl: duration('P6D') },
+  ],
+  'a longest life below the default one': [
+    'maxLeafTtl is PT30M, expected at least leafTtl',
+    { maxLeafTtl: duration('PT30M') },
+  ],
+  'a relative state directory': [
+    'stateDir is "state", expected an absolute path',
+    { stateDir: 'state' },
+  ],
+  'a port that is none': [
+    'listen.port is 65536, expected 0 to 65535',
+    { listen: { host: '::1', port: 65_536 } },
+  ],
+  'a life in months': [
+    'rootTtl is P1M, expected at least caTtl (P7D)',
+    { rootTtl: duration('P1M') },
+  ],
+}
+for (const [what, [fault, change]] of Object.entries(faulty)) {
+  test(`configFaults() finds ${what}`, (t) => {
+    t.deepEqual(configFaults({ ...config, ...change }), [fault])
+  })
+}
+
+test('configFaults() names every fault at once', (t) => {
+  const leafTtl = Temporal.Duration.from({ milliseconds: 0 })
+  t.is(configFaults({ ...config, leafTtl, stateDir: '', listen: { host: '', port: -1 } }).length, 4)
+})
+
+test('keepRenewed() renews at half life, tries again after a failure, and stops when told', async (t) => {
+  const clock = new FakeClock()
+  const now = () => start.add({ milliseconds: clock.nowMs() })
+  let issuedAt = now()
+  let failures = 1
+  const renewedAtMs: number[] = []
+  const log: string[] = []
+  const ended = new AbortController()
+  const running = keepRenewed(
+    { clock, now, random: () => 0, log: (_, event) => log.push(event) },
+    () => ({ issuedAt, notAfter: issuedAt.add({ hours: 1 }) }),
+    async () => {
+      failures -= 1
+      if (failures >= 0) throw new Error('not now')
+      renewedAtMs.push(clock.nowMs())
+      issuedAt = now()
+    },
+    ended.signal,
+  )
+  await clock.advance(1_790_000)
+  t.deepEqual(renewedAtMs, [])
+  await clock.advance(20_000)
+  t.deepEqual(renewedAtMs, [1_800_000])
+  t.deepEqual(log, ['ca-renewal-failed'])
+  await clock.advance(1_800_000)
+  t.deepEqual(renewedAtMs, [1_800_000, 3_600_000])
+  ended.abort()
+  await t.throwsAsync(running)
+})
