@@ -219,18 +219,38 @@ export function fileLengthFindings({ path, text }: Source): string[] {
   ]
 }
 
-/** Lines of each function, its signature and braces included. */
+const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/
+
+/**
+ * Lines of each function, its signature and braces included, without those of functions inside
+ * it: a closure that remembers is long as a class is long, and its parts are counted themselves.
+ */
 export function functionLengths({
   nodes,
 }: Source): { readonly line: number; readonly lines: number }[] {
-  return nodes
-    .filter(({ type }) =>
-      /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/.test(type),
+  const spans = nodes.filter(({ type }) => FUNCTION.test(type)).map(spanOf)
+  return spans.map((span) => {
+    const inside = spans.filter((other) => other.start > span.start && other.end <= span.end)
+    const direct = inside.filter(
+      (one) => !inside.some((outer) => outer.start < one.start && one.end <= outer.end),
     )
-    .map((node) => ({
-      line: lineOf(node),
-      lines: (node.loc?.end.line ?? 0) - lineOf(node) + 1,
-    }))
+    const theirs = direct.reduce((sum, one) => sum + Math.max(0, one.lastLine - one.line - 1), 0)
+    return { line: span.line, lines: span.lastLine - span.line + 1 - theirs }
+  })
+}
+
+function spanOf(node: AnyNode): {
+  readonly start: number
+  readonly end: number
+  readonly line: number
+  readonly lastLine: number
+} {
+  return {
+    start: node.start,
+    end: node.end,
+    line: lineOf(node),
+    lastLine: node.loc?.end.line ?? 0,
+  }
 }
 
 /** Functions that are two. */
