@@ -1,0 +1,142 @@
+/**
+ * `test/fixtures/paths/normalized.jsonl`: a request target, then the path that Envoy 1.40 under
+ * Istio's configuration decides on and forwards in the modes NONE, BASE, MERGE_SLASHES and
+ * DECODE_AND_MERGE_SLASHES; `=` is the target itself, `400` a refusal before policy.
+ */
+import test from 'ava'
+import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
+import {
+  clientAddress,
+  headerValues,
+  isAmbiguousPath,
+  isKnownMethod,
+  normalizePath,
+  type PathNormalization,
+  withoutPathParameters,
+} from '#policy/model/index.ts'
+
+const MODES = ['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'] as const
+const rows = readFileSync('test/fixtures/paths/normalized.jsonl', 'utf8')
+  .trim()
+  .split('\n')
+  .map((line) => JSON.parse(line) as readonly string[])
+
+const pathOf = (target: string, mode: PathNormalization): string => {
+  const normalized = normalizePath(target, mode)
+  return normalized.kind === 'ok' ? normalized.path : '400'
+}
+
+test('§1.12 normalizePath() has a table of at least 200 targets', (t) => {
+  t.true(rows.length >= 200, `${rows.length} rows`)
+})
+
+for (const [column, mode] of MODES.entries()) {
+  test(`§1.12 normalizePath() in mode ${mode} gives what the table says`, (t) => {
+    for (const [target = '', ...wanted] of rows) {
+      const want = wanted[column] === '=' ? target : wanted[column]
+      t.is(pathOf(target, mode), want ?? '', JSON.stringify(target))
+    }
+  })
+}
+
+test('§0.8.10 normalizePath() cuts the fragment in every mode and forwards the rest as it came', (t) => {
+  for (const mode of MODES) {
+    const normalized = normalizePath('/%61//b/../c?q=%41#f?g', mode)
+    t.true(normalized.kind === 'ok' && normalized.target === '/%61//b/../c?q=%41')
+  }
+})
+
+test('§0.8.18 normalizePath() takes host and path from an absolute target', (t) => {
+  t.deepEqual(normalizePath('http://web.app:80/a/../b?q', 'BASE'), {
+    kind: 'ok',
+    path: '/b',
+    target: '/a/../b?q',
+    authority: 'web.app:80',
+  })
+})
+
+test('§0.8.13 normalizePath() says why it refuses', (t) => {
+  const reasons = { '/a b': 'forbidden-character', '/%00': 'escaped-nul', '*': 'not-a-path' }
+  for (const [target, reason] of Object.entries(reasons)) {
+    t.deepEqual(normalizePath(target, 'BASE'), { kind: 'refused', reason } as never, target)
+  }
+})
+
+test('§0.8.14 isAmbiguousPath() finds dot segments with parameters, encoded ones too', (t) => {
+  for (const path of ['/..;', '/a/..;/b', '/a/.;x=1/b', '/a/%2e%2E;/b', '/a/.%2e;x']) {
+    t.true(isAmbiguousPath(path), path)
+    t.true(isAmbiguousPath(pathOf(path, 'BASE')), `${path} normalised`)
+  }
+  for (const path of ['/a;..', '/a;/..', '/...;', '/a..;/b', '/a;x/b', '/']) {
+    t.false(isAmbiguousPath(path), path)
+  }
+})
+
+test('withoutPathParameters() leaves out what stands behind a semicolon in each segment', (t) => {
+  t.is(withoutPathParameters('/a;x=1/b;/c;y;z'), '/a/b/c')
+})
+
+test('normalizePath() is done in one pass: what it made it does not change', (t) => {
+  const piece = fc.constantFrom(
+    '/',
+    '.',
+    '..',
+    '%2e',
+    '%2F',
+    '%5c',
+    '\\',
+    'a',
+    '%',
+    '2',
+    'e',
+    '%41',
+    '"',
+    ';',
+    '%25',
+  )
+  const target = fc.array(piece, { maxLength: 12 }).map((pieces) => `/${pieces.join('')}`)
+  fc.assert(
+    fc.property(target, fc.constantFrom('BASE', 'MERGE_SLASHES'), (raw, mode) => {
+      const once = pathOf(raw, mode)
+      return once === '400' || pathOf(once, mode) === once
+    }),
+    { numRuns: 3000 },
+  )
+  t.is(pathOf('/%252e%252e/x', 'BASE'), '/%252e%252e/x')
+})
+
+test('normalizePath() leaves no dot segment in any mode that resolves them', (t) => {
+  const piece = fc.constantFrom('/', '.', '%2e', '%2E', '%2f', '%5C', '\\', 'a', '//', '..')
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 14 }), (pieces) => {
+      const path = pathOf(`/${pieces.join('')}`, 'DECODE_AND_MERGE_SLASHES')
+      return !path.split('/').some((segment) => segment === '.' || segment === '..')
+    }),
+    { numRuns: 3000 },
+  )
+  t.pass()
+})
+
+test('§0.8.15 isKnownMethod() passes the fixed list in upper case and nothing else', (t) => {
+  for (const method of ['GET', 'PURGE', 'MKCOL', 'PROPFIND', 'BIND', 'QUERY', 'MSEARCH']) {
+    t.true(isKnownMethod(method), method)
+  }
+  for (const method of ['get', 'Get', 'X', 'BREW', 'M-SEARCH', 'PRI', '', 'GET ']) {
+    t.false(isKnownMethod(method), method)
+  }
+})
+
+test('§0.8.17 headerValues() joins the lines of those that are one value, and no others', (t) => {
+  t.deepEqual(headerValues('user-agent', ['a', 'b']), ['a,b'])
+  t.deepEqual(headerValues('x-a', ['a', 'b']), ['a', 'b'])
+  t.deepEqual(headerValues('via', []), [])
+})
+
+test('§0.8.19 clientAddress() believes the last entry of the last line if it is an address', (t) => {
+  t.is(clientAddress(['1.1.1.1', '2.2.2.2, 3.3.3.3'], '9.9.9.9'), '3.3.3.3')
+  for (const last of ['3.3.3.3:80', '3.3.3.3,', 'unknown', '', '::ffff:3.3.3.3:80']) {
+    t.is(clientAddress([last], '9.9.9.9'), '9.9.9.9', last)
+  }
+  t.is(clientAddress([], '9.9.9.9'), '9.9.9.9')
+})
