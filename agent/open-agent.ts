@@ -5,7 +5,7 @@ import type { Clock } from '#core/clock.ts'
 import { createLive, type Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { createNode, type Node, type NodeState } from './attest/node.ts'
-import { connectAuthority } from './authority/connection.ts'
+import { type AuthorityConnection, connectAuthority } from './authority/connection.ts'
 import { keepBundle } from './bundle/keep-bundle.ts'
 import { type Callers, createCallers, type Identify } from './callers.ts'
 import { type AgentConfig, checkConfig } from './config.ts'
@@ -135,13 +135,16 @@ function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSignal): 
     metrics.add('redoubt_agent_rotations_total', { result: 'failed', reason: codeOf(cause) })
 
   const issue = createBatcher<SvidRequest, IssuedSvid>(async (requests, until) => {
-    const { connection } = await attested(node.state, until)
-    const answers = await connection.issue(requests, until).catch((cause: unknown) => {
-      if (cause instanceof AgentError && cause.code === 'AGENT_NOT_ATTESTED') {
-        node.disown(cause.message)
-      }
-      throw cause
-    })
+    await attested(node.state, until)
+    // Read in the turn of the call: a channel that has been replaced meanwhile takes no more calls.
+    const answers = await connectionOf(node)
+      .issue(requests, until)
+      .catch((cause: unknown) => {
+        if (cause instanceof AgentError && cause.code === 'AGENT_NOT_ATTESTED') {
+          node.disown(cause.message)
+        }
+        throw cause
+      })
     const trust = { bundles: [bundle.live.current], now: now() }
     return requests.map((request, index) => accept(request, answers[index], trust))
   }, signal)
@@ -179,7 +182,7 @@ function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSignal): 
 
 function accept(
   request: SvidRequest,
-  answer: Awaited<ReturnType<ReturnType<typeof connectAuthority>['issue']>>[number] | undefined,
+  answer: Awaited<ReturnType<AuthorityConnection['issue']>>[number] | undefined,
   trust: Parameters<typeof acceptSvid>[2],
 ): IssuedSvid | AgentError {
   if (answer instanceof AgentError) return answer
@@ -191,15 +194,18 @@ function accept(
   }
 }
 
-/** The node's standing once it is attested. */
-async function attested(
-  state: Live<NodeState>,
-  signal: AbortSignal,
-): Promise<Extract<NodeState, { kind: 'attested' }>> {
-  for await (const current of state.changes(signal)) {
-    if (current.kind === 'attested') return current
+/** Resolves once the node is attested. @throws {AgentError} `AGENT_NOT_ATTESTED` if it closes before */
+async function attested(state: Live<NodeState>, signal: AbortSignal): Promise<void> {
+  for await (const { kind } of state.changes(signal)) {
+    if (kind === 'attested') return
   }
   throw new AgentError('AGENT_NOT_ATTESTED', 'Cannot get SVIDs: the agent is closing')
+}
+
+function connectionOf({ state }: Node): AuthorityConnection {
+  const { current } = state
+  if (current.kind === 'attested') return current.connection
+  throw new AgentError('AGENT_CA_UNAVAILABLE', `Cannot get SVIDs: ${current.reason}`)
 }
 
 async function serve(

@@ -1,8 +1,10 @@
-import type { ClientOptions, ClientUnaryCall, ServiceError } from '@grpc/grpc-js'
-import {
-  type AttestResponse,
+import type { ClientDuplexStream, ClientUnaryCall, ServiceError } from '@grpc/grpc-js'
+import type {
+  AttestResponse,
+  Bundle,
+  BundleAck,
   CertificateAuthorityClient,
-  type IssueResponse,
+  IssueResponse,
 } from '#ca/proto/gen/ca.ts'
 import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
 import type { TrustBundle } from '#ca/x509/index.ts'
@@ -11,6 +13,7 @@ import type { Live } from '#core/live.ts'
 import { svidChannelCredentials } from '../client/channel-credentials.ts'
 import { AgentError } from '../error.ts'
 import type { IssuedSvid, SvidAnswer, SvidRequest } from '../svid/issued-svid.ts'
+import { type Channel, openChannel } from './channel.ts'
 import { bundleFromProto, callErrorFromGrpc, resultFromProto, svidFromProto } from './from-proto.ts'
 
 export interface ConnectionOptions {
@@ -25,7 +28,10 @@ export interface ConnectionOptions {
   readonly now: () => Temporal.Instant
 }
 
-/** One mTLS channel to the CA, with one certificate of ours for as long as it lasts. */
+/**
+ * One mTLS channel to the CA, with one certificate of ours for as long as it lasts. Disposing of it
+ * lets calls that are on their way come back.
+ */
 export interface AuthorityConnection extends Disposable {
   /** @throws {AgentError} `AGENT_ISSUE_REFUSED` (final), `AGENT_CA_UNAVAILABLE`, `AGENT_SVID_INVALID` */
   readonly attest: (
@@ -46,16 +52,6 @@ export interface AuthorityConnection extends Disposable {
   readonly watchBundles: (take: (bundle: TrustBundle) => void, signal: AbortSignal) => Promise<void>
 }
 
-/** What our gRPC channels to our own servers are opened with. */
-const CHANNEL: ClientOptions = {
-  // `http_proxy` in the environment is the workloads' way into the mesh, never ours.
-  'grpc.enable_http_proxy': 0,
-  'grpc.initial_reconnect_backoff_ms': 50,
-  'grpc.min_reconnect_backoff_ms': 50,
-  'grpc.max_reconnect_backoff_ms': 1000,
-  'grpc.service_config_disable_resolution': 1,
-}
-
 /** Elapsed milliseconds for one unary call. */
 const CALL_TIMEOUT_MS = 10_000
 
@@ -68,12 +64,15 @@ export function connectAuthority(options: ConnectionOptions): AuthorityConnectio
     serverId: caId,
     now,
   })
-  const client = new CertificateAuthorityClient(address, credentials, CHANNEL)
+  const channel = openChannel(address, credentials)
 
   return {
     async attest(joinToken, { csr }, signal) {
-      const response = await unary<AttestResponse>('attest the node', clock, signal, (done) =>
-        client.attest({ joinToken, csr: Buffer.from(csr) }, done),
+      const request = { joinToken, csr: Buffer.from(csr) }
+      const response = await unary<AttestResponse>(
+        'attest the node',
+        { channel, clock, signal },
+        (client, done) => client.attest(request, done),
       )
       return {
         answer: svidFromProto(response.svid),
@@ -87,35 +86,53 @@ export function connectAuthority(options: ConnectionOptions): AuthorityConnectio
         csr: Buffer.from(csr),
         ttlSeconds: ttl ? Math.floor(ttl.total('seconds')) : 0,
       }))
-      const response = await unary<IssueResponse>('get SVIDs', clock, signal, (done) =>
-        client.issue({ csrs }, done),
+      const response = await unary<IssueResponse>(
+        'get SVIDs',
+        { channel, clock, signal },
+        (client, done) => client.issue({ csrs }, done),
       )
       return response.results.map(readResult)
     },
 
     async watchBundles(take, signal) {
-      const stream = client.bundles()
-      const cancel = (): void => stream.cancel()
-      signal.addEventListener('abort', cancel, { once: true })
+      const takeNext = (message: Bundle): number => {
+        const { generation: after } = bundle.current
+        const next = bundleFromProto(message, { trustDomain, after })
+        take(next)
+        return next.generation
+      }
       try {
-        stream.write({ generation: BigInt(bundle.current.generation) })
-        for await (const message of stream) {
-          const { generation: after } = bundle.current
-          const next = bundleFromProto(message, { trustDomain, after })
-          take(next)
-          stream.write({ generation: BigInt(next.generation) })
-        }
+        await channel.use((client) =>
+          exchange(client.bundles(), bundle.current.generation, takeNext, signal),
+        )
       } catch (cause) {
         signal.throwIfAborted()
         if (cause instanceof AgentError) throw cause
         throw callErrorFromGrpc(cause, 'watch the trust bundle')
-      } finally {
-        signal.removeEventListener('abort', cancel)
-        stream.cancel()
       }
     },
 
-    [Symbol.dispose]: () => client.close(),
+    [Symbol.dispose]: () => channel[Symbol.dispose](),
+  }
+}
+
+/** Says which generation is in force, first and after each bundle that was taken. */
+async function exchange(
+  stream: ClientDuplexStream<BundleAck, Bundle>,
+  inForce: number,
+  take: (message: Bundle) => number,
+  signal: AbortSignal,
+): Promise<void> {
+  const cancel = (): void => stream.cancel()
+  signal.addEventListener('abort', cancel, { once: true })
+  try {
+    stream.write({ generation: BigInt(inForce) })
+    for await (const message of stream as AsyncIterable<Bundle>) {
+      stream.write({ generation: BigInt(take(message)) })
+    }
+  } finally {
+    signal.removeEventListener('abort', cancel)
+    stream.cancel()
   }
 }
 
@@ -130,26 +147,36 @@ function readResult(result: Parameters<typeof resultFromProto>[0]): SvidAnswer |
   }
 }
 
-type Done<Response> = (cause: ServiceError | null, response: Response) => void
+interface Calling {
+  readonly channel: Channel
+  readonly clock: Clock
+  readonly signal: AbortSignal
+}
 
-/** One call, cancelled when `signal` aborts or after {@link CALL_TIMEOUT_MS}. */
+type Start<Response> = (
+  client: CertificateAuthorityClient,
+  done: (cause: ServiceError | null, response: Response) => void,
+) => ClientUnaryCall
+
+/** One call, cancelled when the signal aborts or after {@link CALL_TIMEOUT_MS}. */
 async function unary<Response>(
   what: string,
-  clock: Clock,
-  signal: AbortSignal,
-  start: (done: Done<Response>) => ClientUnaryCall,
+  { channel, clock, signal }: Calling,
+  start: Start<Response>,
 ): Promise<Response> {
   signal.throwIfAborted()
   const ended = new AbortController()
   const either = AbortSignal.any([signal, ended.signal])
-  try {
-    return await new Promise<Response>((resolve, reject) => {
-      const call = start((cause, response) => (cause ? reject(cause) : resolve(response)))
+  const run = (client: CertificateAuthorityClient): Promise<Response> =>
+    new Promise((resolve, reject) => {
+      const call = start(client, (cause, response) => (cause ? reject(cause) : resolve(response)))
       void clock.sleep(CALL_TIMEOUT_MS, either).then(
         () => call.cancel(),
         () => call.cancel(), // of no effect on a call that has ended
       )
     })
+  try {
+    return await channel.use(run)
   } catch (cause) {
     signal.throwIfAborted()
     throw callErrorFromGrpc(cause, what)

@@ -6,6 +6,7 @@ import type {
 import { write } from '../write.ts'
 import { eitherEnds } from './either-ends.ts'
 import { checkRequest, type SdsDeps, type SecretSession } from './session.ts'
+import { requestsOf } from './requests.ts'
 import { everyName, secretsOf, selectSecrets, versionOf } from './secrets.ts'
 import { DELTA_START, type DeltaEvent, type DeltaStep, stepDelta, type Versions } from './step.ts'
 import { SECRET_TYPE, secretToProto, type Validation, validationOf } from './to-proto.ts'
@@ -51,7 +52,7 @@ export async function serveDelta(
   }
 
   const listen = async (): Promise<void> => {
-    for await (const request of call as AsyncIterable<DeltaDiscoveryRequest>) {
+    for await (const request of requestsOf(call)) {
       const { typeUrl, node, resourceNamesSubscribe: subscribe } = request
       checkRequest(typeUrl, subscribe)
       if (node) validation = validationOf(node)

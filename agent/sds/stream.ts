@@ -6,6 +6,7 @@ import type {
 import { write } from '../write.ts'
 import { eitherEnds } from './either-ends.ts'
 import { checkRequest, type SdsDeps, type SecretSession } from './session.ts'
+import { requestsOf } from './requests.ts'
 import { selectSecrets, versionOf } from './secrets.ts'
 import { STREAM_START, type StreamEvent, type StreamStep, stepStream } from './step.ts'
 import { SECRET_TYPE, secretToProto, type Validation, validationOf } from './to-proto.ts'
@@ -38,7 +39,7 @@ export async function serveStream(
   }
 
   const listen = async (): Promise<void> => {
-    for await (const request of call as AsyncIterable<DiscoveryRequest>) {
+    for await (const request of requestsOf(call)) {
       const { typeUrl, resourceNames: names, responseNonce: nonce, errorDetail, node } = request
       checkRequest(typeUrl, names)
       if (node) validation = validationOf(node)
