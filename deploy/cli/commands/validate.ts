@@ -1,5 +1,5 @@
 /** `redoubt validate`: every document of manifests, and what is wrong with it, where. */
-import { type DocumentReport, type Fault, type ManifestFile, readManifests } from '#policy/index.ts'
+import { type DocumentReport, type Fault, readManifests } from '#policy/index.ts'
 import { DeployError } from '../../error.ts'
 import {
   type Command,
@@ -9,7 +9,7 @@ import {
   listOption,
   textOption,
 } from '../command.ts'
-import { readFiles, readRoots } from '../../standalone/read-files.ts'
+import { readManifestFiles } from '../manifest-files.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 
 export const validate: Command = {
@@ -41,7 +41,7 @@ export const validate: Command = {
     const paths = [...listOption(input, 'file'), ...input.arguments]
     if (paths.length === 0)
       throw new DeployError('DEPLOY_USAGE', 'Cannot validate: expected -f PATH or --batch FILE')
-    const { documents } = readManifests(await manifestsOf(io, paths))
+    const { documents } = readManifests(await readManifestFiles(io, paths))
     if (documents.length === 0) {
       throw new DeployError(
         'DEPLOY_USAGE',
@@ -51,16 +51,6 @@ export const validate: Command = {
     report(io, input, documents)
     return documents.every(({ valid }) => valid) ? 0 : 1
   },
-}
-
-/** What `redoubt up` would read of the same paths. */
-async function manifestsOf(io: Io, paths: readonly string[]): Promise<readonly ManifestFile[]> {
-  const piped = paths.includes('-') ? [{ path: '-', text: await io.readStdin() }] : []
-  const roots = await readRoots(
-    paths.filter((path) => path !== '-'),
-    io.cwd,
-  )
-  return [...piped, ...(await readFiles(roots, io.cwd))]
 }
 
 function report(io: Io, input: Input, documents: readonly DocumentReport[]): void {
