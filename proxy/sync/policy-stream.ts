@@ -17,7 +17,7 @@ import { connectPolicy, type PolicyConnection } from './policy-client.ts'
 import { createResource, type Resource } from './resource.ts'
 import {
   answerToProto,
-  helloToProto,
+  hellosToProto,
   type Received,
   receivedFromProto,
   type Refusal,
@@ -77,11 +77,12 @@ const BACKOFF = { baseMs: 50, maxMs: 2_000 }
 export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): PolicySession {
   const { namespace, name } = deps.workload
   const inbound = createResource<CompiledInbound>(`inbound/${namespace}/${name}`)
-  let stream: PolicyConnection['stream'] | undefined
-  let isConnected = false
+  let current: PolicyConnection | undefined
+  /** Whether this connection was worth its while, so that the next one comes soon. */
+  let wasUp = false
   const destinations = createDestinations({
-    onSubscribe: (met) => stream?.write(subscribeToProto([met])),
-    onUnsubscribe: (left) => stream?.write(unsubscribeToProto([left])),
+    onSubscribe: (met) => current?.stream.write(subscribeToProto([met])),
+    onUnsubscribe: (left) => current?.stream.write(unsubscribeToProto([left])),
   })
 
   async function converse(): Promise<void> {
@@ -89,12 +90,18 @@ export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): P
     const abort = (): void => connection.stream.cancel()
     signal.addEventListener('abort', abort)
     const ended = new AbortController()
-    giveUpWhenDown(connection, deps.clock, AbortSignal.any([ended.signal, signal]))
+    const limit = AbortSignal.any([ended.signal, signal])
+    onceTimeIsUp(deps.clock, limit, () => {
+      // A server that accepts and then says nothing would be waited for until TCP gives up.
+      if (!connection.isUp()) connection.stream.cancel()
+      else wasUp = true
+    })
     try {
-      stream = connection.stream
-      stream.write(hello(deps.workload, [inbound, ...destinations.all()]))
+      current = connection
+      const hellos = hellosToProto(deps.workload, [inbound, ...destinations.all()])
+      for (const message of hellos) connection.stream.write(message)
       for await (const message of connection.stream) {
-        isConnected = true
+        wasUp = true
         const received = receivedFromProto(message)
         const refused = await applyAll(received, { inbound, destinations }, deps)
         connection.stream.write(answerToProto(received.nonce, refused))
@@ -102,7 +109,7 @@ export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): P
     } finally {
       ended.abort()
       signal.removeEventListener('abort', abort)
-      stream = undefined
+      current = undefined
     }
   }
 
@@ -112,8 +119,8 @@ export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): P
         () => 'the server ended the stream',
         (cause: unknown) => (cause instanceof Error ? cause.message : String(cause)),
       )
-      if (isConnected) waits = backoff({ ...BACKOFF, random: deps.random })
-      isConnected = false
+      if (wasUp) waits = backoff({ ...BACKOFF, random: deps.random })
+      wasUp = false
       const waitMs = waits.next().value
       if (signal.aborted) return
       deps.log('warn', 'policy-stream-lost', { waitMs: Math.round(waitMs), why })
@@ -126,7 +133,7 @@ export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): P
   return {
     inbound: inbound.live,
     destination: destinations.meet,
-    isConnected: () => isConnected,
+    isConnected: () => current?.isUp() ?? false,
     held: () => [inbound, ...destinations.all()].map(heldOf),
     destinations: () =>
       destinations.all().flatMap(({ live }) => (live.current === undefined ? [] : [live.current])),
@@ -140,29 +147,14 @@ interface Table {
   readonly destinations: Destinations
 }
 
-function hello(workload: PolicyStreamDeps['workload'], resources: readonly AnyResource[]) {
-  const held = new Map<string, string>()
-  for (const { name, applied } of resources) if (applied !== '') held.set(name, applied)
-  return helloToProto(
-    workload,
-    resources.map(({ name }) => name),
-    held,
-  )
-}
-
 function heldOf({ name, desired, applied, rejected }: AnyResource): HeldResource {
   return { name, desired, applied, ...(rejected && { rejected }) }
 }
 
-/** A server that accepts and then says nothing would otherwise be waited for until TCP gives up. */
-function giveUpWhenDown({ stream, isUp }: PolicyConnection, clock: Clock, signal: AbortSignal) {
-  clock.sleep(CONNECT_TIMEOUT_MS, signal).then(
-    () => {
-      if (!isUp()) stream.cancel()
-    },
+function onceTimeIsUp(clock: Clock, signal: AbortSignal, then: () => void): void {
+  clock.sleep(CONNECT_TIMEOUT_MS, signal).then(then, () => {
     // The stream ended first.
-    () => {},
-  )
+  })
 }
 
 async function applyAll(

@@ -31,19 +31,27 @@ const EMPTY: StreamRequest = {
   rejected: [],
 }
 
-/** The first message of a stream. */
-export function helloToProto(
+/** Names in one message; the policy server takes no more than 2000. */
+const MAX_NAMES = 1000
+
+/** The messages that begin a stream: who we are, and all that is subscribed to with the version held, '' for none. */
+export function hellosToProto(
   workload: { readonly namespace: string; readonly name: string },
-  subscribe: readonly string[],
-  held: ReadonlyMap<string, string>,
-): StreamRequest {
+  resources: readonly { readonly name: string; readonly applied: string }[],
+): readonly StreamRequest[] {
   const { namespace, name } = workload
-  return {
-    ...EMPTY,
-    node: { namespace, workload: name, version: '' },
-    subscribe,
-    held: Object.fromEntries(held),
+  const hellos: StreamRequest[] = []
+  for (let from = 0; from < resources.length; from += MAX_NAMES) {
+    const some = resources.slice(from, from + MAX_NAMES)
+    const held = some.filter(({ applied }) => applied !== '')
+    hellos.push({
+      ...EMPTY,
+      node: from === 0 ? { namespace, workload: name, version: '' } : undefined,
+      subscribe: some.map((one) => one.name),
+      held: Object.fromEntries(held.map((one) => [one.name, one.applied])),
+    })
   }
+  return hellos
 }
 
 export function subscribeToProto(subscribe: readonly string[]): StreamRequest {
