@@ -12,6 +12,11 @@ export const METRICS = {
     help: 'When each SVID in force runs out, seconds since the epoch',
     labels: ['spiffe_id'],
   },
+  redoubt_agent_svid_renewal_due_seconds: {
+    kind: 'gauge',
+    help: 'When the successor of each SVID in force is due, seconds since the epoch',
+    labels: ['spiffe_id'],
+  },
   redoubt_agent_bundle_generation: {
     kind: 'gauge',
     help: 'Generation of the trust bundle in force',

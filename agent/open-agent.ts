@@ -259,6 +259,7 @@ function agentOf(
       metrics.set('redoubt_agent_connections', gauge(callers.connections()))
       metrics.set('redoubt_agent_calls', gauge(callers.calls()))
       metrics.set('redoubt_agent_svid_not_after_seconds', notAfterRows(cache.held()))
+      metrics.set('redoubt_agent_svid_renewal_due_seconds', renewalRows(cache.held()))
       return metrics.render()
     },
     [Symbol.asyncDispose]: close,
@@ -267,6 +268,13 @@ function agentOf(
 
 function gauge(value: number) {
   return [{ labels: {}, value }]
+}
+
+function renewalRows(held: readonly HeldSvid[]) {
+  return held.map(({ svid, renewAt }) => ({
+    labels: { spiffe_id: svid.id },
+    value: renewAt.epochMilliseconds / 1000,
+  }))
 }
 
 function notAfterRows(held: readonly HeldSvid[]) {
