@@ -12,7 +12,7 @@ import type {
   DiscoveryRequest,
   DiscoveryResponse,
 } from '#agent/proto/gen/envoy/service/discovery/v3/discovery.ts'
-import { SecretDiscoveryServiceClient } from '#agent/proto/gen/envoy/service/secret/v3/sds.ts'
+import type { SecretDiscoveryServiceClient } from '#agent/proto/gen/envoy/service/secret/v3/sds.ts'
 import type { Any } from '#agent/proto/gen/google/protobuf/any.ts'
 import { pemFromDer } from '#ca/x509/index.ts'
 import { workloadId } from '#test/ca/harness.ts'
