@@ -9,7 +9,7 @@
  */
 import { constants } from 'node:crypto'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
 
 import type { Log } from '#core/log.ts'
@@ -69,15 +69,19 @@ const MAX_CONNECTIONS = 4096
 export async function listenTls(options: TlsListenOptions): Promise<TlsListener> {
   const { listen, log } = options
   const server = createServer(tlsOptions(options))
-  const open = new Set<TLSSocket>()
+  const open = new Set<Socket>()
+  const track = (socket: Socket): void => {
+    open.add(socket)
+    socket.on('close', () => open.delete(socket))
+  }
   server.maxConnections = MAX_CONNECTIONS
+  server.on('connection', track) // From the first byte: one may be closed amid its handshake.
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     log('debug', 'tls-handshake-failed', { reason: error.code, peer: socket.remoteAddress })
     socket.destroy()
   })
   server.on('secureConnection', (socket) => {
-    open.add(socket)
-    socket.on('close', () => open.delete(socket))
+    track(socket)
     admit(options, socket)
   })
   await bind(server, listen)
