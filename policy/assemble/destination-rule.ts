@@ -1,13 +1,6 @@
 /** Which DestinationRule a client uses for a host, and what it says (istio-semantics §6.2, §6.3). */
-import type {
-  DestinationRule,
-  Intent,
-  Labels,
-  PortTrafficPolicy,
-  Subset,
-  TrafficPolicy,
-  WorkloadInstance,
-} from '../model/intent.ts'
+import type { Intent, Labels, WorkloadInstance } from '../model/intent.ts'
+import type { DestinationRule, PortTrafficPolicy, Subset, TrafficPolicy } from '../model/traffic.ts'
 import { byAge, bySpecificity, hostMatches, isExportedTo, selects } from './select.ts'
 
 /** Rules of one host in one namespace, merged. */

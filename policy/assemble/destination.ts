@@ -6,7 +6,8 @@ import {
   type DestinationBundle,
   type Route,
 } from '../model/bundle.ts'
-import type { HttpDestination, Intent, WorkloadInstance } from '../model/intent.ts'
+import type { Intent, WorkloadInstance } from '../model/intent.ts'
+import type { HttpDestination } from '../model/traffic.ts'
 import { findDestinationRule, trafficPolicyFor } from './destination-rule.ts'
 import { endpointsOf } from './endpoints.ts'
 import { findHost, proxiedProtocol, type RegistryHost, resolveName } from './registry.ts'

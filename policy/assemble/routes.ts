@@ -1,14 +1,13 @@
 /** VirtualServices to routes of one client, host and port (istio-semantics §5.2–§5.8). */
 import type { RetryPolicy, Route, RouteMatch } from '../model/bundle.ts'
+import type { Intent, WorkloadInstance } from '../model/intent.ts'
 import type {
   HttpDestination,
   HttpMatch,
   HttpRoute,
-  Intent,
   RetryIntent,
   VirtualService,
-  WorkloadInstance,
-} from '../model/intent.ts'
+} from '../model/traffic.ts'
 import { byAge, bySpecificity, hostMatches, isExportedTo, selects } from './select.ts'
 
 const DEFAULT_RETRY_ON = [
@@ -97,13 +96,17 @@ function matchFor(block: HttpMatch, { client, port }: RouteContext): readonly Ro
   return selects(sourceLabels, client.labels) ? [match] : []
 }
 
-function isCatchAll({ name: _, uri, ignoreUriCase: __, ...conditions }: RouteMatch): boolean {
-  if (Object.keys(conditions).length > 0) return false
-  return (
-    uri === undefined ||
-    (uri.kind === 'prefix' && (uri.value === '/' || uri.value === '')) ||
-    (uri.kind === 'regex' && uri.value === '.*')
+/** Takes every request: no condition but, at most, on a path that any path meets. */
+function isCatchAll(block: RouteMatch): boolean {
+  const conditions = Object.keys(block).filter(
+    (field) => !['name', 'uri', 'ignoreUriCase'].includes(field),
   )
+  const { uri } = block
+  if (conditions.length > 0) return false
+  if (uri === undefined) return true
+  return uri.kind === 'prefix'
+    ? ['', '/'].includes(uri.value)
+    : uri.kind === 'regex' && uri.value === '.*'
 }
 
 function actionOf({ action }: HttpRoute, { mesh, clusterOf }: RouteContext): Route['action'] {

@@ -3,15 +3,14 @@ import { z } from 'zod'
 
 import type {
   AuthorizationIntent,
-  DestinationRule,
   Mesh,
   Namespace,
   PeerAuthentication,
   Service,
   ServiceEntry,
-  VirtualService,
   Workload,
 } from '../model/intent.ts'
+import type { DestinationRule, VirtualService } from '../model/traffic.ts'
 import { type Metadata, metadataSchema, type RawMetadata, readMetadata } from './metadata.ts'
 import type { PathKey } from './pointer.ts'
 import { fields, type Report } from './schema.ts'

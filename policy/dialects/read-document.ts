@@ -114,8 +114,10 @@ function refusedKeys(value: unknown, lineOf: ManifestDocument['lineOf']): Fault[
     if (typeof at !== 'object' || at === null) return
     if (path.length > MAX_DEPTH)
       return fault(path.slice(0, MAX_DEPTH), `nested deeper than ${MAX_DEPTH} levels`)
-    if (Array.isArray(at)) return at.forEach((item, index) => visit(item, [...path, index]))
-    for (const [key, child] of Object.entries(at)) {
+    const entries: Iterable<[PathKey, unknown]> = Array.isArray(at)
+      ? at.entries()
+      : Object.entries(at)
+    for (const [key, child] of entries) {
       if (key === '__proto__') fault([...path, key], 'the key "__proto__" is refused everywhere')
       else visit(child, [...path, key])
     }

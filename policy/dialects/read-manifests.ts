@@ -146,6 +146,6 @@ function intentOf(judged: readonly Judged[]): Intent {
     const { into, value } = valid.definition.place(valid.value, report.file)
     ;(collected[into] as unknown[]).push(value)
   }
-  const { mesh: [mesh = DEFAULT_MESH] = [], ...rest } = collected
-  return { mesh, ...rest }
+  const { mesh: meshes, ...rest } = collected
+  return { mesh: meshes[0] ?? DEFAULT_MESH, ...rest }
 }

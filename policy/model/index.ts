@@ -50,14 +50,9 @@ export { headerValues } from './header-lines.ts'
 export type {
   AuthorizationIntent,
   CertificateLives,
-  DestinationRule,
   DocumentReport,
   ExportTo,
   Fault,
-  HttpAction,
-  HttpDestination,
-  HttpMatch,
-  HttpRoute,
   InstancePort,
   Intent,
   Labels,
@@ -65,17 +60,12 @@ export type {
   Namespace,
   ObjectRef,
   PeerAuthentication,
-  PortTrafficPolicy,
   ProxyPorts,
   ReadinessProbe,
-  RetryIntent,
   Service,
   ServiceEntry,
   ServiceEntryEndpoint,
   ServicePort,
-  Subset,
-  TrafficPolicy,
-  VirtualService,
   Workload,
   WorkloadApp,
   WorkloadInstance,
@@ -85,3 +75,15 @@ export { isKnownMethod } from './method.ts'
 export type { NormalizedPath, PathRefusal } from './path.ts'
 export { isAmbiguousPath, normalizePath, withoutPathParameters } from './path.ts'
 export { MAX_BUNDLE_BYTES, parseDestinationBundle, parseInboundBundle } from './read-bundle.ts'
+export type {
+  DestinationRule,
+  HttpAction,
+  HttpDestination,
+  HttpMatch,
+  HttpRoute,
+  PortTrafficPolicy,
+  RetryIntent,
+  Subset,
+  TrafficPolicy,
+  VirtualService,
+} from './traffic.ts'

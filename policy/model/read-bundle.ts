@@ -12,14 +12,6 @@ import {
   type TrustDomain,
 } from '#ca/spiffe/index.ts'
 import { PolicyError } from '../error.ts'
-import type {
-  Action,
-  AuthorizationPolicy,
-  Condition,
-  Operation,
-  Rule,
-  Source,
-} from './authorization.ts'
 import {
   BUNDLE_FORMAT,
   type Cluster,
@@ -41,6 +33,7 @@ import {
   type WeightedDestination,
   type WorkloadRef,
 } from './bundle.ts'
+import { authorizationPolicy } from './read-authorization.ts'
 import {
   bool,
   list,
@@ -80,61 +73,6 @@ const serviceRef: Reader<ServiceRef> = object<ServiceRef>({
   host: text,
   name: text,
   namespace: text,
-})
-
-// Authorization
-
-const maybeTexts = optional(texts)
-
-const source: Reader<Source> = object<Source>({
-  principals: maybeTexts,
-  notPrincipals: maybeTexts,
-  requestPrincipals: maybeTexts,
-  notRequestPrincipals: maybeTexts,
-  namespaces: maybeTexts,
-  notNamespaces: maybeTexts,
-  serviceAccounts: maybeTexts,
-  notServiceAccounts: maybeTexts,
-  ipBlocks: maybeTexts,
-  notIpBlocks: maybeTexts,
-  remoteIpBlocks: maybeTexts,
-  notRemoteIpBlocks: maybeTexts,
-  trustDomains: maybeTexts,
-  notTrustDomains: maybeTexts,
-})
-
-const operation: Reader<Operation> = object<Operation>({
-  hosts: maybeTexts,
-  notHosts: maybeTexts,
-  ports: maybeTexts,
-  notPorts: maybeTexts,
-  methods: maybeTexts,
-  notMethods: maybeTexts,
-  paths: maybeTexts,
-  notPaths: maybeTexts,
-})
-
-const condition: Reader<Condition> = object<Condition>({
-  key: text,
-  values: maybeTexts,
-  notValues: maybeTexts,
-})
-
-const rule: Reader<Rule> = object<Rule>({
-  from: optional(list(source)),
-  to: optional(list(operation)),
-  when: optional(list(condition)),
-})
-
-const action: Reader<Action> = oneOf(['ALLOW', 'DENY', 'CUSTOM', 'AUDIT'])
-
-const authorizationPolicy: Reader<AuthorizationPolicy> = object<AuthorizationPolicy>({
-  namespace: text,
-  name: text,
-  action,
-  provider: optional(text),
-  dryRun: bool,
-  rules: list(rule),
 })
 
 // Inbound
@@ -194,7 +132,7 @@ const routeMatch: Reader<RouteMatch> = object<RouteMatch>({
 const headerOperations: Reader<HeaderOperations> = object<HeaderOperations>({
   set: optional(labels),
   add: optional(labels),
-  remove: maybeTexts,
+  remove: optional(texts),
 })
 
 const routeHeaders: Reader<RouteHeaders> = object<RouteHeaders>({

@@ -65,7 +65,7 @@ export function list<T>(item: Reader<T>, min = 0): Reader<readonly T[]> {
   return (value, at) => {
     if (!Array.isArray(value)) return refuse(at, value, 'a list')
     if (value.length < min) return refuse(at, value, `a list of at least ${min}`)
-    value.forEach((entry, index) => item(entry, `${at}/${index}`))
+    for (const [index, entry] of value.entries()) item(entry, `${at}/${index}`)
     return value
   }
 }
@@ -96,7 +96,7 @@ export function optional<T>(reader: Reader<T>): Optional<T> {
 
 /** One reader a field of `T`; optional exactly where `T`'s field is. */
 export type Shape<T> = {
-  readonly [K in keyof T]-?: {} extends Pick<T, K>
+  readonly [K in keyof T]-?: Record<never, never> extends Pick<T, K>
     ? Optional<Exclude<T[K], undefined>>
     : Reader<T[K]>
 }

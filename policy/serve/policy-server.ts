@@ -176,7 +176,7 @@ export function openPolicyServer(deps: PolicyServerDeps): PolicyServer {
     metrics: metrics.render,
     async [Symbol.asyncDispose]() {
       closing.abort()
-      for (const stream of [...streams]) stream.end()
+      for (const stream of streams) stream.end()
       injector.destroy()
       server.forceShutdown()
       await Promise.all(following)

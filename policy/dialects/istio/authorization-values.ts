@@ -1,5 +1,7 @@
 /** What may stand in the lists of an AuthorizationPolicy (istio-semantics §1.4, §1.7, §1.14). */
 import { subnetFault } from '../grammar.ts'
+import type { PathKey } from '../pointer.ts'
+import type { Report } from '../schema.ts'
 import { pathFault } from './path-template.ts'
 
 /** Says what is wrong with one value, or nothing. */
@@ -108,4 +110,46 @@ export function conditionKey(
   if (CONDITION_MAPS.some((pattern) => pattern.test(key))) return { kind: 'known', value: anything }
   const why = REPLACED_KEYS.find(([pattern]) => pattern.test(key))?.[1]
   return { kind: 'refused', why: why ?? 'unknown attribute' }
+}
+
+/** Reports an object without values, and each value that its field's rule refuses. */
+export function checkLists(
+  value: Readonly<Record<string, readonly string[] | undefined>>,
+  rules: Readonly<Record<string, ValueFault>>,
+  report: Report,
+): void {
+  if (Object.values(value).every((list) => !list || list.length === 0)) {
+    report(
+      [],
+      'it has no values: expected at least one, as it would otherwise match nothing or everything',
+    )
+  }
+  for (const [field, list = []] of Object.entries(value)) {
+    checkList(list, rules[positiveOf(field)], [field], report)
+  }
+}
+
+/** `principals` for `notPrincipals`. */
+export function positiveOf(field: string): string {
+  return field.startsWith('not') ? `${field.charAt(3).toLowerCase()}${field.slice(4)}` : field
+}
+
+/** Reports each value of `list`, which stands at `path`, that `fault` refuses. */
+export function checkList(
+  list: readonly string[],
+  fault: ValueFault | undefined,
+  path: readonly PathKey[],
+  report: Report,
+): void {
+  list.forEach((value, index) => {
+    const wrong = fault?.(value)
+    if (wrong !== undefined) report([...path, index], wrong)
+  })
+}
+
+/** `value` without its empty lists, which mean no constraint (§0.8.2). */
+export function filledLists<T>(value: Readonly<Record<string, readonly string[] | undefined>>): T {
+  return Object.fromEntries(
+    Object.entries(value).filter(([, list]) => list && list.length > 0),
+  ) as T
 }

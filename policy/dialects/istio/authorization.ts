@@ -2,18 +2,21 @@
 import { z } from 'zod'
 
 import type { Condition, Operation, Rule, Source } from '../../model/authorization.ts'
-import { defineKind, type Kind, type Manifest, type Warning } from '../kind.ts'
+import { defineKind, type Kind, type Manifest } from '../kind.ts'
 import { refOf } from '../metadata.ts'
-import type { PathKey } from '../pointer.ts'
 import { fields, type Report } from '../schema.ts'
 import { suggest } from '../suggest.ts'
 import {
   CONDITION_KEY_NAMES,
+  checkList,
+  checkLists,
   conditionKey,
+  filledLists,
   OPERATION_FIELDS,
+  positiveOf,
   SOURCE_FIELDS,
-  type ValueFault,
 } from './authorization-values.ts'
+import { isTargeted, warnPolicy } from './authorization-warnings.ts'
 import { matchLabelsSchema, selectorOf, warnEmptySelector } from './selector.ts'
 
 const DRY_RUN = 'istio.io/dry-run'
@@ -172,39 +175,6 @@ const spec = fields(
 
 type Spec = z.output<typeof spec>
 
-function checkLists(
-  value: Readonly<Record<string, readonly string[] | undefined>>,
-  rules: Readonly<Record<string, ValueFault>>,
-  report: Report,
-): void {
-  if (Object.values(value).every((list) => !list || list.length === 0)) {
-    report(
-      [],
-      'it has no values: expected at least one, as it would otherwise match nothing or everything',
-    )
-  }
-  for (const [field, list = []] of Object.entries(value)) {
-    checkList(list, rules[positiveOf(field)], [field], report)
-  }
-}
-
-/** `principals` for `notPrincipals`. */
-function positiveOf(field: string): string {
-  return field.startsWith('not') ? `${field.charAt(3).toLowerCase()}${field.slice(4)}` : field
-}
-
-function checkList(
-  list: readonly string[],
-  fault: ValueFault | undefined,
-  path: readonly PathKey[],
-  report: Report,
-): void {
-  list.forEach((value, index) => {
-    const wrong = fault?.(value)
-    if (wrong !== undefined) report([...path, index], wrong)
-  })
-}
-
 /** Nothing that comes from a token, and nobody's identity, is known to an external provider's rules (§1.14). */
 const NOT_FOR_CUSTOM = [
   'namespaces',
@@ -257,9 +227,7 @@ export const authorizationPolicyKind: Kind = defineKind({
   check: checkDryRun,
   warn: ({ spec: written = {} }) => [
     ...warnEmptySelector(written.selector),
-    ...warnEmptyLists(written),
-    ...warnHttpOnlyDeny(written),
-    ...warnTargets(written),
+    ...warnPolicy(written),
   ],
   place: ({ metadata, spec: written = {} }) => {
     const selector = selectorOf(written.selector)
@@ -282,10 +250,6 @@ export const authorizationPolicyKind: Kind = defineKind({
   },
 })
 
-function isTargeted({ targetRef: single, targetRefs = [] }: Spec): boolean {
-  return single !== undefined || targetRefs.length > 0
-}
-
 /** `from: []` and `to: []` mean unset (§0.8.2), as does an empty list in a source with other fields. */
 function ruleFromSpec({ from = [], to = [], when = [] }: z.output<typeof rule>): Rule {
   return {
@@ -293,12 +257,6 @@ function ruleFromSpec({ from = [], to = [], when = [] }: z.output<typeof rule>):
     ...(to.length > 0 ? { to: to.map((entry) => operationFromSpec(entry.operation)) } : {}),
     ...(when.length > 0 ? { when: when.map(conditionFromSpec) } : {}),
   }
-}
-
-function filledLists<T>(value: Readonly<Record<string, readonly string[] | undefined>>): T {
-  return Object.fromEntries(
-    Object.entries(value).filter(([, list]) => list && list.length > 0),
-  ) as T
 }
 
 function operationFromSpec(value: z.output<typeof operation>): Operation {
@@ -321,59 +279,4 @@ function conditionFromSpec({
 /** `080` as `80`. */
 function decimal(port: string): string {
   return String(Number(port))
-}
-
-function warnEmptyLists({ rules = [] }: Spec): readonly Warning[] {
-  const emptyIn = (value: object, path: readonly PathKey[]): Warning[] =>
-    Object.entries(value)
-      .filter(([, list]) => Array.isArray(list) && list.length === 0)
-      .map(([field]) => ({
-        path: [...path, field],
-        message: 'the list is empty, which means no constraint at all',
-      }))
-  return rules.flatMap((value, index) => {
-    const path = ['spec', 'rules', index]
-    return [
-      ...emptyIn(value, path),
-      ...(value.from ?? []).flatMap((entry, at) =>
-        emptyIn(entry.source, [...path, 'from', at, 'source']),
-      ),
-      ...(value.to ?? []).flatMap((entry, at) =>
-        emptyIn(entry.operation, [...path, 'to', at, 'operation']),
-      ),
-      ...(value.when ?? []).flatMap((entry, at) => emptyIn(entry, [...path, 'when', at])),
-    ]
-  })
-}
-
-/** On a TCP port a DENY that names only HTTP attributes denies every connection (§1.8). */
-function warnHttpOnlyDeny({ action, rules = [] }: Spec): readonly Warning[] {
-  if (action !== 'DENY') return []
-  return rules.flatMap((value, index) =>
-    isHttpOnly(value)
-      ? [
-          {
-            path: ['spec', 'rules', index],
-            message:
-              'it has only HTTP attributes and no port, so it denies every connection to a TCP port',
-          },
-        ]
-      : [],
-  )
-}
-
-function isHttpOnly({ from = [], to = [], when = [] }: z.output<typeof rule>): boolean {
-  const names = [
-    ...from.flatMap((entry) => Object.keys(filledLists<object>(entry.source))),
-    ...to.flatMap((entry) => Object.keys(filledLists<object>(entry.operation))),
-    ...when.map(({ key }) => key),
-  ]
-  const http = /^(request\.|(not)?(requestPrincipals|hosts|methods|paths)$)/i
-  return names.length > 0 && names.every((name) => http.test(name))
-}
-
-function warnTargets(written: Spec): readonly Warning[] {
-  if (!isTargeted(written)) return []
-  const message = 'a policy with targetRefs is for gateways and waypoints: no sidecar applies it'
-  return [{ path: ['spec'], message }]
 }

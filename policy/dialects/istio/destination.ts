@@ -1,7 +1,7 @@
 /** DestinationRule (istio-semantics §6). */
 import { z } from 'zod'
 
-import type { Subset } from '../../model/intent.ts'
+import type { Subset } from '../../model/traffic.ts'
 import { checkExportTo, exportToSchema, readExportTo } from '../export-to.ts'
 import { completeHost, dnsLabelFault } from '../grammar.ts'
 import { defineKind, type Kind, type Manifest } from '../kind.ts'

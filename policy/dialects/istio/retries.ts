@@ -1,7 +1,7 @@
 /** HTTPRetry (istio-semantics §5.8). */
 import { z } from 'zod'
 
-import type { RetryIntent } from '../../model/intent.ts'
+import type { RetryIntent } from '../../model/traffic.ts'
 import { durationFault, parseDurationMs } from '../grammar.ts'
 import { fields, type Report, text } from '../schema.ts'
 

@@ -1,56 +1,26 @@
 /** VirtualService, HTTP routes for sidecars (istio-semantics §5). */
 import { z } from 'zod'
 
-import type { TextMatch } from '../../model/bundle.ts'
-import type { HttpAction, HttpDestination, HttpMatch, HttpRoute } from '../../model/intent.ts'
+import type { HttpAction, HttpDestination, HttpRoute } from '../../model/traffic.ts'
 import { checkExportTo, exportToSchema, readExportTo } from '../export-to.ts'
-import {
-  completeHost,
-  dnsLabelFault,
-  durationFault,
-  headerNameFault,
-  isDnsLabel,
-  parseDurationMs,
-} from '../grammar.ts'
+import { completeHost, dnsLabelFault, durationFault, parseDurationMs } from '../grammar.ts'
 import { defineKind, type Kind } from '../kind.ts'
 import { refOf } from '../metadata.ts'
 import { fields, type Report, text } from '../schema.ts'
-import { destinationHostFault, hostFault, hostsOverlap } from './hosts.ts'
-import { readRetries, retriesSchema } from './retries.ts'
-import { checkLabels } from './selector.ts'
 import {
-  authorityOf,
-  checkTextMatch,
-  headersSchema,
-  type RawTextMatch,
-  readHeaders,
-  readTextMatch,
-  textMatchSchema,
-} from './text-match.ts'
+  checkGateways,
+  completeGateway,
+  destinationHostFault,
+  hostFault,
+  hostsOverlap,
+} from './hosts.ts'
+import { matchSchema, readMatch } from './route-match.ts'
+import { readRetries, retriesSchema } from './retries.ts'
+import { authorityOf, headersSchema, readHeaders } from './text-match.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
 
 const port = z.int().min(1).max(65535)
-const textMatches = z.record(z.string(), textMatchSchema).optional()
-
-const match = fields(
-  {
-    name: z.string().optional(),
-    uri: textMatchSchema.optional(),
-    ignoreUriCase: z.boolean().optional(),
-    scheme: textMatchSchema.optional(),
-    method: textMatchSchema.optional(),
-    authority: textMatchSchema.optional(),
-    headers: textMatches,
-    withoutHeaders: textMatches,
-    queryParams: textMatches,
-    port: port.optional(),
-    sourceLabels: z.record(z.string(), z.string()).optional(),
-    sourceNamespace: text(dnsLabelFault).optional(),
-    gateways: z.array(z.string()).optional(),
-  },
-  { notHonoured: ['statPrefix'], check: (value, report) => checkMatch(value, report) },
-)
 
 const destination = fields({
   host: text(destinationHostFault),
@@ -112,7 +82,7 @@ const directResponse = fields({
 const httpRoute = fields(
   {
     name: z.string().optional(),
-    match: z.array(match).optional(),
+    match: z.array(matchSchema).optional(),
     route: z.array(weighted).optional(),
     redirect: redirect.optional(),
     directResponse: directResponse.optional(),
@@ -146,31 +116,9 @@ const spec = fields(
   { notHonoured: ['tcp', 'tls'], check: (value, report) => checkHosts(value, report) },
 )
 
-type Match = z.output<typeof match>
 type Route = z.output<typeof httpRoute>
 type Weighted = z.output<typeof weighted>
 type Spec = z.output<typeof spec>
-
-function checkMatch(value: Match, report: Report): void {
-  checkTextMatch(value.uri, ['uri'], report, { emptyPrefix: true })
-  for (const field of ['scheme', 'method', 'authority'] as const) {
-    checkTextMatch(value[field], [field], report)
-  }
-  for (const field of ['headers', 'withoutHeaders'] as const) {
-    for (const [name, entry] of Object.entries(value[field] ?? {})) {
-      const wrong = headerNameFault(name)
-      if (wrong !== undefined) report([field, name], wrong)
-      checkTextMatch(entry, [field, name], report, { starRegex: field === 'withoutHeaders' })
-    }
-  }
-  for (const [name, entry] of Object.entries(value.queryParams ?? {})) {
-    if (name === '')
-      report(['queryParams', name], 'a query parameter without a name cannot be matched')
-    checkTextMatch(entry, ['queryParams', name], report)
-  }
-  checkLabels(value.sourceLabels ?? {}, ['sourceLabels'], report)
-  checkGateways(value.gateways, report)
-}
 
 function checkRoute(value: Route, report: Report): void {
   const { route = [] } = value
@@ -206,22 +154,6 @@ function checkHosts(value: Spec, report: Report): void {
   checkGateways(gateways, report)
 }
 
-function checkGateways(gateways: readonly string[] | undefined, report: Report): void {
-  gateways?.forEach((gateway, index) => {
-    const parts = gateway.split('/')
-    // Dots are the legacy form of a gateway's name.
-    const good =
-      parts.length === 1
-        ? gateway.split('.').every(isDnsLabel)
-        : parts.length === 2 && parts.every(isDnsLabel)
-    if (!good)
-      report(
-        ['gateways', index],
-        `found ${JSON.stringify(gateway)}, expected "mesh", a name or "namespace/name"`,
-      )
-  })
-}
-
 export const virtualServiceKind: Kind = defineKind({
   group: 'networking.istio.io',
   versions: ['v1', 'v1beta1', 'v1alpha3'],
@@ -246,10 +178,6 @@ export const virtualServiceKind: Kind = defineKind({
   },
 })
 
-function completeGateway(name: string, namespace: string): string {
-  return name === 'mesh' || name.includes('/') ? name : `${namespace}/${name}`
-}
-
 function readRoute(value: Route, namespace: string): HttpRoute {
   const headers = readHeaders(value.headers)
   return {
@@ -260,41 +188,6 @@ function readRoute(value: Route, namespace: string): HttpRoute {
     action: readAction(value, namespace),
     ...(headers ? { headers } : {}),
   }
-}
-
-function readMatch(value: Match, namespace: string): HttpMatch {
-  const { uri, scheme, method, authority, ignoreUriCase, gateways, sourceLabels, ...rest } = value
-  const one = (raw: RawTextMatch | undefined, field: string): object =>
-    raw ? { [field]: readTextMatch(raw) } : {}
-  return {
-    ...(rest.name ? { name: rest.name } : {}),
-    // An empty match on the path is no condition.
-    ...(uri && Object.keys(uri).length > 0 ? one(uri, 'uri') : {}),
-    ...(ignoreUriCase ? { ignoreUriCase } : {}),
-    ...one(scheme, 'scheme'),
-    ...one(method, 'method'),
-    ...one(authority, 'authority'),
-    ...readMatches(rest.headers, 'headers', (name) => name.toLowerCase()),
-    ...readMatches(rest.withoutHeaders, 'withoutHeaders', (name) => name.toLowerCase()),
-    ...readMatches(rest.queryParams, 'queryParams', (name) => name),
-    ...(rest.port ? { port: rest.port } : {}),
-    ...(sourceLabels && Object.keys(sourceLabels).length > 0 ? { sourceLabels } : {}),
-    ...(rest.sourceNamespace ? { sourceNamespace: rest.sourceNamespace } : {}),
-    ...(gateways?.length
-      ? { gateways: gateways.map((name) => completeGateway(name, namespace)) }
-      : {}),
-  }
-}
-
-function readMatches(
-  raw: Record<string, RawTextMatch> | undefined,
-  field: string,
-  name: (written: string) => string,
-): object {
-  const entries = Object.entries(raw ?? {})
-  if (entries.length === 0) return {}
-  const read = entries.map(([key, value]): [string, TextMatch] => [name(key), readTextMatch(value)])
-  return { [field]: Object.fromEntries(read) }
 }
 
 function readAction(value: Route, namespace: string): HttpAction {

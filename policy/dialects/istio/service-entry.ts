@@ -163,10 +163,11 @@ function checkDns(
   })
 }
 
-function checkDynamic(
-  { endpoints = [], addresses = [], hosts, ports = [] }: Spec,
-  report: Report,
-): void {
+function checkDynamic(value: Spec, report: Report): void {
+  const { endpoints = [], addresses = [], hosts, ports = [], location } = value
+  if (location === 'MESH_INTERNAL') {
+    report(['location'], 'MESH_INTERNAL is not possible with resolution DYNAMIC_DNS')
+  }
   if (endpoints.length > 0)
     report(['endpoints'], 'endpoints are not possible with resolution DYNAMIC_DNS')
   if (addresses.length > 0)

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 
 import type { ConnectionPool, LoadBalancing, OutlierDetection } from '../../model/bundle.ts'
-import type { PortTrafficPolicy, TrafficPolicy } from '../../model/intent.ts'
+import type { PortTrafficPolicy, TrafficPolicy } from '../../model/traffic.ts'
 import { durationFault, parseDurationMs } from '../grammar.ts'
 import { fields, type Report, text } from '../schema.ts'
 
@@ -126,8 +126,8 @@ const NO_BLOCK =
 const portSettings = fields(
   { port: fields({ number: z.int().min(1).max(65535) }), ...blocks },
   {
-    check: ({ port: _, ...rest }, report) => {
-      if (Object.keys(rest).length === 0) report([], NO_BLOCK)
+    check: (value, report) => {
+      if (Object.keys(value).length === 1) report([], NO_BLOCK)
     },
   },
 )
