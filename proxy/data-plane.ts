@@ -7,10 +7,12 @@ import type { ProxyConfig } from './config.ts'
 import { listenInbound } from './inbound/inbound.ts'
 import type { InboundConfiguration } from './inbound/inbound-port.ts'
 import type { FindDestination } from './outbound/destination.ts'
+import { createOutboundEdges } from './outbound/edges.ts'
 import { createHops } from './outbound/hops.ts'
 import { listenOutbound } from './outbound/outbound.ts'
 import { createOpenConnections } from './stack/open-connections.ts'
 import { createTimerWheel } from './stack/timer-wheel.ts'
+import type { Telemetry } from './telemetry/telemetry.ts'
 
 export interface DataPlaneDeps {
   readonly svid: Live<Svid>
@@ -21,6 +23,7 @@ export interface DataPlaneDeps {
   /** Numbers in [0, 1). */
   readonly random: () => number
   readonly log: Log
+  readonly telemetry: Telemetry
 }
 
 export interface DataPlane extends AsyncDisposable {
@@ -46,12 +49,12 @@ export async function openDataPlane(
   config: Pick<ProxyConfig, 'inbound' | 'outbound' | 'sourceAddress' | 'drainMs'>,
   deps: DataPlaneDeps,
 ): Promise<DataPlane> {
-  const { clock, svid, now, random, log } = deps
+  const { clock, svid, now, random, log, telemetry } = deps
   const aborter = new AbortController()
   const wheel = createTimerWheel(clock, aborter.signal)
   const nowMs = clock.nowMs
   const connections = createOpenConnections(wheel)
-  const common = { svid, now, nowMs, random, log, wheel, connections }
+  const common = { svid, now, nowMs, random, log, wheel, connections, telemetry }
   const listeners: Listener[] = []
   const inbound: Record<number, string> = {}
   try {
@@ -71,6 +74,12 @@ export async function openDataPlane(
       wheel,
       random,
       connections,
+      telemetry,
+      edges: createOutboundEdges({
+        telemetry,
+        svid,
+        workload: () => deps.inbound.current?.bundle.workload,
+      }),
       allowsAny: () => deps.inbound.current?.bundle.outboundPolicy === 'ALLOW_ANY',
     })
     listeners.push(outbound)

@@ -4,6 +4,7 @@ import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import type { ProxyConfig } from './config.ts'
 import { openDataPlane } from './data-plane.ts'
+import { createTelemetry } from './telemetry/telemetry.ts'
 import { openPolicyStream } from './sync/policy-stream.ts'
 
 export interface ProxyDeps {
@@ -57,6 +58,10 @@ export async function openProxy(config: ProxyConfig, deps: ProxyDeps): Promise<P
   for await (const inbound of session.inbound.changes(signal)) {
     if (inbound !== undefined) break
   }
+  const telemetry = createTelemetry(
+    { clock, now, random, writeAccessLog: deps.writeAccessLog },
+    signal,
+  )
   const plane = await openDataPlane(config, {
     svid,
     inbound: session.inbound,
@@ -65,6 +70,7 @@ export async function openProxy(config: ProxyConfig, deps: ProxyDeps): Promise<P
     now,
     random,
     log,
+    telemetry,
   })
   return {
     addresses: {

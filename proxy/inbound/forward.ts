@@ -7,13 +7,17 @@
 import type { Decide, Decision, Permit } from '#policy/model/index.ts'
 import { normalizePath } from '#policy/model/index.ts'
 import type { ProxyErrorCode } from '../error.ts'
+import { FRAMING } from '../http/body.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { ResponseHead } from '../http/response-head.ts'
 import { type Rescue, rescue } from '../http/rescue.ts'
 import { codeOfFailure } from '../mesh/failure.ts'
 import type { Exchange, Hop, HopAnswer, HopFailure } from '../mesh/hop.ts'
-import { decisionId, requestId } from '../stack/identifiers.ts'
+import { requestId } from '../stack/identifiers.ts'
+import { noteRequest } from '../stack/note-request.ts'
 import type { RequestSink, ServerConnection } from '../stack/server-connection.ts'
+import { RequestRecord } from '../telemetry/record.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import { RequestAttributes } from './attributes.ts'
 import type { PortRules } from './inbound-port.ts'
 import type { Peer } from './peer.ts'
@@ -23,6 +27,8 @@ export interface InboundDeps {
   readonly app: Hop
   readonly rules: () => PortRules | undefined
   readonly random: () => number
+  readonly nowMs: () => number
+  readonly telemetry: Telemetry
 }
 
 export class InboundRequests implements RequestSink, HopAnswer {
@@ -37,6 +43,8 @@ export class InboundRequests implements RequestSink, HopAnswer {
   #lastTarget = ''
   #lastPath = ''
   #answered = false
+  #isTunnel = false
+  #record: RequestRecord | undefined
 
   constructor(deps: InboundDeps, peer: Peer, connection: ServerConnection) {
     this.#deps = deps
@@ -46,11 +54,16 @@ export class InboundRequests implements RequestSink, HopAnswer {
 
   onRequest(head: RequestHead, body: Buffer | undefined, end: boolean): void {
     this.#answered = false
+    this.#isTunnel = false
+    const record = this.#open()
+    noteRequest(record, head, this.#deps.telemetry.isLogging)
+    if (body !== undefined) record.bytesReceived = body.length
     const code = this.#admit(head)
     if (code !== undefined) return this.#refuse(code, '')
-    const decision = this.#authorize(head)
-    if (decision.kind === 'allow') return this.#forward(decision.permit, head, body, end)
-    this.#refuse('PROXY_FORBIDDEN', `x-redoubt-decision: ${decisionId(this.#deps.random)}\r\n`)
+    const decision = this.#authorize(head, record)
+    if (decision?.kind === 'allow') return this.#forward(decision.permit, head, body, end)
+    const id = decision === undefined ? '' : record.decisionId
+    this.#refuse('PROXY_FORBIDDEN', id === '' ? '' : `x-redoubt-decision: ${id}\r\n`)
   }
 
   /** Whether the request can be decided on at all. */
@@ -82,25 +95,54 @@ export class InboundRequests implements RequestSink, HopAnswer {
     return undefined
   }
 
-  #authorize(head: RequestHead): Decision | { readonly kind: 'deny' } {
+  #open(): RequestRecord {
+    const { edge, remoteAddress, localAddress, connection } = this.#peer
+    const record = new RequestRecord(edge(this.#deps.rules()), this.#deps.nowMs())
+    record.downstreamRemoteAddress = remoteAddress
+    record.downstreamLocalAddress = localAddress
+    record.sni = connection.sni ?? ''
+    this.#record = record
+    return record
+  }
+
+  #authorize(head: RequestHead, record: RequestRecord): Decision | undefined {
+    const decide = this.#decide
+    if (decide === undefined) return undefined
     this.#attributes ??= new RequestAttributes(head, this.#peer.connection.sourceIp)
-    this.#attributes.path = this.#lastPath
-    return this.#decide === undefined ? { kind: 'deny' } : this.#decide(this.#attributes)
+    const attributes = this.#attributes
+    attributes.path = this.#lastPath
+    const decision = decide(attributes)
+    record.decision = decision
+    if (decision.kind === 'deny') {
+      const { connection } = this.#peer
+      record.decisionId = this.#deps.telemetry.noteDenial({
+        decision,
+        connection,
+        decide,
+        attributes,
+      })
+    }
+    return decision
   }
 
   /** Takes a permit, so that nothing gets here that was not decided on. */
   #forward(_permit: Permit, head: RequestHead, body: Buffer | undefined, end: boolean): void {
     const id = head.hasRequestId ? '' : `x-request-id: ${requestId(this.#deps.random)}\r\n`
     this.#edits.added = this.#peer.forwardedCert + id
+    if (this.#record !== undefined) this.#record.attempts = 1
     this.#exchange = this.#deps.app.send(head, this.#edits, body, end, this)
   }
 
   #refuse(code: ProxyErrorCode, added: string): void {
-    this.#finish(rescue(code))
-    this.#connection.respondOwn(rescue(code), added)
+    const answer = rescue(code)
+    this.#finish(answer, answer.status)
+    this.#connection.respondOwn(answer, added)
   }
 
   onRequestBody(bytes: Buffer | undefined, end: boolean): void {
+    if (bytes !== undefined && this.#record !== undefined) {
+      this.#record.bytesReceived += bytes.length
+    }
     if (this.#exchange?.write(bytes, end) === false && !end) this.#connection.pause()
   }
 
@@ -114,10 +156,15 @@ export class InboundRequests implements RequestSink, HopAnswer {
 
   onClientGone(): void {
     this.#exchange?.abort()
-    this.#exchange = undefined
+    if (this.#record !== undefined) this.#record.flags = 'DC'
+    this.#finish(undefined, this.#record?.status ?? 0)
   }
 
-  onRefused(_answer: Rescue, _fault: string): void {}
+  onRefused(answer: Rescue, fault: string): void {
+    const record = this.#record ?? this.#open()
+    this.#finish(answer, answer.status)
+    record.details = fault
+  }
 
   onInterim(head: ResponseHead): void {
     this.#connection.respondInterim(head)
@@ -125,27 +172,55 @@ export class InboundRequests implements RequestSink, HopAnswer {
 
   onHead(head: ResponseHead, body: Buffer | undefined, end: boolean): void {
     const exchange = this.#exchange
+    const record = this.#record
     this.#answered = true
     // Ours to say, not the app's.
     if (head.hasInternal) head.fields.dropNamed('x-redoubt-decision')
-    if (end) this.#finish(undefined)
+    if (record !== undefined) {
+      record.status = head.status
+      record.responseHeadBytes = head.fields.text.length
+      record.upstreamMs = this.#deps.nowMs() - record.startMs
+      if (body !== undefined) record.bytesSent = body.length
+    }
+    this.#isTunnel = head.framing === FRAMING.tunnel
+    if (end) this.#finish(undefined, head.status)
     if (!this.#connection.respond(head, '', body, end) && !end) exchange?.pause()
   }
 
   onBody(bytes: Buffer | undefined, end: boolean): void {
     const exchange = this.#exchange
-    if (end) this.#finish(undefined)
+    const record = this.#record
+    if (record !== undefined && bytes !== undefined) record.bytesSent += bytes.length
+    // The client may still send through a tunnel whose other end has finished.
+    if (end && !this.#isTunnel) this.#finish(undefined, record?.status ?? 0)
     if (!this.#connection.respondBody(bytes, end) && !end) exchange?.pause()
   }
 
   onFailure(failure: HopFailure): void {
     const answer = rescue(codeOfFailure(failure))
-    this.#finish(answer)
-    if (this.#answered) this.#connection.breakOff()
-    else this.#connection.respondOwn(answer, '')
+    if (this.#record !== undefined) this.#record.upstreamFailure = failure.detail
+    if (this.#answered) {
+      this.#finish(this.#isTunnel ? undefined : answer, this.#record?.status ?? 0)
+      return this.#connection.breakOff()
+    }
+    this.#finish(answer, answer.status)
+    this.#connection.respondOwn(answer, '')
   }
 
-  #finish(_rescue: Rescue | undefined): void {
+  /** The request is over, however it ended. `answer`: what we made of a failure. */
+  #finish(answer: Rescue | undefined, status: number): void {
     this.#exchange = undefined
+    const record = this.#record
+    if (record === undefined) return
+    this.#record = undefined
+    record.status = status
+    record.durationMs = this.#deps.nowMs() - record.startMs
+    if (answer === undefined) record.details = 'via_upstream'
+    else {
+      record.flags = answer.flag
+      // What a denial says of itself is in its decision.
+      if (record.decision?.kind !== 'deny') record.details = answer.details
+    }
+    this.#deps.telemetry.record(record)
   }
 }

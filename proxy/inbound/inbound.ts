@@ -16,11 +16,12 @@ import { Http1Hop } from '../mesh/http1.ts'
 import { type OpenConnections } from '../stack/open-connections.ts'
 import type { TimerWheel } from '../stack/timer-wheel.ts'
 import { joinSockets } from '../stack/tunnel.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import { ALPN } from '../tls/parameters.ts'
 import { createTlsTerminator } from '../tls/server.ts'
 import { InboundRequests } from './forward.ts'
 import { type InboundConfiguration, type PortRules, rulesOfPort } from './inbound-port.ts'
-import { type Peer, peerOf, plaintextPeer } from './peer.ts'
+import { type Peer, type PeerOptions, peerOf, plaintextPeer } from './peer.ts'
 
 export interface InboundDeps {
   readonly svid: Live<Svid>
@@ -31,6 +32,7 @@ export interface InboundDeps {
   readonly nowMs: () => number
   readonly random: () => number
   readonly log: Log
+  readonly telemetry: Telemetry
 }
 
 /** Milliseconds that PERMISSIVE waits for bytes that tell TLS from plaintext. */
@@ -45,13 +47,13 @@ export async function listenInbound(
   { port, listen: address, app }: InboundListener,
   deps: InboundDeps,
 ): Promise<Listener> {
-  const { connections, wheel, random, log } = deps
+  const { connections, wheel, random, log, nowMs, telemetry } = deps
   const rules = rulesOfPort(port, deps.configuration)
   const target = parseAddress(app)
   const hop = new Http1Hop({
     dial: plainDial(target, { wheel, connectTimeoutMs: APP_CONNECT_TIMEOUT_MS }),
     wheel,
-    nowMs: deps.nowMs,
+    nowMs,
     maxConnections: Number.MAX_SAFE_INTEGER,
     maxPending: Number.MAX_SAFE_INTEGER,
     maxRequestsPerConnection: 0,
@@ -63,19 +65,18 @@ export async function listenInbound(
     onPeer(socket, peer) {
       const current = rules()
       if (current === undefined) return void socket.destroy()
-      const known = peerOf(socket, peer, { own: deps.svid.current.id, port })
+      const known = peerOf(socket, peer, peerOptions())
       if (isOpaque(current, socket)) carryOpaque(socket, known, current)
       else serve(socket, known)
     },
     onRefused: (_socket, why) => log('warn', 'inbound-peer-refused', { port, ...why }),
   })
 
+  const requests = { app: hop, rules, random, nowMs, telemetry }
+  const peerOptions = (): PeerOptions => ({ own: deps.svid.current.id, port, telemetry })
+
   function serve(socket: Socket, peer: Peer, head?: Buffer): void {
-    connections.serve(
-      socket,
-      (connection) => new InboundRequests({ app: hop, rules, random }, peer, connection),
-      head,
-    )
+    connections.serve(socket, (connection) => new InboundRequests(requests, peer, connection), head)
   }
 
   function accept(socket: Socket): void {
@@ -90,7 +91,7 @@ export async function listenInbound(
           socket.unshift(head)
           return terminate(socket)
         }
-        const peer = plaintextPeer(socket, port)
+        const peer = plaintextPeer(socket, peerOptions())
         const isHttp =
           current.protocol === 'http' || (detected === 'http1' && current.protocol !== 'tcp')
         if (isHttp) serve(socket, peer, head)

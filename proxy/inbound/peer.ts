@@ -1,36 +1,84 @@
 import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { SpiffeId } from '#ca/spiffe/index.ts'
+import { type SpiffeId, serviceAccountOf } from '#ca/spiffe/index.ts'
 import type { Connection } from '#policy/model/index.ts'
+import { formatAddress } from '../config.ts'
+import type { Edge } from '../telemetry/edge.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { TrustedPeer } from '../tls/verify-peer.ts'
+import type { PortRules } from './inbound-port.ts'
 
 /** Who is at the other end of an accepted connection, as far as is known. */
 export interface Peer {
   readonly connection: Connection
   /** The line that tells the app who called, with its CRLF; a constant of the connection. */
   readonly forwardedCert: string
+  readonly remoteAddress: string
+  readonly localAddress: string
+  /** What requests of it are counted under; another one when the configuration is. */
+  readonly edge: (rules: PortRules | undefined) => Edge
+}
+
+export interface PeerOptions {
+  readonly own: SpiffeId
+  readonly port: number
+  readonly telemetry: Telemetry
 }
 
 /** A peer whose certificate was verified. */
-export function peerOf(
-  socket: TLSSocket,
-  { id, leaf }: TrustedPeer,
-  { own, port }: { readonly own: SpiffeId; readonly port: number },
-): Peer {
+export function peerOf(socket: TLSSocket, { id, leaf }: TrustedPeer, options: PeerOptions): Peer {
   const sni = typeof socket.servername === 'string' ? socket.servername.toLowerCase() : undefined
   const hash = createHash('sha256').update(leaf).digest('hex')
   return {
-    connection: { ...addressesOf(socket), destinationPort: port, peer: id, sni },
-    forwardedCert: `x-forwarded-client-cert: By=${own};Hash=${hash};Subject="";URI=${id}\r\n`,
+    connection: { ...addressesOf(socket), destinationPort: options.port, peer: id, sni },
+    forwardedCert: `x-forwarded-client-cert: By=${options.own};Hash=${hash};Subject="";URI=${id}\r\n`,
+    ...endsOf(socket),
+    edge: edgeOf(id, options),
   }
 }
 
 /** A caller in plaintext: nobody. */
-export function plaintextPeer(socket: Socket, port: number): Peer {
+export function plaintextPeer(socket: Socket, options: PeerOptions): Peer {
   return {
-    connection: { ...addressesOf(socket), destinationPort: port, peer: undefined, sni: undefined },
+    connection: {
+      ...addressesOf(socket),
+      destinationPort: options.port,
+      peer: undefined,
+      sni: undefined,
+    },
     forwardedCert: '',
+    ...endsOf(socket),
+    edge: edgeOf(undefined, options),
+  }
+}
+
+/** Looked up once for a connection and configuration; requests only count. */
+function edgeOf(id: SpiffeId | undefined, { own, telemetry }: PeerOptions): Peer['edge'] {
+  const account = id && serviceAccountOf(id)
+  let known: { readonly rules: PortRules | undefined; readonly edge: Edge } | undefined
+  return (rules) => {
+    if (known !== undefined && known.rules === rules) return known.edge
+    const service = rules?.service
+    const edge = telemetry.edge({
+      reporter: 'destination',
+      ...(account === undefined ? {} : { source: account }),
+      sourcePrincipal: id,
+      ...(rules === undefined ? {} : { destination: rules.configuration.bundle.workload }),
+      destinationPrincipal: id === undefined ? undefined : own,
+      ...(service === undefined ? {} : { service }),
+      protocol: 'http',
+      security: id === undefined ? 'none' : 'mutual_tls',
+    })
+    known = { rules, edge }
+    return edge
+  }
+}
+
+function endsOf(socket: Socket): Pick<Peer, 'remoteAddress' | 'localAddress'> {
+  return {
+    remoteAddress: formatAddress(plain(socket.remoteAddress), socket.remotePort ?? 0),
+    localAddress: formatAddress(plain(socket.localAddress), socket.localPort ?? 0),
   }
 }
 

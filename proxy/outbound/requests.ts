@@ -6,6 +6,7 @@
  */
 import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
+import { formatAddress } from '../config.ts'
 import type { ProxyErrorCode } from '../error.ts'
 import { FRAMING } from '../http/body.ts'
 import { type Authority, readAuthority } from '../http/path.ts'
@@ -15,10 +16,15 @@ import type { ResponseHead } from '../http/response-head.ts'
 import { codeOfFailure } from '../mesh/failure.ts'
 import type { Exchange, HopAnswer, HopFailure } from '../mesh/hop.ts'
 import { requestId } from '../stack/identifiers.ts'
+import { noteRequest } from '../stack/note-request.ts'
 import type { RequestSink, ServerConnection } from '../stack/server-connection.ts'
 import type { TimerWheel, WheelTimer } from '../stack/timer-wheel.ts'
+import { RequestRecord } from '../telemetry/record.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import { continueTrace } from '../telemetry/trace-context.ts'
 import type { ClusterState, EndpointState } from './cluster-state.ts'
 import { awaitDestination, type Destination, type FindDestination } from './destination.ts'
+import type { OutboundEdges } from './edges.ts'
 import type { Hops } from './hops.ts'
 import { ReplayBuffer } from './replay.ts'
 import { type AttemptEnd, decideRetry, isRetriableAnswer } from './retry.ts'
@@ -33,6 +39,8 @@ export interface OutboundDeps {
   readonly random: () => number
   /** Whether hosts that nobody knows are reached directly. */
   readonly allowsAny: () => boolean
+  readonly telemetry: Telemetry
+  readonly edges: OutboundEdges
   /** Takes a connection over after CONNECT. */
   readonly onConnect: (connection: ServerConnection, authority: Authority) => void
 }
@@ -41,6 +49,8 @@ type Forward = Extract<CompiledAction, { readonly kind: 'forward' }>
 
 /** Port of `http`. */
 const DEFAULT_PORT = 80
+/** A route answered by itself. */
+const DIRECT = { flag: '-', details: 'direct_response' } as const
 
 export class OutboundRequests implements RequestSink, HopAnswer {
   readonly #deps: OutboundDeps
@@ -52,6 +62,8 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     authority: undefined,
     added: '',
   }
+  readonly #remoteAddress: string
+  readonly #localAddress: string
   readonly #replay = new ReplayBuffer()
   #lastAuthority = ''
   #authority: Authority = { host: '', port: 0 }
@@ -68,6 +80,7 @@ export class OutboundRequests implements RequestSink, HopAnswer {
   #exchange: Exchange | undefined
   #answered = false
   #isTunnel = false
+  #record: RequestRecord | undefined
   #deadlineMs = 0
   #timeout: WheelTimer | undefined
   #pauseTimer: WheelTimer | undefined
@@ -75,6 +88,9 @@ export class OutboundRequests implements RequestSink, HopAnswer {
   constructor(deps: OutboundDeps, connection: ServerConnection, captured?: Authority) {
     this.#deps = deps
     this.#connection = connection
+    const { remoteAddress, remotePort, localAddress, localPort } = connection.socket
+    this.#remoteAddress = formatAddress(remoteAddress ?? '', remotePort ?? 0)
+    this.#localAddress = formatAddress(localAddress ?? '', localPort ?? 0)
     this.#captured = captured
   }
 
@@ -85,12 +101,24 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     this.#attempts = 0
     if (this.#tried.length > 0) this.#tried = []
     this.#replay.begin(body, end)
+    const record = this.#open()
+    noteRequest(record, head, this.#deps.telemetry.isLogging)
+    if (body !== undefined) record.bytesReceived = body.length
     if (head.authority !== this.#lastAuthority && !this.#settleAuthority(head)) return
     if (head.method === 'CONNECT') return this.#deps.onConnect(this.#connection, this.#authority)
     if (head.target === '*') return this.#refuse('PROXY_NO_ROUTE')
     const destination = this.#live?.current
     if (destination !== undefined) return this.#begin(head, destination)
     this.#awaitDestination(head)
+  }
+
+  #open(): RequestRecord {
+    const { edges, clock } = this.#deps
+    const record = new RequestRecord(edges.toNowhere(), clock.nowMs())
+    record.downstreamRemoteAddress = this.#remoteAddress
+    record.downstreamLocalAddress = this.#localAddress
+    this.#record = record
+    return record
   }
 
   #settleAuthority(head: RequestHead): boolean {
@@ -121,10 +149,12 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     this.#destination = destination
     this.#edits.target = undefined
     this.#edits.authority = undefined
-    this.#edits.added = head.hasRequestId ? '' : `x-request-id: ${requestId(this.#deps.random)}\r\n`
+    this.#edits.added = this.#linesToAdd(head)
+    if (this.#record !== undefined) this.#record.edge = this.#deps.edges.toDestination(destination)
     if (destination.bundle.kind === 'unknown') return this.#passThrough(head)
     const route = destination.pickRoute(head)
     if (route === undefined) return this.#refuse('PROXY_NO_ROUTE')
+    if (this.#record !== undefined) this.#record.route = route.name
     const { action } = route
     switch (action.kind) {
       case 'forward':
@@ -138,6 +168,17 @@ export class OutboundRequests implements RequestSink, HopAnswer {
       default:
         return action satisfies never
     }
+  }
+
+  /** What names the request and its trace, where the app did not. */
+  #linesToAdd(head: RequestHead): string {
+    const { random } = this.#deps
+    const record = this.#record
+    const trace = record === undefined ? '' : continueTrace(head.fields, record, { random })
+    if (head.hasRequestId) return trace
+    const id = requestId(random)
+    if (record !== undefined) record.requestId = id
+    return `${trace}x-request-id: ${id}\r\n`
   }
 
   #passThrough(head: RequestHead): void {
@@ -179,11 +220,21 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     this.#endpoint = endpoint
     cluster.begin(endpoint)
     const hop = endpoint.hop ?? this.#deps.hops.toEndpoint(cluster, endpoint, bundle.protocol)
+    this.#noteAttempt(cluster, endpoint)
     const perTryMs = this.#action?.retry.perTryTimeoutMs
     if (perTryMs !== undefined) this.#setPause(perTryMs)
     const replay = this.#replay
     this.#exchange = hop.send(head, this.#edits, replay.body, replay.ended, this)
     if (!replay.ended) this.#trimReplay()
+  }
+
+  #noteAttempt(cluster: ClusterState, endpoint: EndpointState): void {
+    const record = this.#record
+    if (record === undefined) return
+    record.edge = this.#deps.edges.toEndpoint(cluster, endpoint)
+    record.attempts = this.#attempts
+    record.upstreamHost = endpoint.endpoint.address
+    record.upstreamCluster = cluster.name
   }
 
   /** A body that is not going to be sent again is not kept. */
@@ -244,6 +295,9 @@ export class OutboundRequests implements RequestSink, HopAnswer {
   }
 
   onRequestBody(bytes: Buffer | undefined, end: boolean): void {
+    if (bytes !== undefined && this.#record !== undefined) {
+      this.#record.bytesReceived += bytes.length
+    }
     if (this.#isTunnel) {
       if (this.#exchange?.write(bytes, end) === false) this.#connection.pause()
       return
@@ -272,10 +326,15 @@ export class OutboundRequests implements RequestSink, HopAnswer {
   onClientGone(): void {
     this.#exchange?.abort()
     this.#endAttempt(-1)
-    this.#finish()
+    if (this.#record !== undefined) this.#record.flags = 'DC'
+    this.#finish(undefined, this.#record?.status ?? 0)
   }
 
-  onRefused(_answer: Rescue, _fault: string): void {}
+  onRefused(answer: Rescue, fault: string): void {
+    const record = this.#record ?? this.#open()
+    this.#finish(answer, answer.status)
+    record.details = fault
+  }
 
   onInterim(head: ResponseHead): void {
     this.#connection.respondInterim(head)
@@ -293,12 +352,33 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     }
     this.#answered = true
     this.#pauseTimer?.clear()
+    this.#noteAnswer(head, body)
     this.#isTunnel = head.framing === FRAMING.tunnel
     const response = this.#target?.response
     if (response !== undefined) for (const name of response.drop) head.fields.dropNamed(name)
     if (end) this.#end(head.status)
     const added = response === undefined ? '' : response.added
     if (!this.#connection.respond(head, added, body, end) && !end) exchange?.pause()
+  }
+
+  #noteAnswer(head: ResponseHead, body: Buffer | undefined): void {
+    const record = this.#record
+    if (record === undefined) return
+    record.status = head.status
+    record.responseHeadBytes = head.fields.text.length
+    record.upstreamMs = this.#deps.clock.nowMs() - record.startMs
+    if (body !== undefined) record.bytesSent = body.length
+  }
+
+  #report(answer: Pick<Rescue, 'flag' | 'details'> | undefined, status: number): void {
+    const record = this.#record
+    if (record === undefined) return
+    this.#record = undefined
+    record.status = status
+    record.durationMs = this.#deps.clock.nowMs() - record.startMs
+    record.details = answer === undefined ? 'via_upstream' : answer.details
+    if (answer !== undefined) record.flags = answer.flag
+    this.#deps.telemetry.record(record)
   }
 
   #isWorthRetry(head: ResponseHead): boolean {
@@ -313,45 +393,46 @@ export class OutboundRequests implements RequestSink, HopAnswer {
 
   onBody(bytes: Buffer | undefined, end: boolean): void {
     const exchange = this.#exchange
-    if (end && !this.#isTunnel) this.#end(200)
+    const record = this.#record
+    if (record !== undefined && bytes !== undefined) record.bytesSent += bytes.length
+    // The client may still send through a tunnel whose other end has finished.
+    if (end && !this.#isTunnel) this.#end(record?.status ?? 0)
     if (!this.#connection.respondBody(bytes, end) && !end) exchange?.pause()
   }
 
   onFailure(failure: HopFailure): void {
     this.#endAttempt(0)
-    if (this.#answered) {
-      this.#finish()
-      return this.#connection.breakOff()
-    }
-    if (!this.#retry(failure)) this.#fail(codeOfFailure(failure))
+    if (this.#record !== undefined) this.#record.upstreamFailure = failure.detail
+    if (this.#answered || !this.#retry(failure)) this.#fail(codeOfFailure(failure))
   }
 
   #fail(code: ProxyErrorCode): void {
     this.#exchange?.abort()
     this.#endAttempt(0)
-    if (this.#answered) {
-      this.#finish()
-      return this.#connection.breakOff()
-    }
-    this.#refuse(code)
+    if (!this.#answered) return this.#refuse(code)
+    this.#finish(this.#isTunnel ? undefined : rescue(code), this.#record?.status ?? 0)
+    this.#connection.breakOff()
   }
 
   #refuse(code: ProxyErrorCode): void {
-    this.#answerOwn(rescue(code), '')
+    const answer = rescue(code)
+    this.#finish(answer, answer.status)
+    this.#connection.respondOwn(answer, '')
   }
 
   #answerOwn(answer: Pick<Rescue, 'status' | 'body' | 'close'>, added: string): void {
-    this.#finish()
+    this.#finish(DIRECT, answer.status)
     this.#connection.respondOwn(answer, added)
   }
 
   #end(status: number): void {
     this.#endAttempt(status)
-    this.#finish()
+    this.#finish(undefined, status)
   }
 
-  /** The request is over, however it ended. */
-  #finish(): void {
+  /** The request is over, however it ended. `answer`: what we made of it without an upstream. */
+  #finish(answer: Pick<Rescue, 'flag' | 'details'> | undefined, status: number): void {
+    this.#report(answer, status)
     this.#head = undefined
     this.#timeout?.clear()
     this.#pauseTimer?.clear()

@@ -5,18 +5,14 @@ import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { Clock } from '#core/clock.ts'
 import { createLive, type LiveSource } from '#core/live.ts'
 import { compileAuthorization } from '#policy/casbin/index.ts'
-import type {
-  AuthorizationPolicy,
-  Cluster,
-  DestinationBundle,
-  InboundBundle,
-} from '#policy/model/index.ts'
+import type { Cluster, DestinationBundle, InboundBundle } from '#policy/model/index.ts'
 import { BUNDLE_FORMAT } from '#policy/model/index.ts'
 import { type DataPlane, openDataPlane } from '../../proxy/data-plane.ts'
 import type { InboundConfiguration } from '../../proxy/inbound/inbound-port.ts'
 import { ClusterState } from '../../proxy/outbound/cluster-state.ts'
 import type { Destination } from '../../proxy/outbound/destination.ts'
 import { compileRoutes } from '../../proxy/outbound/route.ts'
+import { createTelemetry, type Telemetry } from '../../proxy/telemetry/telemetry.ts'
 import { createFakeIssuer, type FakeIssuer } from './fake-svid.ts'
 
 export const CLIENT_ID = 'spiffe://cluster.local/ns/test/sa/client'
@@ -137,6 +133,9 @@ export interface FakeSidecar extends AsyncDisposable {
   readonly inbound: LiveSource<InboundConfiguration | undefined>
   /** By `host:port`; one that is not there is never answered. */
   readonly destinations: Map<string, LiveSource<Destination | undefined>>
+  readonly telemetry: Telemetry
+  /** Lines of the access log; the last ones come with disposal. */
+  readonly log: string[]
   readonly events: { readonly event: string; readonly fields: unknown }[]
 }
 
@@ -156,6 +155,17 @@ export async function openFakeSidecar(options: FakeSidecarOptions): Promise<Fake
   )
   const destinations = new Map<string, LiveSource<Destination | undefined>>()
   const events: { event: string; fields: unknown }[] = []
+  const aborter = new AbortController()
+  const log: string[] = []
+  const telemetry = createTelemetry(
+    {
+      clock: realClock,
+      now: () => Temporal.Now.instant(),
+      random: Math.random,
+      writeAccessLog: (lines) => void log.push(lines),
+    },
+    aborter.signal,
+  )
   const plane = await openDataPlane(
     {
       inbound:
@@ -175,6 +185,7 @@ export async function openFakeSidecar(options: FakeSidecarOptions): Promise<Fake
       clock: realClock,
       now: options.now ?? (() => Temporal.Now.instant()),
       random: Math.random,
+      telemetry,
       log: (_level, event, fields) => void events.push({ event, fields }),
     },
   )
@@ -184,7 +195,13 @@ export async function openFakeSidecar(options: FakeSidecarOptions): Promise<Fake
     inbound,
     destinations,
     events,
-    [Symbol.asyncDispose]: () => plane[Symbol.asyncDispose](),
+    telemetry,
+    log,
+    async [Symbol.asyncDispose]() {
+      await plane[Symbol.asyncDispose]()
+      telemetry[Symbol.dispose]()
+      aborter.abort()
+    },
   }
 }
 

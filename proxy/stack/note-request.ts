@@ -1,0 +1,15 @@
+import type { RequestHead } from '../http/request-head.ts'
+import { FIELD } from '../http/field.ts'
+import type { RequestRecord } from '../telemetry/record.ts'
+
+/** Notes what a request says of itself; `isLogging`: also what only a log line shows. */
+export function noteRequest(record: RequestRecord, head: RequestHead, isLogging: boolean): void {
+  record.method = head.method
+  record.target = head.target
+  record.authority = head.authority
+  record.requestHeadBytes = head.fields.text.length
+  if (!isLogging) return
+  record.requestId = head.fields.firstOf(FIELD.requestId) ?? ''
+  record.userAgent = head.fields.first('user-agent') ?? ''
+  record.forwardedFor = head.fields.first('x-forwarded-for') ?? ''
+}
