@@ -138,18 +138,16 @@ const KEYS: Readonly<Record<string, fc.Arbitrary<string>>> = {
   'connection.sni': of('*', 'a.example', '*.example', 'a*', 'A.example'),
   'experimental.envoy.filters.network.x[k]': text,
 }
-const condition: fc.Arbitrary<Condition> = fc
-  .constantFrom(...Object.keys(KEYS))
-  .chain((key) =>
-    fc.record(
-      {
-        key: fc.constant(key),
-        values: list(KEYS[key] ?? text),
-        notValues: list(KEYS[key] ?? text),
-      },
-      { requiredKeys: ['key'] },
-    ),
-  )
+const condition: fc.Arbitrary<Condition> = fc.constantFrom(...Object.keys(KEYS)).chain((key) =>
+  fc.record(
+    {
+      key: fc.constant(key),
+      values: list(KEYS[key] ?? text),
+      notValues: list(KEYS[key] ?? text),
+    },
+    { requiredKeys: ['key'] },
+  ),
+)
 
 const rule: fc.Arbitrary<Rule> = fc.record(
   {

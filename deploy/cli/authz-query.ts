@@ -1,0 +1,145 @@
+/** The flags that `authz check` and `authz explain` share, read into a query. */
+import { parseSpiffeId } from '#ca/spiffe/index.ts'
+import {
+  type CheckQuery,
+  type DocumentReport,
+  type Intent,
+  type QueryProtocol,
+  readManifests,
+} from '#policy/index.ts'
+import { DeployError } from '../error.ts'
+import { type CommandOption, type Input, type Io, listOption, textOption } from './command.ts'
+import { readManifestFiles } from './manifest-files.ts'
+import { OUTPUT_OPTION } from './output.ts'
+
+const PROTOCOLS: readonly QueryProtocol[] = ['http1', 'http2', 'grpc', 'tcp']
+
+export const FILE_OPTION: CommandOption = {
+  flags: '-f, --file <path>',
+  summary: 'manifests: file, directory, or - for standard input',
+  repeat: true,
+}
+
+export const QUERY_OPTIONS: readonly CommandOption[] = [
+  FILE_OPTION,
+  { flags: '--to <workload>', summary: 'namespace/name[:workload port]', required: true },
+  { flags: '--from <id>', summary: "the caller's SPIFFE ID, or none", required: true },
+  { flags: '--protocol <name>', summary: 'what the caller speaks', choices: PROTOCOLS },
+  { flags: '--method <token>', summary: 'HTTP method (GET)' },
+  { flags: '--path <target>', summary: 'HTTP path, with its query (/)' },
+  { flags: '--host <authority>', summary: 'Host or :authority' },
+  { flags: '--header <k=v>', summary: 'a header line', repeat: true },
+  { flags: '--claims <json>', summary: 'claims of a token taken as verified' },
+  { flags: '--source-ip <address>', summary: 'source of the connection (127.0.0.1)' },
+  { flags: '--remote-ip <address>', summary: 'the client behind trusted hops' },
+  { flags: '--dest-ip <address>', summary: 'address of the workload (127.0.0.1)' },
+  { flags: '--sni <name>', summary: 'SNI that the caller sends' },
+  {
+    flags: '--provider <name=answer>',
+    summary: 'what an external provider says: allow or deny',
+    repeat: true,
+  },
+  OUTPUT_OPTION,
+]
+
+/** @throws {DeployError} `DEPLOY_USAGE` */
+export function readQuery(input: Input): CheckQuery {
+  const text = (name: string) => textOption(input, name)
+  const protocol = PROTOCOLS.find((one) => one === text('protocol'))
+  const from = text('from') ?? 'none'
+  const fields = {
+    protocol,
+    method: text('method'),
+    path: text('path'),
+    host: text('host'),
+    headers: readHeaders(listOption(input, 'header')),
+    claims: readClaims(text('claims')),
+    sourceIp: text('sourceIp'),
+    remoteIp: text('remoteIp'),
+    destinationIp: text('destIp'),
+    sni: text('sni'),
+  }
+  const given = Object.entries(fields).filter(([, value]) => value !== undefined)
+  return {
+    ...(Object.fromEntries(given) as Partial<CheckQuery>),
+    to: readTarget(text('to') ?? ''),
+    from: from === 'none' ? undefined : parseSpiffeId(from),
+    providers: readProviders(listOption(input, 'provider')),
+  }
+}
+
+/**
+ * The intent of the manifests that `-f` names. Half of the manifests would give half an answer, so
+ * all must be valid.
+ *
+ * @throws {DeployError} `DEPLOY_USAGE`, `DEPLOY_MANIFESTS_INVALID` after each fault went to standard error
+ */
+export async function readIntent(io: Io, input: Input): Promise<Intent> {
+  const paths = listOption(input, 'file')
+  if (paths.length === 0) throw usage('decide without manifests', 'expected -f PATH')
+  const { intent, documents } = readManifests(await readManifestFiles(io, paths))
+  const invalid = documents.filter(({ valid }) => !valid)
+  if (invalid.length === 0) return intent
+  for (const line of invalid.flatMap(faultLines)) io.err(line)
+  const count = `${invalid.length} of ${documents.length} documents`
+  throw new DeployError('DEPLOY_MANIFESTS_INVALID', `Cannot decide: ${count} are not valid`)
+}
+
+function faultLines({ file, errors }: DocumentReport): readonly string[] {
+  return errors.map(({ line, pointer, message }) => `${file}:${line} ${pointer} ${message}`)
+}
+
+function readTarget(text: string): CheckQuery['to'] {
+  const [, namespace = '', name = '', port] = /^([^/:]+)\/([^/:]+)(?::(\d{1,5}))?$/.exec(text) ?? []
+  const number = Number(port)
+  if (namespace === '' || (port !== undefined && (number < 1 || number > 65_535))) {
+    throw usage(`read --to ${JSON.stringify(text)}`, 'expected namespace/workload[:port]')
+  }
+  return port === undefined ? { namespace, name } : { namespace, name, port: number }
+}
+
+function readHeaders(lines: readonly string[]): CheckQuery['headers'] {
+  if (lines.length === 0) return undefined
+  const headers: Record<string, string[]> = {}
+  for (const line of lines) {
+    const { left, right } = splitPair('--header', line, 'name=value')
+    headers[left] = [...(headers[left] ?? []), right]
+  }
+  return headers
+}
+
+function readClaims(json: string | undefined): CheckQuery['claims'] {
+  if (json === undefined) return undefined
+  const claims = parseJson(json)
+  if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) {
+    return claims as Readonly<Record<string, unknown>>
+  }
+  throw usage(`read --claims ${JSON.stringify(json)}`, 'expected a JSON object')
+}
+
+function parseJson(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined // no object either, and told as such
+  }
+}
+
+function readProviders(lines: readonly string[]): Readonly<Record<string, 'allow' | 'deny'>> {
+  const entries = lines.map((line) => {
+    const { left, right } = splitPair('--provider', line, 'name=allow or name=deny')
+    if (right === 'allow' || right === 'deny') return [left, right] as const
+    throw usage(`read --provider ${JSON.stringify(line)}`, 'expected name=allow or name=deny')
+  })
+  return Object.fromEntries(entries)
+}
+
+function splitPair(flag: string, line: string, wanted: string): { left: string; right: string } {
+  const at = line.indexOf('=')
+  if (at < 1) throw usage(`read ${flag} ${JSON.stringify(line)}`, `expected ${wanted}`)
+  return { left: line.slice(0, at), right: line.slice(at + 1) }
+}
+
+function usage(what: string, wanted: string): DeployError {
+  return new DeployError('DEPLOY_USAGE', `Cannot ${what}: ${wanted}`)
+}

@@ -1,0 +1,54 @@
+/** `redoubt authz test`: JSON lines in, a decision for each out. */
+import { resolve } from 'node:path'
+
+import { createChecker, readCase, testCase } from '#policy/index.ts'
+import { DeployError } from '../../error.ts'
+import { FILE_OPTION, readIntent } from '../authz-query.ts'
+import { type Command, type ExitCode, textOption } from '../command.ts'
+
+export const authzTest: Command = {
+  name: 'authz test',
+  summary: 'decide many requests; fails when one is not decided as expected',
+  options: [
+    FILE_OPTION,
+    {
+      flags: '--cases <file>',
+      summary:
+        'JSON lines: id, to, port, from, proto, method, path, host, headers, …, expect; or -',
+      required: true,
+    },
+  ],
+  examples: [
+    {
+      what: 'Hold a policy to its tests',
+      command: 'redoubt authz test -f deploy/samples/qotm --cases cases.jsonl',
+    },
+    {
+      what: 'Ask one thing from a shell',
+      command:
+        'echo \'{"id":1,"to":"qotm/qotm-v1","from":null,"expect":"deny"}\' | redoubt authz test -f deploy/samples/qotm --cases -',
+    },
+  ],
+  async run(io, input) {
+    const path = textOption(input, 'cases')
+    if (path === undefined) {
+      throw new DeployError('DEPLOY_USAGE', 'Cannot test: expected --cases FILE or --cases -')
+    }
+    const check = createChecker(await readIntent(io, input))
+    const text = path === '-' ? await io.readStdin() : await io.readFile(resolve(io.cwd, path))
+    let exitCode: ExitCode = 0
+    for (const line of text.split('\n').filter((one) => one.trim() !== '')) {
+      const read = readCase(line)
+      if (read.kind === 'fault') {
+        io.err(`redoubt: ${read.message}`)
+        io.out(JSON.stringify({ id: read.id, decision: 'error', reason: 'invalid-case' }))
+        exitCode = 2
+      } else {
+        const result = testCase(read.case, check)
+        io.out(JSON.stringify(result))
+        if (result.ok === false && exitCode === 0) exitCode = 1
+      }
+    }
+    return exitCode
+  },
+}
