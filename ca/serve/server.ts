@@ -48,6 +48,7 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
   })
   const known = grpcServer(calls, MAX_MESSAGE_BYTES)
   const unknown = grpcServer(calls, MAX_ATTEST_BYTES)
+  const sockets = new Set<TLSSocket>()
   let count = 0
 
   const listener = await listenTls({
@@ -60,10 +61,12 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
       count += 1
       const name = `connection-${count}`
       nameSocket(socket, name)
-      if (peer) {
-        peers.set(name, peer)
-        socket.on('close', () => peers.delete(name))
-      }
+      sockets.add(socket)
+      if (peer) peers.set(name, peer)
+      socket.on('close', () => {
+        sockets.delete(socket)
+        peers.delete(name)
+      })
       const { injector } = peer ? known : unknown
       injector.injectConnection(socket)
     },
@@ -73,7 +76,9 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
     refresh: listener.refresh,
     async [Symbol.asyncDispose]() {
       closing.abort()
-      await drain([known.server, unknown.server], deps.clock)
+      for (const { server } of [known, unknown]) server.tryShutdown(() => undefined)
+      await drain(sockets, deps.clock)
+      for (const { server } of [known, unknown]) server.forceShutdown()
       await listener[Symbol.asyncDispose]()
     },
   }
@@ -94,13 +99,17 @@ function nameSocket(socket: TLSSocket, name: string): void {
   Object.defineProperty(socket, 'remotePort', { value: undefined })
 }
 
-async function drain(servers: readonly Server[], clock: Clock): Promise<void> {
+/**
+ * Waits until each connection has closed, which it does once its last call is answered, or until
+ * patience ends. The callback of grpc-js's `tryShutdown` is no help: on injected connections it
+ * comes at once.
+ */
+async function drain(sockets: ReadonlySet<TLSSocket>, clock: Clock): Promise<void> {
   const patience = new AbortController()
-  const closed = servers.map(
-    (server) => new Promise<void>((resolve) => void server.tryShutdown(() => resolve())),
+  const closed = Promise.all(
+    [...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))),
   )
-  const tired = clock.sleep(DRAIN_MS, patience.signal).catch(() => undefined) // patience ended: all closed
-  await Promise.race([Promise.all(closed), tired])
+  const tired = clock.sleep(DRAIN_MS, patience.signal).catch(() => undefined) // all closed before
+  await Promise.race([closed, tired])
   patience.abort()
-  for (const server of servers) server.forceShutdown()
 }

@@ -3,7 +3,7 @@ import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from 'no
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ChannelCredentials, type ServiceError } from '@grpc/grpc-js'
+import { ChannelCredentials, type ChannelOptions, type ServiceError } from '@grpc/grpc-js'
 import type { Clock } from '#core/clock.ts'
 import type { Ca, CaConfig, CaDeps } from '#ca/index.ts'
 import { openCa } from '#ca/index.ts'
@@ -125,7 +125,11 @@ export async function newToken(
 export class Client implements Disposable {
   readonly raw: CertificateAuthorityClient
 
-  constructor(ca: Ca, identity?: { readonly svid: Svid; readonly key: KeyObject }) {
+  constructor(
+    ca: Ca,
+    identity?: { readonly svid: Svid; readonly key: KeyObject },
+    options: ChannelOptions = {},
+  ) {
     const roots = Buffer.from(pemFromDer('CERTIFICATE', ca.bundle.current.roots))
     const key = identity && Buffer.from(identity.key.export({ type: 'pkcs8', format: 'pem' }))
     const chain = identity && Buffer.from(pemFromDer('CERTIFICATE', identity.svid.chain))
@@ -135,6 +139,7 @@ export class Client implements Disposable {
     this.raw = new CertificateAuthorityClient(ca.address, credentials, {
       'grpc.use_local_subchannel_pool': 1,
       'grpc.ssl_target_name_override': 'ca.invalid', // an address may not be a server name
+      ...options,
     })
   }
 
