@@ -5,7 +5,8 @@ import type { Log } from '#core/log.ts'
 import type { ProxyConfig } from './config.ts'
 import { openDataPlane } from './data-plane.ts'
 import { createTelemetry } from './telemetry/telemetry.ts'
-import { openPolicyStream } from './sync/policy-stream.ts'
+import { openPolicyStream, type PolicySession } from './sync/policy-stream.ts'
+import { type Health, openAdmin } from './telemetry/admin.ts'
 
 export interface ProxyDeps {
   readonly clock: Clock
@@ -41,50 +42,67 @@ export async function openProxy(config: ProxyConfig, deps: ProxyDeps): Promise<P
   const { clock, now, random, log } = deps
   const aborter = new AbortController()
   const { signal } = aborter
-  const svid = await openSvid({ socketPath: config.agentSocket, clock, random, log }, signal)
-  const session = openPolicyStream(
-    {
+  await using opened = new AsyncDisposableStack()
+  opened.defer(async () => aborter.abort())
+  const common = { clock, now, random, log }
+  const svid = await openSvid({ socketPath: config.agentSocket, ...common }, signal)
+  const { workload, policyAddress: address, policyId } = config
+  const session = openPolicyStream({ svid, address, policyId, workload, ...common }, signal)
+  const { writeAccessLog } = deps
+  const telemetry = opened.use(createTelemetry({ ...common, writeAccessLog }, signal))
+  const health = createHealth(session)
+  const admin = opened.use(
+    await openAdmin(config, {
+      workload,
       svid,
-      address: config.policyAddress,
-      policyId: config.policyId,
-      workload: config.workload,
-      now,
+      session,
+      telemetry,
+      health: health.current,
       clock,
-      random,
-      log,
-    },
-    signal,
+      now,
+      version: config.version ?? 'unknown',
+    }),
   )
   for await (const inbound of session.inbound.changes(signal)) {
     if (inbound !== undefined) break
   }
-  const telemetry = createTelemetry(
-    { clock, now, random, writeAccessLog: deps.writeAccessLog },
-    signal,
+  const find = session.destination
+  const plane = opened.use(
+    await openDataPlane(config, { svid, inbound: session.inbound, find, telemetry, ...common }),
   )
-  const plane = await openDataPlane(config, {
-    svid,
-    inbound: session.inbound,
-    find: session.destination,
-    clock,
-    now,
-    random,
-    log,
-    telemetry,
-  })
+  health.serving()
+  const disposables = opened.move()
   return {
-    addresses: {
-      outbound: plane.outbound,
-      inbound: plane.inbound,
-      admin: config.admin,
-      metrics: config.metrics,
-      readiness: config.readiness,
-    },
+    addresses: { outbound: plane.outbound, inbound: plane.inbound, ...admin.addresses },
     svid,
-    drain: plane.drain,
-    async [Symbol.asyncDispose]() {
-      await plane[Symbol.asyncDispose]()
-      aborter.abort()
+    async drain() {
+      health.draining()
+      await plane.drain()
+    },
+    [Symbol.asyncDispose]: () => disposables.disposeAsync(),
+  }
+}
+
+/** Whether the sidecar serves, and if not, why not. */
+function createHealth(session: PolicySession): {
+  readonly current: () => Health
+  readonly serving: () => void
+  readonly draining: () => void
+} {
+  let state: 'starting' | 'serving' | 'draining' = 'starting'
+  return {
+    current() {
+      if (state === 'serving') return { ready: true, reasons: [] }
+      if (state === 'draining') return { ready: false, reasons: ['it is draining'] }
+      const isConfigured = session.inbound.current !== undefined
+      const reason = isConfigured ? 'its listeners are not open' : 'it has no configuration yet'
+      return { ready: false, reasons: [reason] }
+    },
+    serving() {
+      state = 'serving'
+    },
+    draining() {
+      state = 'draining'
     },
   }
 }
