@@ -27,6 +27,12 @@ for (const use of [
 }
 
 test('processFindings() allows a field or an argument of that name', (t) => {
-  const text = 'export const run = (child: { process: number }) => child.process'
-  t.deepEqual(processFindings(readSource('ca/serve/a.ts', text)), [])
+  for (const text of [
+    'export const run = (child: { process: number }) => child.process',
+    'export const run = (process: { pid: number }) => process.pid',
+    'export const run = ({ process }: { process: { pid: number } }) => process.pid',
+    'export function run(list: { pid: number }[]) { for (const process of list) process.pid }',
+  ]) {
+    t.deepEqual(processFindings(readSource('ca/serve/a.ts', text)), [], text)
+  }
 })

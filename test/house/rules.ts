@@ -4,7 +4,7 @@ import { posix } from 'node:path'
 
 import type { AnyNode } from 'acorn'
 
-import { lineOf, type Source } from './source.ts'
+import { lineOf, type Source, walk } from './source.ts'
 
 /** What each layer may import besides itself, `#core/*` and packages. The list is the architecture. */
 const MAY_IMPORT: Readonly<Record<string, RegExp>> = {
@@ -144,6 +144,8 @@ export function purityFindings({ path, nodes }: Source): string[] {
   })
 }
 
+const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/
+
 function effectOf(node: AnyNode): string | undefined {
   if (node.type === 'ImportExpression') return 'import()'
   if (node.type === 'ImportSpecifier' && node.imported.type === 'Identifier') {
@@ -167,11 +169,31 @@ function globalName(node: AnyNode): string | undefined {
 
 /** Uses of `process` (and of `node:process`), whose places are the entry points. */
 export function processFindings({ path, nodes, imports }: Source): string[] {
-  const uses = nodes.filter((node) => globalName(node) === 'process').map(lineOf)
+  const own = nodes.filter(bindsProcess)
+  const uses = nodes.filter(
+    (node) =>
+      globalName(node) === 'process' &&
+      !own.some(({ start, end }) => start <= node.start && node.end <= end),
+  )
   const module = imports.filter(({ specifier }) => specifier === 'node:process')
-  return [...uses, ...module.map(({ line }) => line)].map(
+  return [...uses.map(lineOf), ...module.map(({ line }) => line)].map(
     (line) => `${path}:${line} touches the process: expected an argument from the entry point`,
   )
+}
+
+/** Whether `node` is a function or block with something of its own by that name, a child process say. */
+function bindsProcess(node: AnyNode): boolean {
+  if (FUNCTION.test(node.type) && 'params' in node) return node.params.some(namesProcess)
+  if (node.type !== 'BlockStatement' && node.type !== 'ForOfStatement') return false
+  const declared = node.type === 'ForOfStatement' ? [node.left] : node.body
+  return declared.some(
+    (one) =>
+      one.type === 'VariableDeclaration' && one.declarations.some(({ id }) => namesProcess(id)),
+  )
+}
+
+function namesProcess(pattern: AnyNode): boolean {
+  return [...walk(pattern)].some((node) => node.type === 'Identifier' && node.name === 'process')
 }
 
 /** Cycles among imports that are still there when the program runs, each as `a → b → a`. */
@@ -218,8 +240,6 @@ export function fileLengthFindings({ path, text }: Source): string[] {
     `${path} has ${lines} lines: expected at most ${LONG_FILE}, or "Long because …" in its header`,
   ]
 }
-
-const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/
 
 /**
  * Lines of each function, its signature and braces included, without those of functions inside

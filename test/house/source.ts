@@ -57,7 +57,8 @@ function* importsOf(text: string): Generator<Import> {
   }
 }
 
-function* walk(node: Node): Generator<AnyNode> {
+/** `node` and all below it, parents first. */
+export function* walk(node: Node): Generator<AnyNode> {
   yield node as AnyNode
   for (const value of Object.values(node)) {
     for (const child of Array.isArray(value) ? value : [value]) {
