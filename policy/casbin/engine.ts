@@ -65,7 +65,7 @@ export function compileAuthorization(
       try {
         if (request !== undefined) {
           onHttp ??= http(connection)
-          return request.path.includes(';') && pathRules
+          return pathRules && request.path.includes(';')
             ? decideParameters(onHttp, attempt, request, cache)
             : decideCached(onHttp, attempt, cache)
         }
