@@ -4,6 +4,7 @@
  */
 import type { Action } from '../model/index.ts'
 
+/** Casbin's model for each action. */
 export const MODELS: Readonly<Record<Action, string>> = {
   ALLOW: `# ALLOW: a request passes when some line of some ALLOW policy matches it (istio-semantics §1.3).
 # A workload that no ALLOW policy applies to gets one line that matches everything, named "-".

@@ -18,6 +18,7 @@ export function check(intent: Intent, query: CheckQuery): CheckResult {
   return createChecker(intent)(query)
 }
 
+/** A {@link Checker} for one intent. */
 export function createChecker(intent: Intent): Checker {
   const prepare = createPreparer(intent)
   return (query) => {
