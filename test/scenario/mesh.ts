@@ -1,0 +1,224 @@
+/**
+ * A whole mesh in one process: the CA, agents, policy server and sidecars of production, over real
+ * sockets, with a clock that the story moves. Two things differ from `redoubt up`: the clock, and how
+ * a caller is identified: one process has one pid, so each identity lives on a node of its own, whose
+ * agent answers everybody with it.
+ */
+import type { RequestListener } from 'node:http'
+import type { Agent, Rotation } from '#agent/index.ts'
+import { serviceAccountId, type SpiffeId } from '#ca/spiffe/index.ts'
+import { createLive } from '#core/live.ts'
+import {
+  type DocumentReport,
+  openPolicyServer,
+  type PolicyServer,
+  readManifests,
+  type Workload,
+  type WorkloadInstance,
+} from '#policy/index.ts'
+import { openProxy, type Proxy } from '#proxy/index.ts'
+import { temporaryDir } from '#test/ca/harness.ts'
+import { freePorts } from '../../deploy/standalone/ports.ts'
+import { type App, type CallOptions, createCaller, echo, type Reply, startApp } from './app.ts'
+import {
+  type Authority,
+  type ControlDeps,
+  createNodes,
+  servePolicy,
+  startAuthority,
+  systemId,
+} from './control.ts'
+import { createStoryTime, type StoryTime } from './time.ts'
+
+export interface MeshOptions {
+  /** YAML: everything but the apps, which are started here. */
+  readonly manifests: string
+  /** Answers of an app by the workload's name. @default an echo */
+  readonly apps?: Readonly<Record<string, RequestListener>>
+  /** Life of workload certificates. @default 16 s */
+  readonly leafTtl?: string
+  /** Life of the agents' own, after their first. @default 1 h */
+  readonly ownTtl?: string
+}
+
+export interface MeshWorkload extends AsyncDisposable {
+  readonly spiffeId: SpiffeId
+  readonly proxy: Proxy
+  readonly agent: Agent
+  readonly app: App
+  /** Lines of its sidecar's access log, parsed. */
+  readonly accessLog: readonly Readonly<Record<string, unknown>>[]
+  /** A request of the app through its own sidecar. */
+  readonly call: (host: string, path: string, options?: CallOptions) => Promise<Reply>
+}
+
+export interface Mesh extends StoryTime, AsyncDisposable {
+  /** By its name, which no two namespaces share here. */
+  readonly workload: (name: string) => MeshWorkload
+  /** Replaces one text of the manifests; if any document is then invalid, the last good ones stay. */
+  readonly edit: (from: string, to: string) => readonly DocumentReport[]
+  readonly policy: PolicyServer
+  /** Rotations by SPIFFE ID, the first ones too. */
+  readonly rotations: ReadonlyMap<SpiffeId, readonly Rotation[]>
+  readonly ca: Authority
+  /** The app and its sidecar vanish; peers still hold their address. */
+  readonly kill: (name: string) => Promise<void>
+  readonly log: readonly LogEntry[]
+}
+
+export interface LogEntry {
+  readonly event: string
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+/** Starts everything, and resolves when every sidecar serves. */
+export async function startMesh(options: MeshOptions): Promise<Mesh> {
+  await using opening = new AsyncDisposableStack()
+  const time = createStoryTime()
+  const log: LogEntry[] = []
+  const deps: ControlDeps = {
+    clock: time.clock,
+    now: time.now,
+    random: () => 0.5,
+    log: (_level, event, fields = {}) => void log.push({ event, fields }),
+  }
+  const manifests = openManifests(options.manifests)
+  const { mesh, workloads: planned } = manifests.intent.current
+  const { trustDomain } = mesh
+  const dir = opening.use(await temporaryDir())
+  const control = {
+    dir: dir.path,
+    trustDomain,
+    leafTtl: Temporal.Duration.from(options.leafTtl ?? 'PT16S'),
+    ownTtl: Temporal.Duration.from(options.ownTtl ?? 'PT1H'),
+  }
+  const ca = opening.use(await startAuthority(control, deps))
+  const nodes = opening.use(createNodes(control, ca, deps))
+  const sites = await planSites(planned)
+  const instances = createLive(sites.map(({ instance }) => instance))
+  const policy = opening.use(
+    openPolicyServer({ ...deps, intent: manifests.intent, instances: instances.live }),
+  )
+  const policyId = systemId(trustDomain, 'redoubt-policy')
+  const listener = opening.use(await servePolicy(policy, await nodes.agentFor(policyId), deps))
+
+  const open = async (site: Site): Promise<[string, MeshWorkload]> => {
+    const { name } = site.workload
+    const agent = await nodes.agentFor(serviceAccountId(trustDomain, site.workload))
+    const control = { agent, policyAddress: listener.address, policyId }
+    return [name, await openWorkload(site, options.apps?.[name] ?? echo(name), control, deps)]
+  }
+  const workloads = new Map(await Promise.all(sites.map(open)))
+  opening.defer(() => disposeAll(workloads.values()))
+
+  const workload = (name: string): MeshWorkload => {
+    const found = workloads.get(name)
+    if (!found) throw new Error(`there is no workload ${name}`)
+    return found
+  }
+  const owned = opening.move()
+  return {
+    ...time,
+    workload,
+    edit: manifests.edit,
+    policy,
+    rotations: nodes.rotations,
+    ca,
+    async kill(name) {
+      const gone = workload(name)
+      workloads.delete(name)
+      await gone[Symbol.asyncDispose]()
+    },
+    log,
+    [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
+  }
+}
+
+/** Manifests as a file that is edited: what is invalid is reported and changes nothing. */
+function openManifests(text: string) {
+  const read = (candidate: string) => readManifests([{ path: 'mesh.yaml', text: candidate }])
+  const { intent: first, documents } = read(text)
+  const faulty = documents.filter(({ valid }) => !valid)
+  if (faulty.length > 0) throw new Error(`the manifests are invalid: ${JSON.stringify(faulty)}`)
+  const intent = createLive(first)
+  let inForce = text
+  return {
+    intent: intent.live,
+    edit(from: string, to: string): readonly DocumentReport[] {
+      if (!inForce.includes(from)) throw new Error(`no manifest has ${JSON.stringify(from)}`)
+      const candidate = inForce.replace(from, to)
+      const next = read(candidate)
+      if (next.documents.every(({ valid }) => valid)) {
+        inForce = candidate
+        intent.set(next.intent)
+      }
+      return next.documents
+    },
+  }
+}
+
+/** A workload, and where it will listen. */
+interface Site {
+  readonly workload: Workload
+  readonly instance: WorkloadInstance
+}
+
+async function planSites(workloads: readonly Workload[]): Promise<readonly Site[]> {
+  const free = [...(await freePorts(workloads.flatMap(({ ports }) => ports).length))]
+  return workloads.map((workload) => {
+    const { namespace, name, labels, serviceAccount, sidecar } = workload
+    const ports = workload.ports.map((port) => ({ ...port, address: `127.0.0.1:${free.shift()}` }))
+    return { workload, instance: { namespace, name, labels, serviceAccount, sidecar, ports } }
+  })
+}
+
+const ANY_PORT = '127.0.0.1:0'
+
+async function openWorkload(
+  { workload: { namespace, name }, instance }: Site,
+  answer: RequestListener,
+  control: { readonly agent: Agent; readonly policyAddress: string; readonly policyId: SpiffeId },
+  deps: ControlDeps,
+): Promise<MeshWorkload> {
+  const { agent, policyAddress, policyId } = control
+  const app = await startApp(answer)
+  const accessLog: Readonly<Record<string, unknown>>[] = []
+  const proxy = await openProxy(
+    {
+      workload: { namespace, name },
+      trustDomain: agent.bundle.current.trustDomain,
+      agentSocket: agent.socketPath,
+      policyAddress,
+      policyId,
+      inbound: instance.ports.map(({ port, address: listen }) => ({
+        port,
+        listen,
+        app: app.address,
+      })),
+      outbound: ANY_PORT,
+      admin: ANY_PORT,
+      metrics: ANY_PORT,
+      readiness: ANY_PORT,
+      drainMs: 1000,
+    },
+    { ...deps, writeAccessLog: (line) => void accessLog.push(JSON.parse(line)) },
+  )
+  const caller = createCaller(proxy.addresses.outbound)
+  return {
+    spiffeId: proxy.svid.current.id,
+    proxy,
+    agent,
+    app,
+    accessLog,
+    call: caller.call,
+    async [Symbol.asyncDispose]() {
+      caller[Symbol.dispose]()
+      await proxy[Symbol.asyncDispose]()
+      await app[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function disposeAll(each: Iterable<AsyncDisposable>): Promise<void> {
+  await Promise.all([...each].map((one) => one[Symbol.asyncDispose]()))
+}

@@ -1,0 +1,52 @@
+/** Time of a scenario: it moves when the story says so, and the sockets are real. */
+import { setTimeout as realSleep } from 'node:timers/promises'
+import { FakeClock } from '#test/fakes/fake-clock.ts'
+
+/** When every story begins. */
+const EPOCH = Temporal.Instant.from('2026-11-21T12:00:00Z')
+/** Fake milliseconds between two looks at the real world. */
+const STEP_MS = 250
+/** Real milliseconds that sockets get after each step. */
+const SETTLE_MS = 3
+/** Real milliseconds after which a story that does not go on has failed. */
+const PATIENCE_MS = 10_000
+
+export interface StoryTime {
+  readonly clock: FakeClock
+  readonly now: () => Temporal.Instant
+  /** Moves time on in steps, with room for real sockets to work in between. */
+  readonly pass: (ms: number) => Promise<void>
+  /** Moves time on until `holds`, and says how many fake milliseconds that took. */
+  readonly until: (holds: () => boolean, what: string) => Promise<number>
+  /** Asked for after each step: time does not run ahead of work that is under way. */
+  readonly gates: Set<() => Promise<void>>
+}
+
+export function createStoryTime(): StoryTime {
+  const clock = new FakeClock()
+  const gates = new Set<() => Promise<void>>()
+  const step = async (ms: number): Promise<void> => {
+    await clock.advance(ms)
+    await realSleep(SETTLE_MS)
+    await Promise.all([...gates].map((gate) => gate()))
+  }
+  return {
+    clock,
+    gates,
+    now: () => EPOCH.add({ milliseconds: Math.round(clock.nowMs()) }),
+    async pass(ms) {
+      for (let left = ms; left > 0; left -= STEP_MS) await step(Math.min(left, STEP_MS))
+    },
+    async until(holds, what) {
+      const startMs = clock.nowMs()
+      const endMs = performance.now() + PATIENCE_MS
+      while (!holds()) {
+        if (performance.now() > endMs) {
+          throw new Error(`waited ${(clock.nowMs() - startMs) / 1000} fake s for ${what} in vain`)
+        }
+        await step(10)
+      }
+      return clock.nowMs() - startMs
+    },
+  }
+}
