@@ -118,16 +118,25 @@ export interface Signed {
 
 /**
  * Whether `signed` was signed by the key in `spki`, whose kind was read by {@link readKeyKind}.
- * The arithmetic is OpenSSL's. Never throws: what cannot be verified is not verified.
+ * Never throws: what cannot be verified is not verified.
  */
 export function isSignedBy(signed: Signed, spki: Uint8Array, kind: KeyKind): boolean {
+  try {
+    const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
+    return isSignedWith(signed, key, kind)
+  } catch {
+    return false // a point off its curve, for one
+  }
+}
+
+/** The same with a key that is at hand. The arithmetic is OpenSSL's. Never throws. */
+export function isSignedWith(signed: Signed, key: KeyObject, kind: KeyKind): boolean {
   const algorithm = SIGNATURES[signed.algorithm]
   if (algorithm?.key !== kind.type) return false
   try {
-    const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
     return verify(algorithm.hash, signed.tbs, key, signed.signature)
   } catch {
-    return false // a point off its curve, for one
+    return false
   }
 }
 

@@ -1,8 +1,8 @@
 /** Finding a path from a leaf to a root (RFC 5280 §6, with X509-SVID §4 for what may sign). */
 import { CaError } from '../error.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
-import { isSignedBy } from './algorithm.ts'
 import { type Certificate, readCertificate, sameBytes } from './certificate.ts'
+import { isIssuedBy, rememberIssuers } from './known-issuers.ts'
 import { type Refusal, refuse } from './leaf-rules.ts'
 import { meetsConstraints } from './name-constraints.ts'
 import { OID } from './oid.ts'
@@ -71,7 +71,10 @@ function climb(
       if (path.includes(issuer) || !mayHaveIssued(issuer, subject)) continue
       const fault =
         judgeStep(search, path, issuer) ?? (areRoots ? undefined : climb(search, [...path, issuer]))
-      if (!fault) return undefined
+      if (!fault) {
+        if (areRoots) rememberIssuers(path.slice(1))
+        return undefined
+      }
       if (deepest.reason === 'untrusted-issuer') deepest = fault
     }
   }
@@ -100,7 +103,7 @@ function judgeStep(
   budget.signatures -= 1
   if (budget.signatures < 0) return refuse('chain-too-long', 'too many issuers could have signed')
   const subject = path.at(-1)
-  return subject && isSignedBy(subject.signed, issuer.publicKeyDer, issuer.key)
+  return subject && isIssuedBy(subject, issuer)
     ? undefined
     : refuse('bad-signature', 'a signature in the chain is not by its issuer')
 }

@@ -2,6 +2,7 @@ import { CaError } from '../error.ts'
 import { type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/index.ts'
 import { findPath } from './chain.ts'
 import { type Certificate, readCertificate } from './certificate.ts'
+import { readIssuer } from './known-issuers.ts'
 import { judgeLeaf, type PeerRefusal, refuse } from './leaf-rules.ts'
 import { MAX_CHAIN } from './peer-chain.ts'
 
@@ -65,7 +66,7 @@ export function verifySvid(
 
 function readAll(chain: readonly Uint8Array[]): readonly Certificate[] | string {
   try {
-    return chain.map(readCertificate)
+    return chain.map((der, index) => (index === 0 ? readCertificate(der) : readIssuer(der)))
   } catch (cause) {
     if (!(cause instanceof CaError)) throw cause
     return cause.message

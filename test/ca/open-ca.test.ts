@@ -1,6 +1,25 @@
+import { writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import test from 'ava'
+import { openCa } from '#ca/index.ts'
 import { verifySvid } from '#ca/x509/index.ts'
-import { agentId, attestedClient, newCsr, startCa, svidOf, workloadId } from './harness.ts'
+import { FakeClock } from '../fakes/fake-clock.ts'
+import {
+  agentId,
+  attestedClient,
+  Client,
+  configIn,
+  newCsr,
+  newKey,
+  newToken,
+  realClock,
+  startCa,
+  svidOf,
+  temporaryDir,
+  workloadId,
+} from './harness.ts'
 
 test('openCa() issues an SVID to an agent that attested, from attestation to a verified chain', async (t) => {
   await using running = await startCa()
@@ -16,4 +35,94 @@ test('openCa() issues an SVID to an agent that attested, from attestation to a v
   t.true(ca.health().ready)
   t.deepEqual(ca.health().reasons, [])
   t.regex(await ca.metrics(), /redoubt_ca_svids_issued_total 2\n/)
+})
+
+/** Waits for what the disk, whose time is not the clock's, has yet to finish. */
+async function until(holds: () => boolean): Promise<void> {
+  const signal = AbortSignal.timeout(5000)
+  while (!holds()) await realClock.sleep(5, signal)
+}
+
+test('openCa() renews its issuing CA in half a life: new leaves chain to the new one, old ones stay good', async (t) => {
+  const clock = new FakeClock()
+  const start = Temporal.Now.instant()
+  const now = () => start.add({ milliseconds: Math.round(clock.nowMs()) })
+  const caTtl = Temporal.Duration.from('PT6H')
+  await using running = await startCa({ caTtl }, { clock, now, random: () => 0 })
+  const { ca } = running
+  const key = newKey()
+  using stranger = new Client(ca, undefined, {}, false)
+  const { svid } = await stranger.attest(await newToken(ca), newCsr(key))
+  if (!svid) throw new Error('no SVID')
+  const issue = async () => {
+    using client = new Client(ca, { svid, key }, {}, false)
+    const csr = newCsr()
+    return svidOf(await client.issue({ spiffeId: workloadId, csr, ttlSeconds: 18_000 }))
+  }
+  const before = await issue()
+  await clock.advance(2.5 * 3_600_000)
+  t.true(ca.health().ready)
+  t.false(running.log.some(({ event }) => event === 'ca-issuing-renewed'))
+  await clock.advance(0.6 * 3_600_000)
+  await until(() => running.log.some(({ event }) => event === 'ca-issuing-renewed'))
+
+  using again = new Client(ca, undefined, {}, false)
+  const token = await newToken(ca, undefined, now().add({ minutes: 5 }))
+  const fresh = await again.attest(token, newCsr())
+  const bundles = [ca.bundle.current]
+  t.is(verifySvid(fresh.svid?.chain ?? [], bundles, now(), 'client').kind, 'ok')
+  t.not(fresh.svid?.chain[1]?.toString('hex'), before.chain[1]?.toString('hex'))
+  t.is(verifySvid(before.chain, bundles, now(), 'client').kind, 'ok')
+  t.is(ca.bundle.current.generation, 1, 'the root is the same')
+})
+
+test('openCa() tells in health when the root would cut a new issuing CA short', async (t) => {
+  const rootTtl = Temporal.Duration.from('P7D')
+  await using running = await startCa({ rootTtl })
+  const { ready, reasons } = running.ca.health()
+  t.true(ready)
+  t.is(reasons.length, 1)
+  t.regex(reasons[0] ?? '', /^the root ends at .*, before a new issuing CA would$/)
+})
+
+const deps = { now: () => Temporal.Now.instant(), clock: realClock, log: () => undefined }
+
+test('openCa() refuses a bad configuration in one line that names every fault', async (t) => {
+  const config = configIn('state', { caTtl: Temporal.Duration.from('PT1H') })
+  await t.throwsAsync(openCa(config, deps), {
+    code: 'CA_CONFIG_INVALID',
+    message:
+      'Cannot start the CA: stateDir is "state", expected an absolute path; ' +
+      'caTtl is PT1H, expected at least 6 times leafTtl (PT1H)',
+  })
+})
+
+test('openCa() refuses a state directory below a file, one in use, and a port that is taken', async (t) => {
+  await using dir = await temporaryDir()
+  const file = join(dir.path, 'file')
+  await writeFile(file, '')
+  await t.throwsAsync(openCa(configIn(join(file, 'state')), deps), { code: 'CA_STATE_UNUSABLE' })
+
+  const holder = createServer().listen(0, '127.0.0.1')
+  await once(holder, 'listening')
+  const { port } = holder.address() as { port: number }
+  const state = join(dir.path, 'state')
+  const taken = configIn(state, { listen: { host: '127.0.0.1', port } })
+  await t.throwsAsync(openCa(taken, deps), { code: 'CA_LISTEN_FAILED' })
+  holder.close()
+
+  await using _ca = await openCa(configIn(state), deps) // so a failed start lets go of the state
+  await t.throwsAsync(openCa(configIn(state), deps), { code: 'CA_STATE_UNUSABLE' })
+})
+
+test('two CAs of one process share nothing', async (t) => {
+  await using one = await startCa()
+  await using other = await startCa()
+  using agent = await attestedClient(one.ca)
+  t.notRegex(await other.ca.metrics(), /svids_issued_total [1-9]/)
+  const { chain } = agent.svid
+  const now = Temporal.Now.instant()
+  t.like(verifySvid(chain, [other.ca.bundle.current], now, 'client'), {
+    reason: 'untrusted-issuer',
+  })
 })

@@ -157,8 +157,11 @@ test('openssl verify -x509_strict accepts the chain for client and server', asyn
     return join(dir.path, name)
   }
   const args = [
-    ...['-x509_strict', '-CAfile', file('root.pem', liveRoot.certificate.der)],
-    ...['-untrusted', file('issuing.pem', live.certificate.der)],
+    '-x509_strict',
+    '-CAfile',
+    file('root.pem', liveRoot.certificate.der),
+    '-untrusted',
+    file('issuing.pem', live.certificate.der),
   ]
   const leaf = file('leaf.pem', svid.chain[0]!)
   for (const purpose of ['sslclient', 'sslserver']) {

@@ -110,6 +110,18 @@ test('verifyCsr() refuses a huge RSA key before any arithmetic', (t) => {
   t.true(performance.now() - startMs < 50)
 })
 
+test('verifyCsr() refuses an Ed25519 signature with S + L in place of S', (t) => {
+  const privateKey = generateKeyPairSync('ed25519').privateKey
+  const sound = Uint8Array.from(buildCsr(privateKey))
+  t.is(verifyCsr(sound).key.type, 'ed25519')
+  const order = 2n ** 252n + 27_742_317_777_372_353_535_851_937_790_883_648_493n
+  const from = sound.length - 32 // S is the second half, little-endian
+  let s = order
+  for (let at = 0; at < 32; at += 1) s += BigInt(sound[from + at]!) << BigInt(8 * at)
+  for (let at = 0; at < 32; at += 1) sound[from + at] = Number((s >> BigInt(8 * at)) & 0xffn)
+  t.throws(() => verifyCsr(sound), { message: /its signature is not by its own key/ })
+})
+
 test('verifyCsr() refuses the base with any one byte changed', (t) => {
   const sound = request()
   for (let at = 0; at < sound.length; at += 1) {

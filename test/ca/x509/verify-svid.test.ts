@@ -377,12 +377,37 @@ test('verifySvid() accepts either of two roots, and follows a cross-signed one',
   t.like(verdict([forgeLeaf(underNext), underNext]), { reason: 'untrusted-issuer' })
 })
 
+test('verifySvid() remembers issuers, and judges their time and root anew each time', (t) => {
+  const first = verdict([leaf, issuing])
+  t.is(first.kind, 'ok')
+  const copies = [leaf, issuing].map(({ der }) => Uint8Array.from(der))
+  t.is(verifySvid(copies, [bundle], NOW, 'client').kind, 'ok')
+  const stranger = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+  const sameName = bundleOf('prod.example', forgeRoot({ key: stranger }))
+  t.like(verifySvid(copies, [sameName], NOW, 'client'), { reason: 'untrusted-issuer' })
+  const short = forgeIssuing(root, { notAfter: NOW.add({ seconds: 1 }) })
+  const underShort = forgeLeaf(short)
+  const at = (seconds: number) =>
+    verifySvid([underShort.der, short.der], [bundle], NOW.add({ seconds }), 'client')
+  t.is(at(0).kind, 'ok')
+  t.like(at(2), { reason: 'expired' })
+})
+
+test('verifySvid() goes on when there are more issuers than it remembers', (t) => {
+  for (let count = 0; count < 70; count += 1) {
+    const middle = forgeIssuing(root, { serial: Uint8Array.of(1, count) })
+    t.is(verdict([forgeLeaf(middle), middle]).kind, 'ok')
+  }
+  t.is(verdict([leaf, issuing]).kind, 'ok')
+})
+
 test('verifySvid() checks a bounded number of signatures for a peer with many look-alike issuers', (t) => {
   const likes = Array.from({ length: 7 }, () =>
     forgeIssuing(root, { extensions: { ski: undefined } }),
   )
   const impostor = forge({
-    ...{ issuer: issuing, signWith: leaf.key },
+    issuer: issuing,
+    signWith: leaf.key,
     extensions: {
       bc: ext.notCa(),
       ku: ext.keyUsage(USAGE.digitalSignature),
