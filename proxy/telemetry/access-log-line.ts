@@ -90,13 +90,40 @@ function renderDecision(decision: Decision): string {
     action,
     policy,
     rule,
-    ...(decision.kind === 'deny' && { reason: decision.reason }),
+    ...(decision.kind === 'deny' && {
+      reason: decision.reason,
+      decision_reason: denialReason(decision),
+    }),
     // A default denial has no policy to name: what helps is which ones were held against it.
     ...(decision.kind === 'deny' && policy === null && { considered: decision.considered }),
     ...(decision.dryRun.length > 0 && { dry_run: decision.dryRun }),
     ...(decision.audit.length > 0 && { audit: decision.audit }),
   }
   return `,${JSON.stringify(facts).slice(1, -1)}`
+}
+
+/** Why, in a sentence: the policy that denied, or the ALLOW policies that applied and did not match. */
+export function denialReason({
+  action,
+  reason,
+  policy,
+  rule,
+  considered,
+}: Pick<Denied, 'action' | 'reason' | 'policy' | 'rule' | 'considered'>): string {
+  switch (reason) {
+    case 'denied-by-policy':
+      return `${action} policy ${policy} matched by rule ${rule}`
+    case 'no-allow-matched':
+      return `none of the ALLOW policies that apply matched: ${considered.join(', ')}`
+    case 'custom-provider-unavailable':
+      return `the provider that policy ${policy} asks is not there`
+    case 'evaluation-failed':
+      return 'the policies could not be evaluated'
+    case 'ambiguous-path':
+      return 'a policy decides on paths and servers differ on what this one names'
+    default:
+      return reason satisfies never
+  }
 }
 
 /** Envoy's detail of a denial (istio-semantics §1.13). */

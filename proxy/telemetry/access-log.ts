@@ -3,11 +3,11 @@ import { accessLogLine } from './access-log-line.ts'
 import type { RequestRecord } from './record.ts'
 
 /**
- * Takes whole lines joined with `\n`, without one at the end.
+ * Takes one line, without its `\n`.
  *
  * @returns `false` when it can take no more for now; anything else is a yes
  */
-export type WriteLines = (lines: string) => unknown
+export type WriteLine = (line: string) => unknown
 
 export interface AccessLog {
   readonly add: (record: RequestRecord) => void
@@ -18,12 +18,12 @@ export interface AccessLog {
 }
 
 export interface AccessLogOptions {
-  readonly write: WriteLines
+  readonly write: WriteLine
   readonly clock: Clock
   readonly now: () => Temporal.Instant
 }
 
-/** Milliseconds that a line waits for company, so that a thousand requests are ten writes. */
+/** Milliseconds that a line waits for company, so that whoever writes them on has many at a time. */
 const WAIT_MS = 100
 /** Characters that are written without waiting. */
 const BATCH = 64 * 1024
@@ -41,11 +41,17 @@ export function createAccessLog(options: AccessLogOptions, signal: AbortSignal):
   let isTicking = false
 
   function flush(): void {
-    if (waiting.length === 0) return
-    const lines = waiting.join('\n')
+    const lines = waiting
     waiting = []
     size = 0
-    isBlocked = write(lines) === false
+    isBlocked = false
+    for (const [index, line] of lines.entries()) {
+      if (write(line) !== false) continue
+      isBlocked = true
+      waiting = lines.slice(index + 1)
+      for (const left of waiting) size += left.length
+      return
+    }
   }
 
   async function tick(): Promise<void> {
@@ -60,7 +66,7 @@ export function createAccessLog(options: AccessLogOptions, signal: AbortSignal):
     flush,
     dropped: () => dropped,
     add(record) {
-      if (isBlocked && size > MAX_WAITING) {
+      if (size > MAX_WAITING) {
         dropped += 1
         return
       }

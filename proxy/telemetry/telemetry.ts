@@ -1,7 +1,7 @@
 import type { Connection, Decide, Denied, HttpAttributes } from '#policy/model/index.ts'
 import type { Clock } from '#core/clock.ts'
 import { decisionId } from '../stack/identifiers.ts'
-import { type AccessLog, createAccessLog, type WriteLines } from './access-log.ts'
+import { type AccessLog, createAccessLog, type WriteLine } from './access-log.ts'
 import { attributesRead, createDecisionRing, type DecisionRing } from './decisions.ts'
 import type { Edge, EdgeLabels } from './edge.ts'
 import { createMetrics, type Sample } from './metrics.ts'
@@ -13,7 +13,7 @@ export interface TelemetryDeps {
   /** Numbers in [0, 1). */
   readonly random: () => number
   /** Left out: no access log. */
-  readonly writeAccessLog?: WriteLines | undefined
+  readonly writeAccessLog?: WriteLine | undefined
 }
 
 /** What is known of a request or connection that was refused. */
