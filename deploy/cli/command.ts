@@ -1,10 +1,17 @@
 /** What a command of `redoubt` is: data that `main.ts` turns into commander's terms, and a function. */
+import type { Clock } from '#core/clock.ts'
 
 /** 0: yes; 1: no (denied, faults found); 2: could not tell. */
 export type ExitCode = 0 | 1 | 2
 
 /** What a command may touch. Tests pass their own. */
 export interface Io {
+  readonly clock: Clock
+  readonly now: () => Temporal.Instant
+  /** Numbers in [0, 1). */
+  readonly random: () => number
+  /** Sends a signal to a process, or with a negative pid to a group. */
+  readonly kill: (pid: number, signal: 'SIGTERM' | 'SIGKILL') => void
   /** One line (or several) to standard output, which carries results and nothing else. */
   readonly out: (line: string) => void
   /** One line to standard error: faults, notes, progress. */

@@ -62,7 +62,7 @@ function instancesBehind(
     .filter((instance) => instance.namespace === namespace && selects(selector, instance.labels))
     .flatMap((instance) =>
       instance.ports
-        .filter((declared) => targets(port, declared))
+        .filter((declared) => declared.address !== '' && targets(port, declared))
         .slice(0, 1)
         .map(({ address, port: workloadPort }): Endpoint => {
           const accepts =

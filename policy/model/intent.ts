@@ -202,7 +202,10 @@ export interface InstancePort {
   readonly port: number
   /** Empty when the workload gives none. */
   readonly name: string
-  /** `host:port` that peers dial: the sidecar's inbound listener, or the app without a sidecar. */
+  /**
+   * `host:port` that peers dial: the sidecar's inbound listener, or the app without a sidecar; empty
+   * while it does not serve: it has its configuration, and nobody is sent to it.
+   */
   readonly address: string
 }
 

@@ -23,6 +23,10 @@ export async function runCommand(command: Command, run: Run = {}): Promise<Print
   const err: string[] = []
   const { arguments: args = [], options = {}, stdin = '', ...world } = run
   const io: Io = {
+    clock: { nowMs: () => 0, sleep: () => new Promise(() => {}) },
+    now: () => Temporal.Now.instant(),
+    random: Math.random,
+    kill: () => {},
     out: (line) => void out.push(line),
     err: (line) => void err.push(line),
     readFile: (path) => readFile(resolve(world.cwd ?? '/', path), 'utf8'),

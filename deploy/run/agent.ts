@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+/** The node agent's process. */
+import { createWorkloadRegistry, openAgent } from '#agent/index.ts'
+import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
+import { derFromPem } from '#ca/x509/index.ts'
+import { parseAddress } from '../standalone/address.ts'
+import { listenHealth } from '../standalone/health-listener.ts'
+import type { AgentProcessConfig, AgentReady, RegisteredProcess } from '../standalone/messages.ts'
+import { serveProcess } from './serve-process.ts'
+
+await serveProcess<AgentProcessConfig>('agent', async (config, deps) => {
+  const registry = createWorkloadRegistry(deps)
+  const register = (list: readonly RegisteredProcess[]): void =>
+    registry.setWorkloads(list.map((one) => ({ ...one, spiffeId: parseSpiffeId(one.spiffeId) })))
+  register(config.workloads)
+  const agent = await openAgent(
+    {
+      trustDomain: parseTrustDomain(config.trustDomain),
+      agentId: parseSpiffeId(config.agentId),
+      caAddress: config.caAddress,
+      socketPath: config.socketPath,
+      joinToken: config.joinToken,
+    },
+    {
+      ...deps,
+      caRoots: derFromPem('CERTIFICATE', config.roots),
+      identify: registry.identify,
+    },
+  )
+  const health = await listenHealth(parseAddress(config.metrics), agent)
+  return {
+    ready: { metrics: health.address } satisfies AgentReady,
+    calls: {
+      workloads: register,
+      attest: (joinToken: string) => agent.attest(joinToken),
+    },
+    async [Symbol.asyncDispose]() {
+      await health[Symbol.asyncDispose]()
+      await agent[Symbol.asyncDispose]()
+    },
+  }
+})

@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+/** The certificate authority's process. */
+import { openCa } from '#ca/index.ts'
+import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
+import { pemFromDer } from '#ca/x509/index.ts'
+import { parseAddress } from '../standalone/address.ts'
+import { listenHealth } from '../standalone/health-listener.ts'
+import type { CaEvent, CaProcessConfig, CaReady, JoinTokenCall } from '../standalone/messages.ts'
+import { serveProcess } from './serve-process.ts'
+
+await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps }) => {
+  const life = (name: 'leafTtl' | 'maxLeafTtl' | 'caTtl' | 'rootTtl'): Temporal.Duration =>
+    Temporal.Duration.from(config[name])
+  const ca = await openCa(
+    {
+      trustDomain: parseTrustDomain(config.trustDomain),
+      stateDir: config.stateDir,
+      listen: parseAddress(config.listen),
+      leafTtl: life('leafTtl'),
+      maxLeafTtl: life('maxLeafTtl'),
+      caTtl: life('caTtl'),
+      rootTtl: life('rootTtl'),
+    },
+    deps,
+  )
+  const health = await listenHealth(parseAddress(config.metrics), ca)
+  const roots = (): string => pemFromDer('CERTIFICATE', ca.bundle.current.roots)
+  void (async () => {
+    for await (const { generation } of ca.bundle.changes(signal)) {
+      emit({ kind: 'bundle', roots: roots(), generation } satisfies CaEvent)
+    }
+  })()
+  return {
+    ready: { address: ca.address, metrics: health.address, roots: roots() } satisfies CaReady,
+    calls: {
+      'add-join-token': (token: JoinTokenCall) =>
+        ca.addJoinToken({
+          ...token,
+          agentId: parseSpiffeId(token.agentId),
+          expiresAt: Temporal.Instant.from(token.expiresAt),
+        }),
+    },
+    async [Symbol.asyncDispose]() {
+      await health[Symbol.asyncDispose]()
+      await ca[Symbol.asyncDispose]()
+    },
+  }
+})

@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+/** The policy server's process: its identity comes from the agent, as everyone's does. */
+import { openSvid } from '#agent/client/index.ts'
+import { listenTls } from '#ca/index.ts'
+import { createLive } from '#core/live.ts'
+import { openPolicyServer, readManifests, type WorkloadInstance } from '#policy/index.ts'
+import { parseAddress } from '../standalone/address.ts'
+import { listenHealth } from '../standalone/health-listener.ts'
+import type { PolicyProcessConfig, PolicyReady, SourceFile } from '../standalone/messages.ts'
+import { serveProcess } from './serve-process.ts'
+
+await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
+  const { emit, signal, log, now } = deps
+  const svid = await openSvid({ socketPath: config.agentSocket, ...deps }, signal)
+  const intent = createLive(readManifests(config.files).intent)
+  const instances = createLive(config.instances)
+  const server = openPolicyServer({ ...deps, intent: intent.live, instances: instances.live })
+  server.onEvent(emit)
+  const listener = await listenTls({
+    listen: parseAddress(config.listen),
+    identity: () => svid.current,
+    bundles: () => svid.current.bundles,
+    now,
+    log,
+    clientCertificate: 'required',
+    alpn: ['h2'],
+    onConnection: (socket, peer) => {
+      if (peer) server.accept(socket, peer.id)
+    },
+  })
+  void (async () => {
+    for await (const _ of svid.changes(signal)) listener.refresh()
+  })()
+  const health = await listenHealth(parseAddress(config.metrics), server)
+  return {
+    ready: { address: listener.address, metrics: health.address } satisfies PolicyReady,
+    calls: {
+      manifests: (files: readonly SourceFile[]) => intent.set(readManifests(files).intent),
+      instances: (list: readonly WorkloadInstance[]) => instances.set(list),
+      status: () => server.status(),
+    },
+    async [Symbol.asyncDispose]() {
+      await health[Symbol.asyncDispose]()
+      await listener[Symbol.asyncDispose]()
+      await server[Symbol.asyncDispose]()
+    },
+  }
+})

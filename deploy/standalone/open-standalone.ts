@@ -1,0 +1,91 @@
+/** What `up` and `demo` share: state directory, manifests, mesh and admin socket, opened inside out. */
+import { readManifests } from '#policy/index.ts'
+import type { Clock } from '#core/clock.ts'
+import { createLive, type Live } from '#core/live.ts'
+import { listenAdmin } from './admin-server.ts'
+import type { Kill } from './child.ts'
+import { openDirectorySource } from './directory-source.ts'
+import { createEventHub, type EventHub } from './event.ts'
+import { openGuard } from './guard.ts'
+import { keepLastGood, type Reading } from './last-good.ts'
+import { openStateDir } from './state-dir.ts'
+import { type Mesh, openMesh } from './supervise.ts'
+import { openFileLog } from './supervisor-log.ts'
+
+export interface StandaloneOptions {
+  /** Files and directories; `-` is `stdin`'s text. */
+  readonly paths: readonly string[]
+  readonly stdin?: string
+  /** Absolute. */
+  readonly state: string
+  /** Called once the state directory is ours, before manifests are read. */
+  readonly prepare?: () => Promise<void>
+  /** Told of every event from the first on. */
+  readonly onEvent: Parameters<EventHub['onEvent']>[0]
+}
+
+export interface StandaloneDeps {
+  readonly clock: Clock
+  readonly now: () => Temporal.Instant
+  /** Numbers in [0, 1). */
+  readonly random: () => number
+  readonly kill: Kill
+  readonly pid: number
+  readonly uid: number
+  readonly execPath: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+}
+
+/**
+ * Opens a whole standalone mesh; resolves when it is ready.
+ *
+ * @param signal - Gives up while it starts; a mesh that runs is ended by disposing it.
+ * @throws {DeployError} one line that says why there is no mesh
+ */
+export async function openStandalone(
+  { paths, stdin, state: path, prepare, onEvent }: StandaloneOptions,
+  deps: StandaloneDeps,
+  signal: AbortSignal,
+): Promise<Mesh> {
+  await using opening = new AsyncDisposableStack()
+  const state = opening.use(await openStateDir(path, deps))
+  const { log, close } = openFileLog(state.path, deps.pid)
+  opening.defer(close)
+  await prepare?.()
+  const hub = createEventHub(deps.now)
+  hub.onEvent(onEvent)
+  hub.onEvent(({ event, workload, detail }) => log('info', `mesh-${event}`, { workload, detail }))
+  const following = new AbortController()
+  opening.defer(() => following.abort())
+  const reading = await readSource(paths, stdin, { ...deps, log }, following.signal)
+  const guard = opening.use(openGuard())
+  const all = { ...deps, log, guard, state, tell: hub.tell }
+  const mesh = opening.use(await openMesh(reading, all, signal))
+  opening.use(
+    await listenAdmin(
+      state.sockets,
+      {
+        '/mesh': () => mesh.readyLine(),
+        '/status': () => mesh.status(),
+        '/certificate': (query) => mesh.certificate(query.get('workload') ?? ''),
+      },
+      { uid: deps.uid, log },
+    ),
+  )
+  const opened = opening.move()
+  return { ...mesh, [Symbol.asyncDispose]: () => opened.disposeAsync() }
+}
+
+async function readSource(
+  paths: readonly string[],
+  stdin: string | undefined,
+  deps: StandaloneDeps & Pick<Parameters<typeof openDirectorySource>[1], 'log'>,
+  signal: AbortSignal,
+): Promise<Live<Reading>> {
+  if (stdin === undefined) {
+    return openDirectorySource(paths, { ...deps, read: readManifests }, signal)
+  }
+  const files = [{ path: '-', text: stdin }]
+  return createLive(keepLastGood(files, [], readManifests)).live
+}

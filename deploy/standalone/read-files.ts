@@ -1,0 +1,65 @@
+/** The manifests that paths mean: files as given, of directories every `.yaml`, `.yml` and `.json`. */
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+
+import { DeployError } from '../error.ts'
+import type { SourceFile } from './messages.ts'
+
+const MANIFEST = /\.(ya?ml|json)$/i
+
+/** A path of the user's and what it is. */
+export interface SourceRoot {
+  readonly path: string
+  readonly isDirectory: boolean
+}
+
+/** @throws {DeployError} `DEPLOY_MANIFESTS_INVALID` if a path is not there */
+export async function readRoots(
+  paths: readonly string[],
+  cwd: string,
+): Promise<readonly SourceRoot[]> {
+  return Promise.all(
+    paths.map(async (path) => {
+      const found = await stat(resolve(cwd, path)).catch((cause: NodeJS.ErrnoException) => {
+        const why = cause.code === 'ENOENT' ? 'there is no such file or directory' : cause.message
+        throw new DeployError(
+          'DEPLOY_MANIFESTS_INVALID',
+          `Cannot read manifests from ${path}: ${why}`,
+          { cause },
+        )
+      })
+      return { path, isDirectory: found.isDirectory() }
+    }),
+  )
+}
+
+/** Every manifest of the roots, in order of path; one that vanishes meanwhile is left out. */
+export async function readFiles(
+  roots: readonly SourceRoot[],
+  cwd: string,
+): Promise<readonly SourceFile[]> {
+  const lists = await Promise.all(
+    roots.map(({ path, isDirectory }) => (isDirectory ? listManifests(path, cwd) : [path])),
+  )
+  const files = await Promise.all(
+    [...new Set(lists.flat())].map(async (path) => {
+      const text = await readFile(resolve(cwd, path), 'utf8').catch(ignoreMissing)
+      return text === undefined ? [] : [{ path, text }]
+    }),
+  )
+  return files.flat()
+}
+
+/** Hidden entries are left out: editors' drafts, and the generations behind a mounted ConfigMap. */
+async function listManifests(path: string, cwd: string): Promise<readonly string[]> {
+  const names = await readdir(resolve(cwd, path)).catch(ignoreMissing)
+  return (names ?? [])
+    .filter((name) => MANIFEST.test(name) && !name.startsWith('.'))
+    .sort()
+    .map((name) => join(path, name))
+}
+
+function ignoreMissing(cause: NodeJS.ErrnoException): undefined {
+  if (cause.code !== 'ENOENT' && cause.code !== 'EISDIR') throw cause
+  return undefined
+}

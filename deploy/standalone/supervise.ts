@@ -1,0 +1,224 @@
+/** A whole standalone mesh: what is planned is started, kept running, followed, and stopped. */
+import { rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import type { Live } from '#core/live.ts'
+import type { PolicyEvent } from '#policy/index.ts'
+import { DeployError } from '../error.ts'
+import {
+  openControlPlane,
+  orAborted,
+  type RunningControlPlane,
+  type SuperviseDeps,
+} from './control-plane.ts'
+import { faultLines, type Reading } from './last-good.ts'
+import { trimLogs } from './log-files.ts'
+import type { HeldCertificate } from './messages.ts'
+import { meshEventOf } from './policy-event.ts'
+import { type ReadyLine, readyServices, readyWorkload } from './ready-line.ts'
+import { type MeshStatus, processView, workloadStatus } from './status.ts'
+import { planChange, planTopology, type Topology } from './topology.ts'
+import { createWorkloadSet, type WorkloadSet } from './workload-set.ts'
+
+export interface MeshDeps extends SuperviseDeps {
+  /** Absolute: where relative manifest paths start. */
+  readonly cwd: string
+  readonly pid: number
+}
+
+/** A running mesh. Disposing it drains and ends every process. */
+export interface Mesh extends AsyncDisposable {
+  /** As it is now. */
+  readonly readyLine: () => ReadyLine
+  readonly status: () => Promise<MeshStatus>
+  /** The certificate that a workload's sidecar uses, `namespace/name`. */
+  readonly certificate: (workload: string) => HeldCertificate | undefined
+  /** PEM file of the trust bundle. */
+  readonly bundleFile: string
+}
+
+/** How long apps may take before the mesh counts as ready without them. */
+const APPS_READY_MS = 10_000
+
+/** Parts of the 3 s that stopping may take. */
+const GRACE = { sidecarMs: 1000, appMs: 700, controlMs: 500 }
+
+/** What is there before the mesh is. */
+interface Running {
+  readonly reading: Live<Reading>
+  readonly deps: MeshDeps
+  readonly workloads: WorkloadSet
+  readonly control: RunningControlPlane
+  topology: Topology
+}
+
+/**
+ * Starts everything that `reading` asks for and follows it. Resolves when the mesh is ready.
+ *
+ * @param signal - Gives up waiting for readiness; ending a mesh is disposing it.
+ * @throws {DeployError} `DEPLOY_MANIFESTS_INVALID`, `DEPLOY_PROCESS_FAILED`
+ */
+export async function openMesh(
+  reading: Live<Reading>,
+  deps: MeshDeps,
+  signal: AbortSignal,
+): Promise<Mesh> {
+  assertGood(reading.current)
+  const running = await openRunning(reading, deps)
+  const following = new AbortController()
+  const end = async (): Promise<void> => {
+    following.abort()
+    await running.workloads.close(running.workloads.all().map(({ plan }) => plan.key))
+    await running.control.stop(GRACE.controlMs)
+  }
+  try {
+    await running.workloads.open(running.topology.workloads, contextOf(running))
+    await orAborted(untilServing(running), signal)
+    await writeMeshFile(running)
+  } catch (cause) {
+    await end()
+    throw cause
+  }
+  void follow(running, following.signal)
+  void trimLogs(join(deps.state.path, 'logs'), deps, following.signal)
+  return {
+    readyLine: () => readyLine(running),
+    status: () => meshStatus(running),
+    certificate: (workload) => running.workloads.find(workload)?.certificate(),
+    bundleFile: running.control.ca.bundleFile,
+    [Symbol.asyncDispose]: end,
+  }
+}
+
+async function openRunning(reading: Live<Reading>, deps: MeshDeps): Promise<Running> {
+  const workloads = createWorkloadSet(GRACE)
+  const at = { topology: planTopology(reading.current.intent, deps.cwd) }
+  const control = await openControlPlane(
+    {
+      topology: () => at.topology,
+      lives: reading.current.intent.mesh.certificates,
+      policy: () => ({
+        files: reading.current.files,
+        instances: workloads.instances(reading.current.intent),
+      }),
+      onPolicyEvent(event) {
+        const told = meshEventOf(event as PolicyEvent)
+        if (told) deps.tell(told)
+      },
+    },
+    deps,
+  )
+  return Object.assign(at, { reading, deps, workloads, control })
+}
+
+function contextOf({ deps, control, topology }: Running): Parameters<WorkloadSet['open']>[1] {
+  return {
+    ...deps,
+    trustDomain: topology.trustDomain,
+    agentSocket: control.agent.socket,
+    policyAddress: () => control.policy.address,
+    policyId: topology.control.policyId,
+    registrations: control.registrations,
+    onChange: control.refreshPolicy,
+  }
+}
+
+/** @throws {DeployError} `DEPLOY_MANIFESTS_INVALID` naming the first fault and how many there are */
+function assertGood({ faulty, intent }: Reading): void {
+  const [first, ...more] = faulty.flatMap(faultLines)
+  if (first !== undefined) {
+    const others = more.length === 0 ? '' : ` (and ${more.length} more: run redoubt validate)`
+    throw new DeployError('DEPLOY_MANIFESTS_INVALID', `Cannot start the mesh: ${first}${others}`)
+  }
+  if (intent.workloads.length > 0) return
+  throw new DeployError(
+    'DEPLOY_MANIFESTS_INVALID',
+    'Cannot start the mesh: the manifests have no Workload; redoubt init DIR writes an example',
+  )
+}
+
+/** Waits for every workload; for apps not longer than a while, since one may well be broken. */
+async function untilServing({ workloads, deps }: Running): Promise<void> {
+  const all = workloads.all()
+  await Promise.all(all.map(({ sidecar }) => sidecar?.firstReady))
+  const patience = new AbortController()
+  await Promise.race([
+    Promise.all(all.map(({ firstReady }) => firstReady)),
+    deps.clock.sleep(APPS_READY_MS, patience.signal),
+  ]).finally(() => patience.abort())
+}
+
+async function follow(running: Running, signal: AbortSignal): Promise<void> {
+  let isFirst = true
+  for await (const reading of running.reading.changes(signal)) {
+    // The first one is what the mesh was started with.
+    if (!isFirst)
+      await apply(running, reading).catch((cause: unknown) => notApplied(running, cause))
+    isFirst = false
+  }
+}
+
+async function apply(running: Running, { intent, faulty }: Reading): Promise<void> {
+  const { deps, control, workloads } = running
+  for (const detail of faulty.flatMap(faultLines)) deps.tell({ event: 'rejected', detail })
+  const planned = planTopology(intent, deps.cwd)
+  if (planned.trustDomain !== running.topology.trustDomain) {
+    throw new DeployError(
+      'DEPLOY_MANIFESTS_INVALID',
+      `Cannot change the trust domain to ${planned.trustDomain}: the mesh runs; stop it and start it anew`,
+    )
+  }
+  const { added, removed, changed } = planChange(running.topology.workloads, planned.workloads)
+  running.topology = planned
+  control.refreshPolicy()
+  if (added.length + removed.length + changed.length === 0) return
+  await control.widenScope()
+  await workloads.close([...removed, ...changed.map(({ key }) => key)])
+  await workloads.open([...added, ...changed], contextOf(running))
+  control.refreshPolicy()
+  await untilServing(running)
+  await writeMeshFile(running)
+}
+
+function notApplied({ deps }: Running, cause: unknown): void {
+  const detail = cause instanceof Error ? cause.message : String(cause)
+  deps.tell({ event: 'rejected', detail })
+}
+
+function readyLine({ topology, control, workloads, reading, deps }: Running): ReadyLine {
+  const { ca, policy, agent } = control
+  const all = workloads.all()
+  return {
+    ready: true,
+    trustDomain: topology.trustDomain,
+    ca: { address: ca.address, bundle: ca.bundleFile, metrics: ca.metrics },
+    policy: { address: policy.address, metrics: policy.metrics },
+    agent: { socket: agent.socket, metrics: agent.metrics },
+    workloads: all.map(readyWorkload),
+    services: readyServices(reading.current.intent),
+    notReady: all.flatMap((one) => (one.ports() ? [] : [one.plan.key])),
+    state: deps.state.path,
+    pid: deps.pid,
+  }
+}
+
+/** Written aside and renamed, so that nobody reads half of it. */
+async function writeMeshFile(running: Running): Promise<void> {
+  const file = join(running.deps.state.path, 'mesh.json')
+  const text = `${JSON.stringify(readyLine(running), null, 2)}\n`
+  await writeFile(`${file}.new`, text, { mode: 0o600 })
+  await rename(`${file}.new`, file)
+}
+
+async function meshStatus(running: Running): Promise<MeshStatus> {
+  const { topology, control, workloads, reading, deps } = running
+  // A policy server that is down is part of the answer and no failure of it.
+  const subscribers = await control.policyStatus().catch(() => undefined)
+  return {
+    trustDomain: topology.trustDomain,
+    state: deps.state.path,
+    processes: control.processes.map(processView),
+    workloads: workloads.all().map((one) => workloadStatus(one, subscribers, deps.now())),
+    manifests: reading.current.faulty,
+  }
+}
