@@ -9,8 +9,9 @@ import {
   type DryRunResult,
   mintPermit,
 } from '../model/index.ts'
-import type { FindMatch, Match } from './enforcer.ts'
+import type { FindMatch } from './enforcer.ts'
 import type { Group } from './groups.ts'
+import type { PolicyLine } from './lines.ts'
 import type { Attempt } from './match.ts'
 
 /** Enforcers that answer for the attempts of some connections, in the order of {@link Group}s. */
@@ -45,7 +46,7 @@ export function decide(answers: Answers, attempt: Attempt): Decision {
     if (!answers.isKnown(group.provider)) {
       return { ...denied('CUSTOM', 'custom-provider-unavailable', match), ...evidence }
     }
-    asks.push({ provider: group.provider, ...match })
+    asks.push({ provider: group.provider, policy: match.policy, rule: match.rule })
   }
   const last = { ...denyOrAllow(answers, attempt), ...evidence }
   return asks.reduceRight<Decision>(
@@ -80,7 +81,7 @@ function denyOrAllow({ groups }: Answers, attempt: Attempt): Verdict {
 function denied(
   action: Action,
   reason: Denied['reason'],
-  match: Match | undefined,
+  match: PolicyLine | undefined,
 ): Omit<Denied, keyof Evidence> {
   const { policy = null, rule = null } = match ?? {}
   return { kind: 'deny', action, reason, policy, rule, considered: [] }
@@ -107,8 +108,10 @@ function gatherEvidence({ groups }: Answers, attempt: Attempt): Evidence {
 }
 
 function quietly(
-  find: () => Match | undefined,
-): { readonly kind: 'answer'; readonly found: Match | undefined } | { readonly kind: 'fault' } {
+  find: () => PolicyLine | undefined,
+):
+  | { readonly kind: 'answer'; readonly found: PolicyLine | undefined }
+  | { readonly kind: 'fault' } {
   try {
     return { kind: 'answer', found: find() }
   } catch {

@@ -12,11 +12,12 @@ import {
 import { type CacheKey, compileCacheKey } from './cache-key.ts'
 import { compileColumns } from './columns.ts'
 import { AMBIGUOUS, type Answers, decide, FAULT } from './decide.ts'
-import { createEnforcer } from './enforcer.ts'
+import { createEnforcers } from './enforcer.ts'
 import { groupPolicies } from './groups.ts'
 import type { Chain } from './lines.ts'
 import type { Attempt } from './match.ts'
 import { narrow, prepareLine } from './narrow.ts'
+import { createFinder } from './path-index.ts'
 
 /** What an engine is compiled from. */
 export interface AuthorizationInput {
@@ -96,6 +97,7 @@ function compileChain(chain: Chain, input: AuthorizationInput, { matcher }: Engi
   const prepared = groups.map(({ lines }) =>
     lines.map((line) => prepareLine(line, columns.tests(line))),
   )
+  const createEnforcer = createEnforcers(columns.functions, matcher)
   const known = new LRUCache<string, NarrowedChain>({ max: MAX_NARROWED })
   const isKnown = (provider: string) => input.providers?.includes(provider) ?? true
   let ids = 0
@@ -112,7 +114,9 @@ function compileChain(chain: Chain, input: AuthorizationInput, { matcher }: Engi
         isKnown,
         groups: groups.map((group, at) => ({
           group,
-          find: createEnforcer(group.action, narrowed[at]?.lines ?? [], columns.functions, matcher),
+          find: createFinder(narrowed[at]?.lines ?? [], (lines) =>
+            createEnforcer(group.action, lines),
+          ),
         })),
       },
     }

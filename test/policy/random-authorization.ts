@@ -158,6 +158,32 @@ const rule: fc.Arbitrary<Rule> = fc.record(
   { requiredKeys: [] },
 )
 
+/** Paths of few segments, so that two of them often begin alike. */
+export const deepPath: fc.Arbitrary<string> = fc
+  .array(of('a', 'b', 'c', 'd', ''), { minLength: 1, maxLength: 4, size: 'max' })
+  .map((segments) => `/${segments.join('/')}`)
+
+/** More rules than are held against every request, that differ in path and method. */
+export const manyPathRules: fc.Arbitrary<AuthorizationPolicy> = fc
+  .record({
+    action: fc.constantFrom('ALLOW' as const, 'DENY' as const),
+    paths: fc.array(fc.tuple(deepPath, of('', '', '', '*', '/*', '/{*}', '/{**}')), {
+      minLength: 20,
+      maxLength: 40,
+    }),
+    methods: fc.array(of('GET', 'P*', 'PUT'), { minLength: 40, maxLength: 40 }),
+    rest: fc.array(operation, { maxLength: 1 }),
+  })
+  .map(({ action, paths, methods, rest }) => ({
+    ...{ namespace: 'app', name: 'many', action, dryRun: false },
+    rules: paths.map(([path, end], index) => ({
+      to: [
+        { paths: [`${path}${end}`], methods: [methods[index] ?? 'GET'] },
+        ...(index % 9 === 4 ? rest : []),
+      ],
+    })),
+  }))
+
 const policyOf = (index: number): fc.Arbitrary<AuthorizationPolicy> =>
   fc
     .record({

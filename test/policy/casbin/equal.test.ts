@@ -4,7 +4,15 @@ import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { compileAuthorization } from '#policy/casbin/index.ts'
 import { evaluateAuthorization } from '#policy/evaluate/index.ts'
-import { connection, http, policies, trust, unfold } from '../random-authorization.ts'
+import {
+  connection,
+  deepPath,
+  http,
+  manyPathRules,
+  policies,
+  trust,
+  unfold,
+} from '../random-authorization.ts'
 
 const FIXED_SEED = 20_261_121
 const attempts = fc.array(fc.tuple(connection, fc.option(http, { nil: undefined, freq: 5 })), {
@@ -37,3 +45,23 @@ for (const [which, seed] of Object.entries({ fixed: FIXED_SEED, fresh: randomInt
     }
   })
 }
+
+test('so many lines that they are divided by path decide as evaluateAuthorization() does', (t) => {
+  const kinds: Record<string, number> = {}
+  const tries = fc.array(fc.tuple(connection, http, deepPath), { minLength: 8, maxLength: 8 })
+  fc.assert(
+    fc.property(manyPathRules, trust, tries, (many, domains, asked) => {
+      const input = { policies: [many], ...domains }
+      const casbin = compileAuthorization(input)
+      const plain = evaluateAuthorization(input)
+      return asked.every(([peer, some, path]) => {
+        const request = { ...some, path }
+        const decision = casbin(peer)(request)
+        kinds[decision.kind] = (kinds[decision.kind] ?? 0) + 1
+        return isDeepStrictEqual(unfold(decision), unfold(plain(peer)(request)))
+      })
+    }),
+    { numRuns: 200, seed: FIXED_SEED },
+  )
+  t.true((kinds['allow'] ?? 0) > 100 && (kinds['deny'] ?? 0) > 100, JSON.stringify(kinds))
+})
