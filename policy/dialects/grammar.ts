@@ -144,7 +144,7 @@ export function headerValueFault(value: string): string | undefined {
   }
   const operators = value.replaceAll('%%', '')
   if (!operators.includes('%')) return undefined
-  return /^[^%]*(%[A-Z0-9_]+(\([^()%]*\))?(:\d+)?%[^%]*)*$/.test(operators)
+  return /^[^%]*(%[A-Z0-9_]+(\([^()]*\))?(:\d+)?%[^%]*)*$/.test(operators)
     ? `found ${JSON.stringify(value)}: variables of the proxy (%NAME%) are not supported; a literal percent sign is written %%`
     : `found ${JSON.stringify(value)}, expected each % to be doubled or to enclose a %NAME%`
 }

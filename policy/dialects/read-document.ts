@@ -84,7 +84,9 @@ function readDocument(document: Document, index: number, lines: LineCounter): Ma
   const lineOf = (path: readonly PathKey[]): number =>
     lineAt(offsetOf(document, path) ?? startOf(document.contents) ?? 0)
 
-  const faults: Fault[] = [...document.errors, ...document.warnings].map(({ message, pos }) => ({
+  // The first error is the reason, what follows it are its consequences.
+  const troubles = [...document.errors, ...document.warnings].slice(0, 1)
+  const faults: Fault[] = troubles.map(({ message, pos }) => ({
     pointer: '',
     line: lineAt(pos[0]),
     message: `Cannot read YAML: ${message}`,

@@ -9,7 +9,7 @@ import { findKind } from './kinds.ts'
 import { type PathKey, pointerFromPath } from './pointer.ts'
 import { type ManifestDocument, readDocuments } from './read-document.ts'
 import { DEFAULT_MESH } from './redoubt/mesh.ts'
-import { faultsOf, show } from './schema.ts'
+import { faultsOf, show, wrongType } from './schema.ts'
 
 export interface ManifestFile {
   /** For reports; relative or absolute, as the user gave it. */
@@ -69,9 +69,7 @@ function judge(file: string, document: ManifestDocument): Judged {
     ([, word]) => typeof word !== 'string',
   )
   if (typeof apiVersion !== 'string' || typeof kind !== 'string') {
-    const errors = missing.map(([field, word]) =>
-      fault([field], `found ${show(word)}, expected a string`),
-    )
+    const errors = missing.map(([field, word]) => fault([field], wrongType('string', word)))
     return { report: report(errors), lineOf }
   }
   const found = findKind(apiVersion, kind)

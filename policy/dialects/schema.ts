@@ -55,7 +55,16 @@ export function faultsOf(
 ): readonly Fault[] {
   const result = schema.safeParse(value)
   if (result.success) return []
-  return result.error.issues
+  const { issues } = result.error
+  // An object that has a field too many is judged as a whole once that is gone.
+  const unfinished = new Set(
+    issues.flatMap(({ code, path }) => (code === 'unrecognized_keys' ? [pathKey(path)] : [])),
+  )
+  const isPremature = (path: readonly PropertyKey[]): boolean =>
+    unfinished.has(pathKey(path)) ||
+    (valueAt(value, path) === undefined && unfinished.has(pathKey(path.slice(0, -1))))
+  return issues
+    .filter(({ code, path }) => code !== 'custom' || !isPremature(path))
     .flatMap((issue) => findingsOf(issue, schema, value))
     .map(({ path, message, hint }) => ({
       pointer: pointerFromPath(path),
@@ -63,6 +72,10 @@ export function faultsOf(
       message,
       ...(hint === undefined ? {} : { hint }),
     }))
+}
+
+function pathKey(path: readonly PropertyKey[]): string {
+  return JSON.stringify(path)
 }
 
 interface Finding {
@@ -84,7 +97,9 @@ function findingsOf(issue: z.core.$ZodIssue, schema: z.ZodType, root: unknown): 
     case 'invalid_value': {
       const known = issue.values.map(String)
       const meant = typeof found === 'string' ? suggest(found, known) : undefined
-      const message = `found ${show(found)}, expected one of ${known.join(', ')}`
+      const wanted =
+        known.length === 1 ? `${known[0]}: nothing else is supported` : `one of ${known.join(', ')}`
+      const message = `found ${show(found)}, expected ${wanted}`
       return [{ path, message, hint: meant && `did you mean ${JSON.stringify(meant)}?` }]
     }
     case 'too_small':
@@ -98,7 +113,8 @@ function findingsOf(issue: z.core.$ZodIssue, schema: z.ZodType, root: unknown): 
   }
 }
 
-function wrongType(expected: string, found: unknown): string {
+/** Says that `found` is not of zod's type `expected`. */
+export function wrongType(expected: string, found: unknown): string {
   const wanted = EXPECTED[expected] ?? expected
   if (found === undefined) return `it is missing: expected ${wanted}`
   if (found === null) return `it has no value: expected ${wanted}, or leave the field out`
@@ -175,10 +191,10 @@ function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {
   return schema instanceof z.ZodOptional ? unwrapped(schema.unwrap() as z.core.$ZodType) : schema
 }
 
-function valueAt(root: unknown, path: readonly PathKey[]): unknown {
+function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(
     (at, key) =>
-      typeof at === 'object' && at !== null ? (at as Record<PathKey, unknown>)[key] : undefined,
+      typeof at === 'object' && at !== null ? (at as Record<PropertyKey, unknown>)[key] : undefined,
     root,
   )
 }

@@ -1,5 +1,5 @@
 /** Hosts as Istio compares them (istio-semantics §0.3). */
-import { fqdnFault, isDnsLabel, isIp, wildcardDomainFault } from '../grammar.ts'
+import { isDnsLabel, isIp, wildcardDomainFault } from '../grammar.ts'
 import type { Report } from '../schema.ts'
 
 /** What is wrong with an entry of `hosts`: a name, a wildcard domain or an address. */
@@ -9,7 +9,8 @@ export function hostFault(host: string): string | undefined {
 
 /** What is wrong with the host of a destination. */
 export function destinationHostFault(host: string): string | undefined {
-  return isIp(host) ? undefined : fqdnFault(host)
+  if (host === '*') return 'found "*", expected the name of a service'
+  return hostFault(host)
 }
 
 /** Whether some name is covered by both. `*.foo.com` does not cover `foo.com`. */

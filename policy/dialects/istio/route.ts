@@ -68,11 +68,12 @@ const redirect = fields(
 const directResponse = fields({
   status: z.int().min(200).max(600),
   body: fields(
-    { string: z.string() },
+    { string: z.string().optional() },
     {
       notHonoured: ['bytes'],
       check: ({ string }, report) => {
-        if (Buffer.byteLength(string) > MAX_BODY_BYTES)
+        if (string === undefined) report(['string'], 'it is missing: expected a string')
+        else if (Buffer.byteLength(string) > MAX_BODY_BYTES)
           report(['string'], 'it is larger than 1 MiB')
       },
     },
@@ -108,12 +109,12 @@ const httpRoute = fields(
 
 const spec = fields(
   {
-    hosts: z.array(text(hostFault)).min(1),
+    hosts: z.array(text(hostFault)).optional(),
     gateways: z.array(z.string()).optional(),
-    http: z.array(httpRoute).min(1),
+    http: z.array(httpRoute).optional(),
     exportTo: exportToSchema,
   },
-  { notHonoured: ['tcp', 'tls'], check: (value, report) => checkHosts(value, report) },
+  { notHonoured: ['tcp', 'tls'], check: (value, report) => checkSpec(value, report) },
 )
 
 type Route = z.output<typeof httpRoute>
@@ -142,8 +143,12 @@ function checkRoute(value: Route, report: Report): void {
   }
 }
 
-function checkHosts(value: Spec, report: Report): void {
-  const { hosts, gateways } = value
+function checkSpec(value: Spec, report: Report): void {
+  if (!value.http?.length) report(['http'], 'it has no routes: expected at least one')
+  const { hosts = [], gateways } = value
+  if (hosts.length === 0) {
+    report(['hosts'], 'it has none: a VirtualService that others delegate to is not supported')
+  }
   const inMesh = !gateways || gateways.length === 0 || gateways.includes('mesh')
   hosts.forEach((host, index) => {
     if (host === '*' && inMesh)
@@ -161,7 +166,7 @@ export const virtualServiceKind: Kind = defineKind({
   spec,
   check: ({ metadata: { namespace }, spec: { exportTo } }, report) =>
     checkExportTo(exportTo, { namespace, none: false }, ['spec', 'exportTo'], report),
-  place: ({ metadata, spec: { hosts, gateways, http, exportTo } }) => {
+  place: ({ metadata, spec: { hosts = [], gateways, http = [], exportTo } }) => {
     const { namespace } = metadata
     return {
       into: 'virtualServices',

@@ -10,6 +10,8 @@ import { portProtocol, protocolNamed } from '../../model/port-protocol.ts'
 import { fields, type Report, text } from '../schema.ts'
 import { checkLabels } from './selector.ts'
 
+const WAYPOINT = 'istio.io/use-waypoint'
+
 const port = z.int().min(1).max(65535)
 
 const servicePort = fields({
@@ -164,10 +166,7 @@ function checkDns(
 }
 
 function checkDynamic(value: Spec, report: Report): void {
-  const { endpoints = [], addresses = [], hosts, ports = [], location } = value
-  if (location === 'MESH_INTERNAL') {
-    report(['location'], 'MESH_INTERNAL is not possible with resolution DYNAMIC_DNS')
-  }
+  const { endpoints = [], addresses = [], hosts, ports = [] } = value
   if (endpoints.length > 0)
     report(['endpoints'], 'endpoints are not possible with resolution DYNAMIC_DNS')
   if (addresses.length > 0)
@@ -210,8 +209,13 @@ export const serviceEntryKind: Kind = defineKind({
   versions: ['v1', 'v1beta1', 'v1alpha3'],
   kind: 'ServiceEntry',
   spec,
-  check: ({ metadata: { namespace }, spec: { exportTo } }, report) =>
-    checkExportTo(exportTo, { namespace, none: true }, ['spec', 'exportTo'], report),
+  check: ({ metadata: { namespace, labels }, spec: written }, report) => {
+    checkExportTo(written.exportTo, { namespace, none: true }, ['spec', 'exportTo'], report)
+    const { location, resolution } = written
+    if (location === 'MESH_INTERNAL' && resolution === 'DYNAMIC_DNS' && labels[WAYPOINT]) {
+      report(['spec', 'location'], 'behind a waypoint it cannot be MESH_INTERNAL with DYNAMIC_DNS')
+    }
+  },
   warn: ({ spec: written }) => warnings(written),
   place: ({ metadata, spec: written }) => ({
     into: 'serviceEntries',

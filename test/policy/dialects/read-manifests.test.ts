@@ -1,0 +1,335 @@
+import test, { type ExecutionContext } from 'ava'
+import { readFileSync } from 'node:fs'
+
+import { type DocumentReport, readManifests } from '#policy/index.ts'
+import { SAMPLE } from '../sample.ts'
+
+const read = (text: string): readonly DocumentReport[] =>
+  readManifests([{ path: 'a.yaml', text }]).documents
+
+const POLICY = `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: a, namespace: shop }
+spec:
+`
+
+/** Faults as `pointer:line message | hint`. */
+function faults(text: string): readonly string[] {
+  return read(text).flatMap(({ errors }) =>
+    errors.map(
+      ({ pointer, line, message, hint }) =>
+        `${pointer}:${line} ${message}${hint ? ` | ${hint}` : ''}`,
+    ),
+  )
+}
+
+test('the sample is valid and without warnings', (t) => {
+  const documents = read(SAMPLE)
+  t.is(documents.length, 11)
+  t.deepEqual(
+    documents.filter(({ valid, warnings }) => !valid || warnings.length > 0),
+    [],
+  )
+})
+
+test('a report has what `redoubt validate` prints', (t) => {
+  t.deepEqual(read(`# nothing here\n---\n${POLICY}  actoin: DENY\n`), [
+    {
+      file: 'a.yaml',
+      document: 1,
+      line: 4,
+      kind: 'AuthorizationPolicy',
+      namespace: 'shop',
+      name: 'a',
+      valid: false,
+      errors: [
+        {
+          pointer: '/spec/actoin',
+          line: 8,
+          message: 'unknown field "actoin"',
+          hint: 'did you mean "action"?',
+        },
+      ],
+      warnings: [],
+    },
+  ])
+})
+
+test('all faults of a document are reported, each at its line', (t) => {
+  const text = `${POLICY}  selector: { matchLabel: { app: a } }
+  rules:
+    - from:
+        - source:
+            principal: [x]
+            ipBlocks: [10.0.0.0/8, 10.0.0.0/40]
+      too: []
+    - to:
+        - operation: { ports: [http], methods: GET }
+      when:
+        - { key: "request.header[x]", values: [a] }
+        - { key: source.ip }
+`
+  t.deepEqual(faults(text), [
+    '/spec/selector/matchLabel:6 unknown field "matchLabel" | did you mean "matchLabels"?',
+    '/spec/rules/0/from/0/source/principal:10 unknown field "principal" | did you mean "principals"?',
+    '/spec/rules/0/from/0/source/ipBlocks/1:11 found "10.0.0.0/40", expected an IP address or a CIDR block such as 10.0.0.0/8: its prefix length is not in 0..32',
+    '/spec/rules/0/too:12 unknown field "too" | did you mean "to"?',
+    '/spec/rules/1/to/0/operation/methods:14 found "GET", expected a list',
+    '/spec/rules/1/when/0/key:16 found "request.header[x]": unknown attribute; did you mean "request.headers[name]"?',
+    '/spec/rules/1/when/1:17 neither values nor notValues is set for "source.ip": expected at least one',
+  ])
+})
+
+test('a field of the kind that would have no effect is told apart from a misspelt one', (t) => {
+  const [fault] = faults(`
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: a }
+spec:
+  hosts: [a]
+  http:
+    - route: [{ destination: { host: a } }]
+      fault: { abort: { httpStatus: 503 } }
+`)
+  t.is(
+    fault,
+    '/spec/http/0/fault:9 the field "fault" is not supported, and would be ignored if it were let through | remove it',
+  )
+})
+
+const OF_KINDS: readonly (readonly [string, string])[] = [
+  ['{}', '/apiVersion:1 it is missing: expected a string'],
+  ['[1]', ':1 found [1], expected a manifest'],
+  ['just text', ':1 found "just text", expected a manifest'],
+  ['apiVersion: v1', '/kind:1 it is missing: expected a string'],
+  [
+    'apiVersion: apps/v1\nkind: Deployment',
+    '/kind:2 the kind "Deployment" of apps is not supported | supported: Namespace,',
+  ],
+  [
+    'apiVersion: security.istio.io/v1\nkind: AuthorisationPolicy',
+    '/kind:2 the kind "AuthorisationPolicy" of security.istio.io is not supported | did you mean "AuthorizationPolicy"?',
+  ],
+  [
+    'apiVersion: security.istio.io/v2\nkind: PeerAuthentication',
+    '/apiVersion:1 found "security.istio.io/v2", which PeerAuthentication does not have | served: security.istio.io/v1, security.istio.io/v1beta1',
+  ],
+  [
+    'apiVersion: networking.istio.io/v1\nkind: PeerAuthentication',
+    '/apiVersion:1 found "networking.istio.io/v1", and the kind PeerAuthentication is of another group | did you mean "security.istio.io/v1"?',
+  ],
+  ['apiVersion: v1\nkind: Namespace', '/metadata:1 it is missing: expected an object'],
+  [
+    'apiVersion: v1\nkind: Namespace\nmetadata:',
+    '/metadata:3 it has no value: expected an object, or leave the field out',
+  ],
+]
+
+for (const [text, wanted] of OF_KINDS) {
+  test(`${JSON.stringify(text)} is refused: ${wanted}`, (t) => {
+    const found = faults(text)
+    t.true(
+      found.some((fault) => fault.startsWith(wanted)),
+      JSON.stringify(found),
+    )
+  })
+}
+
+const BAD_YAML: readonly (readonly [string, RegExp])[] = [
+  ['a: [1\nb: 2', /^:\d+ Cannot read YAML:/],
+  ['kind: A\nkind: B', /^:2 Cannot read YAML: Map keys must be unique/],
+  ['a: !!js/function x', /^:1 Cannot read YAML: Unresolved tag/],
+  ['a: !secret x', /^:1 Cannot read YAML: Unresolved tag/],
+  ['a: *nowhere', /^:1 Cannot read YAML: .*(Unresolved|nowhere|aliases)/],
+  ['a: 1\n\tb: 2', /^:\d Cannot read YAML:/],
+  ['a: { __proto__: { b: 1 } }', /^\/a\/__proto__:1 the key "__proto__" is refused everywhere/],
+]
+
+for (const [text, wanted] of BAD_YAML) {
+  test(`YAML ${JSON.stringify(text)} is refused: ${wanted}`, (t) => {
+    const found = faults(text)
+    t.true(
+      found.some((fault) => wanted.test(fault)),
+      JSON.stringify(found),
+    )
+  })
+}
+
+function refusedQuickly(t: ExecutionContext, text: string, wanted: RegExp): void {
+  const startedMs = performance.now()
+  const found = faults(text)
+  t.true(
+    found.some((fault) => wanted.test(fault)),
+    JSON.stringify(found).slice(0, 300),
+  )
+  t.true(performance.now() - startedMs < 5000)
+}
+
+test('aliases that expand to very much are refused', (t) => {
+  const levels = Array.from({ length: 12 }, (_, index) => {
+    const before = index === 0 ? 'x' : `*l${index - 1}`
+    return `l${index}: &l${index} [${Array.from({ length: 10 }, () => before).join(', ')}]`
+  })
+  refusedQuickly(t, levels.join('\n'), /its aliases expand to too much/)
+})
+
+test('an alias or two is followed, and a fault in it is found at the line of the anchor', (t) => {
+  const text = `${POLICY}  rules:
+    - from: [{ source: &peer { principals: [a] } }]
+    - from: [{ source: *peer }]
+`
+  t.deepEqual(faults(text), [])
+  t.deepEqual(faults(text.replace('principals', 'principal')), [
+    '/spec/rules/0/from/0/source/principal:7 unknown field "principal" | did you mean "principals"?',
+    '/spec/rules/1/from/0/source/principal:7 unknown field "principal" | did you mean "principals"?',
+  ])
+})
+
+test('nesting without end is refused', (t) => {
+  refusedQuickly(t, '['.repeat(200_000), /nested|Cannot read/)
+  refusedQuickly(t, `a: ${'['.repeat(70)}${']'.repeat(70)}`, /nested deeper than 64 levels/)
+})
+
+test('a file of many megabytes is refused unread', (t) => {
+  refusedQuickly(t, `# ${'x'.repeat(9_000_000)}`, /it has 9000002 characters/)
+})
+
+test('merge keys are fields like any other', (t) => {
+  const [fault] = faults(
+    `base: &b { a: 1 }\napiVersion: v1\nkind: Namespace\nmetadata: { name: a, <<: *b }`,
+  )
+  t.regex(fault ?? '', /<<|base/)
+})
+
+test('documents of one file are counted, empty ones are not, and JSON is YAML', (t) => {
+  const text = `---\n# only a comment\n---\napiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n---\n{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "b"}}\n...\n`
+  t.deepEqual(
+    read(text).map(({ document, line, name, valid }) => [document, line, name, valid]),
+    [
+      [1, 4, 'a', true],
+      [2, 8, 'b', true],
+    ],
+  )
+})
+
+test('the second of two objects of one name is at fault, in whatever file it is', (t) => {
+  const service = SAMPLE.split('---\n')[1] ?? ''
+  const { documents, intent } = readManifests([
+    { path: 'a.yaml', text: service },
+    { path: 'b.yaml', text: `# a comment\n${service}` },
+  ])
+  t.is(intent.services.length, 1)
+  t.deepEqual(
+    documents.map(({ file, valid }) => [file, valid]),
+    [
+      ['a.yaml', true],
+      ['b.yaml', false],
+    ],
+  )
+  t.like(documents[1]?.errors[0], {
+    pointer: '/metadata/name',
+    message: 'Service qotm/edge is already defined at a.yaml:1',
+  })
+})
+
+test('there is one Mesh', (t) => {
+  const mesh = 'apiVersion: redoubt.io/v1alpha1\nkind: Mesh\nmetadata: { name: a }\n'
+  const [, second] = read(`${mesh}---\n${mesh.replace('name: a', 'name: b')}`)
+  t.regex(second?.errors[0]?.message ?? '', /there is already a Mesh, at a.yaml:1/)
+})
+
+test('a document with a fault leaves the others as they are', (t) => {
+  const { intent, documents } = readManifests([
+    { path: 'a.yaml', text: SAMPLE },
+    { path: 'b.yaml', text: `${POLICY}  rules: [{ from: [{ source: {} }] }]\n` },
+  ])
+  t.is(documents.filter(({ valid }) => !valid).length, 1)
+  t.is(intent.authorizationPolicies.length, 4)
+})
+
+test('without a Mesh there is a default one', (t) => {
+  const { mesh } = readManifests([]).intent
+  t.is(String(mesh.trustDomain), 'cluster.local')
+  t.is(mesh.rootNamespace, 'istio-system')
+  t.is(mesh.certificates.leafTtl.toString(), 'PT1H')
+  t.is(mesh.outboundPolicy, 'ALLOW_ANY')
+})
+
+/** Specs of kinds of ours that must be refused, with the pointer. */
+const OURS: readonly (readonly [kind: string, spec: string, pointer: string])[] = [
+  ['Mesh', '{ trustDomain: Prod.Example }', '/spec/trustDomain'],
+  ['Mesh', '{ certificates: { leafTtl: 0s } }', '/spec/certificates/leafTtl'],
+  ['Mesh', '{ certificates: { leafTtl: 1h, caTtl: 5h } }', '/spec/certificates/caTtl'],
+  ['Mesh', '{ certificates: { leafTtl: 2h, maxLeafTtl: 1h } }', '/spec/certificates/leafTtl'],
+  ['Mesh', '{ certificates: { caTtl: 100h, rootTtl: 50h } }', '/spec/certificates/rootTtl'],
+  ['Mesh', '{ extensionProviders: [] }', '/spec/extensionProviders'],
+  ['Workload', '{ ports: [] }', '/spec/ports'],
+  ['Workload', '{ ports: [{ port: 0 }] }', '/spec/ports/0/port'],
+  ['Workload', '{ ports: [{ port: 1 }, { port: 1 }] }', '/spec/ports/1/port'],
+  ['Workload', '{ ports: [{ port: 1, name: a }, { port: 2, name: a }] }', '/spec/ports/1/name'],
+  ['Workload', '{ ports: [{ port: 1 }], run: { command: [] } }', '/spec/run/command'],
+  ['Workload', '{ ports: [{ port: 1 }], run: { command: [a] }, address: 127.0.0.1 }', '/spec'],
+  ['Workload', '{ ports: [{ port: 1 }], address: "a b" }', '/spec/address'],
+  ['Workload', '{ ports: [{ port: 1 }], address: "127.0.0.1:0" }', '/spec/address'],
+  ['Workload', '{ ports: [{ port: 1 }, { port: 2 }], address: "127.0.0.1:1" }', '/spec/address'],
+  ['Workload', '{ ports: [{ port: 1 }], sourceAddress: 10.0.0.1 }', '/spec/sourceAddress'],
+  ['Workload', '{ ports: [{ port: 1 }], ready: {} }', '/spec/ready'],
+  ['Workload', '{ ports: [{ port: 1 }], ready: { tcp: { port: 2 } } }', '/spec/ready/tcp/port'],
+  [
+    'Workload',
+    '{ ports: [{ port: 1 }], ready: { httpGet: { path: x } } }',
+    '/spec/ready/httpGet/path',
+  ],
+  ['Workload', '{ ports: [{ port: 1 }], proxy: { inbound: { 2: 3 } } }', '/spec/proxy/inbound/2'],
+  ['Workload', '{ ports: [{ port: 1 }], serviceAccount: a/b }', '/spec/serviceAccount'],
+]
+
+for (const [kind, spec, pointer] of OURS) {
+  test(`${kind} ${spec} is refused at ${pointer}`, (t) => {
+    const [report] = read(
+      `apiVersion: redoubt.io/v1alpha1\nkind: ${kind}\nmetadata: { name: a }\nspec: ${spec}\n`,
+    )
+    t.true(
+      report?.errors.some((fault) => fault.pointer === pointer),
+      JSON.stringify(report?.errors),
+    )
+  })
+}
+
+test('a workload in the namespace of the mesh itself is refused', (t) => {
+  const text =
+    'apiVersion: redoubt.io/v1alpha1\nkind: Workload\nmetadata: { name: ca, namespace: redoubt-system }\nspec: { ports: [{ port: 1 }] }'
+  t.deepEqual(faults(text), ['/metadata/namespace:3 the namespace is reserved for the mesh itself'])
+})
+
+const TEMPLATES_OF_ENVOY = ['{*}', '{**}', 'foo/{*}', '//{*}', '/{*}//', '/a/{**}//']
+const GOOD_PATHS = ['/{*}', '/foo/{**}/', '/foo/{*}/bar/{**}', '/a*', '*', '*/b', '/a//b', '/{*}/']
+const BAD_PATHS = [
+  '/*/baz/{*}',
+  '/**/baz/{*}',
+  '/{**}/foo/{*}',
+  '/foo/{*}.txt',
+  '/foo{*}',
+  '/a/{b}',
+  '/{*}//b',
+]
+
+for (const [paths, valid] of [
+  [GOOD_PATHS, true],
+  [[...BAD_PATHS, ...TEMPLATES_OF_ENVOY], false],
+] as const) {
+  for (const path of paths) {
+    test(`the path ${path} is ${valid ? 'accepted' : 'refused'}`, (t) => {
+      const [report] = read(`${POLICY}  rules: [{ to: [{ operation: { paths: ["${path}"] } }] }]\n`)
+      t.is(report?.valid, valid, JSON.stringify(report?.errors))
+    })
+  }
+}
+
+test('golden fixtures are read the same with Windows line ends', (t) => {
+  const text = readFileSync('test/fixtures/dialects/istio/virtual-service.in.yaml', 'utf8')
+  const json = (written: string): string =>
+    JSON.stringify(readManifests([{ path: 'a', text: written }]))
+  t.is(json(text.replaceAll('\n', '\r\n')), json(text))
+})
