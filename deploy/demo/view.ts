@@ -17,6 +17,8 @@ export interface View {
   readonly earlier: Reading
   /** Epoch milliseconds. */
   readonly nowMs: number
+  /** Of the terminal. */
+  readonly columns: number
   readonly hints: readonly Hint[]
   /** The last events, oldest first. */
   readonly events: readonly string[]
@@ -33,8 +35,10 @@ export function viewLines(view: View): readonly string[] {
     paint('bold', title),
     '',
     ...workloadTable(view).split('\n'),
+    '',
     ...edgeTable(view).split('\n'),
-    canaryLine(view),
+    '',
+    `  ${canaryLine(view)}`,
     '',
     paint('bold', 'Refused'),
     ...(newest.refusals.length === 0
@@ -52,24 +56,51 @@ export function viewLines(view: View): readonly string[] {
   ]
 }
 
-const PLAIN = { style: { head: [], border: [] } }
+/** One line a row: the whole screen has to fit on a laptop's terminal. */
+const PLAIN = {
+  style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
+  chars: {
+    top: '',
+    'top-mid': '',
+    'top-left': '',
+    'top-right': '',
+    bottom: '',
+    'bottom-mid': '',
+    'bottom-left': '',
+    'bottom-right': '',
+    left: '  ',
+    'left-mid': '',
+    mid: '',
+    'mid-mid': '',
+    right: '',
+    'right-mid': '',
+    middle: '',
+  },
+}
 
-function workloadTable({ newest, nowMs, paint }: View): string {
+/** Columns below which only the account of a SPIFFE ID is shown. */
+const WIDE = 110
+
+function workloadTable({ newest, nowMs, columns, paint }: View): string {
   const table = new Table({
-    head: ['workload', 'SPIFFE ID', 'serial', 'time left', 'next rotation', 'rotated'],
+    head: bold(paint, ['workload', 'SPIFFE ID', 'serial', 'time left', 'next rotation', 'rotated']),
     ...PLAIN,
   })
   for (const one of newest.workloads) {
     table.push([
       one.workload,
-      one.spiffeId,
-      `${one.serial.slice(0, 12)}…`,
+      columns < WIDE ? one.spiffeId.replace(/^spiffe:\/\/[^/]+/, '…') : one.spiffeId,
+      `${one.serial.slice(0, 8)}…`,
       leftText(one, nowMs, paint),
       nextText(one, nowMs),
       `${one.rotations}×`,
     ])
   }
   return table.toString()
+}
+
+function bold(paint: View['paint'], names: readonly string[]): string[] {
+  return names.map((name) => paint('bold', name))
 }
 
 function leftText({ notAfterMs }: WorkloadReading, nowMs: number, paint: View['paint']): string {
@@ -89,7 +120,7 @@ function secondsText(seconds: number): string {
 
 function edgeTable({ newest, earlier, paint }: View): string {
   const table = new Table({
-    head: ['from', 'to', 'req/s', 'success', 'refused', 'p50 ms', 'p99 ms'],
+    head: bold(paint, ['from', 'to', 'req/s', 'success', 'refused', 'p50 ms', 'p99 ms']),
     colAligns: ['left', 'left', 'right', 'right', 'right', 'right', 'right'],
     ...PLAIN,
   })

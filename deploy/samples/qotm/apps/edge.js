@@ -32,8 +32,22 @@ async function ask() {
   }
 }
 
+/** Load begins when the first answer is there: a mesh that is still starting is not under test. */
+async function untilAnswered() {
+  for (;;) {
+    const answer = await call('qotm', '/quote').catch(() => undefined)
+    if (stopped || answer?.status === 200) return
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+}
+
+let answered = false
+void untilAnswered().then(() => {
+  answered = true
+})
+
 const ticking = setInterval(() => {
-  if (stopped) return
+  if (stopped || !answered) return
   owed += (RATE * TICK_MS) / 1000
   for (; owed >= 1; owed -= 1) void ask()
 }, TICK_MS)
