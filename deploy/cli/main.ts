@@ -34,6 +34,8 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (ending.signal.aborted) return 0
     process.stderr.write(`redoubt: ${cause instanceof Error ? cause.message : String(cause)}\n`)
     return 2
+  } finally {
+    ending.abort(new Error('it is done'))
   }
 }
 

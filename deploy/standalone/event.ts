@@ -28,7 +28,7 @@ export function createEventHub(now: () => Temporal.Instant): EventHub {
   const listeners = new Set<(event: MeshEvent) => void>()
   return {
     tell(event) {
-      const stamped = { time: now().round('millisecond').toString(), ...event }
+      const stamped = { time: now().toString({ fractionalSecondDigits: 3 }), ...event }
       for (const listener of listeners) listener(stamped)
     },
     onEvent(listener) {

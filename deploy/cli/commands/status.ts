@@ -1,0 +1,91 @@
+import type { MeshStatus, ProcessView, WorkloadStatus } from '../../standalone/status.ts'
+import { askMesh } from '../../standalone/admin-client.ts'
+import { faultLines } from '../../standalone/last-good.ts'
+import { stateDirOf } from '../../standalone/state-dir.ts'
+import { type Command, type Io, textOption } from '../command.ts'
+import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
+import { STATE_OPTION } from '../state-option.ts'
+
+/** `redoubt status`: what runs, with which certificate and configuration; 1 if anything is amiss. */
+export const status: Command = {
+  name: 'status',
+  summary: 'show the running mesh: certificates, configuration, processes, faults',
+  options: [STATE_OPTION, OUTPUT_OPTION],
+  examples: [
+    { what: 'Show the mesh of this directory', command: 'redoubt status' },
+    {
+      what: 'Wait in a script until nothing is amiss',
+      command: 'until redoubt status --output json >/dev/null; do sleep 1; done',
+    },
+  ],
+  async run(io, input, signal) {
+    const state = stateDirOf(textOption(input, 'state'), io.env, io.cwd)
+    const mesh = (await askMesh(state, '/status', io, signal)) as MeshStatus
+    print(io, outputFormat(input), mesh, () => statusLines(mesh, io))
+    return isWell(mesh) ? 0 : 1
+  },
+}
+
+/** Whether everything runs with the newest configuration. Pure. */
+export function isWell({ processes, workloads, manifests }: MeshStatus): boolean {
+  return (
+    manifests.length === 0 &&
+    processes.every(({ state }) => state === 'ready') &&
+    workloads.every(
+      ({ ready, configuration }) =>
+        ready && configuration.every(({ rejected }) => rejected === undefined),
+    )
+  )
+}
+
+function statusLines(mesh: MeshStatus, io: Io): readonly string[] {
+  return [
+    `mesh ${mesh.trustDomain}  state ${mesh.state}`,
+    ...mesh.processes.map((process) => `  ${processText(process)}`),
+    ...mesh.workloads.flatMap((workload) => ['', ...workloadLines(workload, io)]),
+    ...mesh.manifests
+      .flatMap(faultLines)
+      .flatMap((line, index) => (index === 0 ? ['', red(io, line)] : [red(io, line)])),
+    ...(mesh.manifests.length > 0 ? ['the last good text of these files is in force'] : []),
+  ]
+}
+
+function red(io: Io, line: string): string {
+  return paint(io, 'red', line)
+}
+
+function processText({ name, state, pid, restarts, lastExit }: ProcessView): string {
+  const times = restarts === 1 ? 'once' : `${restarts} times`
+  const history = restarts > 0 ? `, restarted ${times}, last: ${lastExit ?? 'unknown'}` : ''
+  return `${name.padEnd(8)} ${state}${pid === undefined ? '' : `, pid ${pid}`}${history}`
+}
+
+function workloadLines(workload: WorkloadStatus, io: Io): readonly string[] {
+  const { namespace, name, spiffeId, ready, certificate, configuration, sidecar, app } = workload
+  const mark = ready ? paint(io, 'green', 'ready') : paint(io, 'red', 'not ready')
+  return [
+    `${namespace}/${name}  ${mark}  ${spiffeId}`,
+    ...(certificate
+      ? [
+          `  certificate ${certificate.serial}, ${certificate.remainingSeconds} s left, ` +
+            `rotated ${certificate.rotations} times, bundle generation ${certificate.bundleGeneration}`,
+        ]
+      : []),
+    ...configuration.map((one) => `  ${configurationText(one, io)}`),
+    ...[sidecar, app].flatMap((process) => (process ? [`  ${processText(process)}`] : [])),
+    ...(workload.connected === false ? [red(io, '  not connected to the policy server')] : []),
+  ]
+}
+
+function configurationText(
+  { name, desired, applied, rejected }: WorkloadStatus['configuration'][number],
+  io: Io,
+): string {
+  if (rejected) return red(io, `${name}: rejected ${short(rejected.version)}: ${rejected.reason}`)
+  if (applied === desired) return `${name}: ${short(applied)} in force`
+  return `${name}: ${short(desired)} on its way, ${short(applied) || 'nothing'} in force`
+}
+
+function short(version: string): string {
+  return version.slice(0, 12)
+}
