@@ -1,0 +1,218 @@
+import test from 'ava'
+
+import { assembleInbound, type InboundBundle, type WorkloadInstance } from '#policy/index.ts'
+import { instance, intentFrom, intentOf } from '../sample.ts'
+
+const qotm = instance('qotm-v1')
+
+function inbound(workload: WorkloadInstance, ...manifests: readonly string[]): InboundBundle {
+  return assembleInbound(
+    intentFrom(manifests.map((text, index) => ({ path: `${index}`, text }))),
+    workload,
+  )
+}
+
+function peerAuthentication(name: string, namespace: string, spec: string, created = ''): string {
+  const time = created && `, creationTimestamp: "${created}"`
+  return `apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: { name: ${name}, namespace: ${namespace}${time} }\nspec: ${spec}\n`
+}
+
+function policy(name: string, namespace: string, spec: string): string {
+  return `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: ${name}, namespace: ${namespace} }\nspec: ${spec}\n`
+}
+
+test('the sample: who guards qotm', (t) => {
+  const bundle = assembleInbound(intentOf(), qotm)
+  t.is(bundle.mtls, 'STRICT')
+  t.deepEqual(
+    bundle.authorization.map(({ name }) => name),
+    ['allow-edge', 'allow-nothing', 'deny-intruder'],
+  )
+  t.deepEqual(bundle.ports, [
+    {
+      port: 8080,
+      name: 'http',
+      protocol: 'http',
+      mtls: 'STRICT',
+      service: { host: 'qotm.qotm.svc.cluster.local', name: 'qotm', namespace: 'qotm' },
+    },
+  ])
+})
+
+/** §2.3, one row a scope: manifests, mode of the workload, mode of port 8080. */
+const MODES: readonly (readonly [string, readonly string[], string, string])[] = [
+  ['nothing', [], 'PERMISSIVE', 'PERMISSIVE'],
+  [
+    'mesh',
+    [peerAuthentication('m', 'istio-system', '{ mtls: { mode: STRICT } }')],
+    'STRICT',
+    'STRICT',
+  ],
+  ['mesh unset', [peerAuthentication('m', 'istio-system', '{}')], 'PERMISSIVE', 'PERMISSIVE'],
+  [
+    'namespace over mesh',
+    [
+      peerAuthentication('m', 'istio-system', '{ mtls: { mode: STRICT } }'),
+      peerAuthentication('n', 'qotm', '{ mtls: { mode: DISABLE } }'),
+    ],
+    'DISABLE',
+    'DISABLE',
+  ],
+  [
+    'namespace unset inherits the mesh',
+    [
+      peerAuthentication('m', 'istio-system', '{ mtls: { mode: STRICT } }'),
+      peerAuthentication('n', 'qotm', '{ mtls: { mode: UNSET } }'),
+    ],
+    'STRICT',
+    'STRICT',
+  ],
+  [
+    'workload over namespace, port over workload',
+    [
+      peerAuthentication('n', 'qotm', '{ mtls: { mode: STRICT } }'),
+      peerAuthentication(
+        'w',
+        'qotm',
+        '{ selector: { matchLabels: { app: qotm } }, mtls: { mode: PERMISSIVE }, portLevelMtls: { 8080: { mode: DISABLE } } }',
+      ),
+    ],
+    'PERMISSIVE',
+    'DISABLE',
+  ],
+  [
+    'port unset inherits the workload',
+    [
+      peerAuthentication('n', 'qotm', '{ mtls: { mode: DISABLE } }'),
+      peerAuthentication(
+        'w',
+        'qotm',
+        '{ selector: { matchLabels: { app: qotm } }, mtls: { mode: STRICT }, portLevelMtls: { 8080: {} } }',
+      ),
+    ],
+    'STRICT',
+    'STRICT',
+  ],
+  [
+    'another workload',
+    [
+      peerAuthentication(
+        'w',
+        'qotm',
+        '{ selector: { matchLabels: { app: x } }, mtls: { mode: STRICT } }',
+      ),
+    ],
+    'PERMISSIVE',
+    'PERMISSIVE',
+  ],
+  [
+    'a selector in the root namespace is ignored',
+    [
+      peerAuthentication(
+        'm',
+        'istio-system',
+        '{ selector: { matchLabels: { app: qotm } }, mtls: { mode: STRICT } }',
+      ),
+    ],
+    'PERMISSIVE',
+    'PERMISSIVE',
+  ],
+  [
+    'the oldest of a scope wins entirely',
+    [
+      peerAuthentication('a', 'qotm', '{ mtls: { mode: DISABLE } }', '2026-01-02T00:00:00Z'),
+      peerAuthentication('b', 'qotm', '{ mtls: { mode: STRICT } }', '2026-01-01T00:00:00Z'),
+    ],
+    'STRICT',
+    'STRICT',
+  ],
+  [
+    'without times the first name wins',
+    [
+      peerAuthentication('b', 'qotm', '{ mtls: { mode: STRICT } }'),
+      peerAuthentication('a', 'qotm', '{ mtls: { mode: DISABLE } }'),
+    ],
+    'DISABLE',
+    'DISABLE',
+  ],
+]
+
+for (const [title, manifests, mode, portMode] of MODES) {
+  test(`mTLS mode: ${title}`, (t) => {
+    const bundle = inbound(qotm, ...manifests)
+    t.deepEqual([bundle.mtls, bundle.ports[0]?.mtls], [mode, portMode])
+  })
+}
+
+test('a selector in the root namespace is ignored by workloads of that namespace too', (t) => {
+  const root = instance('gate', { namespace: 'istio-system' })
+  const spec = '{ selector: { matchLabels: { app: gate } }, mtls: { mode: STRICT } }'
+  t.is(inbound(root, peerAuthentication('m', 'istio-system', spec)).mtls, 'PERMISSIVE')
+})
+
+test('a port that only a PeerAuthentication names has its mode', (t) => {
+  const spec =
+    '{ selector: { matchLabels: { app: qotm } }, portLevelMtls: { 9999: { mode: STRICT } } }'
+  const { ports, mtls } = inbound(qotm, peerAuthentication('w', 'qotm', spec))
+  t.is(mtls, 'PERMISSIVE')
+  t.deepEqual(
+    ports.map(({ port, mtls: mode, protocol }) => [port, mode, protocol]),
+    [
+      [8080, 'PERMISSIVE', 'http'],
+      [9999, 'STRICT', 'auto'],
+    ],
+  )
+})
+
+test('policies: own namespace and root namespace, with and without selector; never by reference', (t) => {
+  const { authorization } = inbound(
+    qotm,
+    policy('all-of-mesh', 'istio-system', '{ rules: [{}] }'),
+    policy(
+      'mesh-selected',
+      'istio-system',
+      '{ selector: { matchLabels: { app: qotm } }, rules: [{}] }',
+    ),
+    policy(
+      'mesh-other',
+      'istio-system',
+      '{ selector: { matchLabels: { app: other } }, rules: [{}] }',
+    ),
+    policy('own', 'qotm', '{ rules: [{}] }'),
+    policy(
+      'own-both',
+      'qotm',
+      '{ selector: { matchLabels: { app: qotm, version: v1 } }, rules: [{}] }',
+    ),
+    policy(
+      'own-other',
+      'qotm',
+      '{ selector: { matchLabels: { app: qotm, version: v2 } }, rules: [{}] }',
+    ),
+    policy('elsewhere', 'shop', '{ rules: [{}] }'),
+    policy('by-reference', 'qotm', '{ targetRefs: [{ kind: Service, name: qotm }], rules: [{}] }'),
+  )
+  t.deepEqual(
+    authorization.map(({ namespace, name }) => `${namespace}/${name}`),
+    ['istio-system/all-of-mesh', 'istio-system/mesh-selected', 'qotm/own', 'qotm/own-both'],
+  )
+})
+
+test('a service port by name finds the workload port of that name; protocols come from the service', (t) => {
+  const service =
+    'apiVersion: v1\nkind: Service\nmetadata: { name: s, namespace: qotm }\nspec: { selector: { app: qotm }, ports: [{ name: grpc, port: 80, targetPort: http }] }\n'
+  const [port] = inbound(qotm, service).ports
+  t.like(port, { port: 8080, protocol: 'grpc', service: { name: 's' } })
+})
+
+test('without a service the port name tells the protocol', (t) => {
+  const ports = ['tcp-x', 'grpc', 'plain', ''].map((name, index) => ({
+    port: 1000 + index,
+    name,
+    address: 'a:1',
+  }))
+  t.deepEqual(
+    inbound(instance('x', { ports })).ports.map(({ protocol }) => protocol),
+    ['tcp', 'grpc', 'auto', 'auto'],
+  )
+})
