@@ -24,8 +24,8 @@ export function hintsFor(
   { cwd, stateDir, standardState }: HintContext,
 ): readonly Hint[] {
   const edge = workloads.find(({ name }) => name === 'edge')?.outbound ?? ''
-  const policy = relative(cwd, join(sampleDirOf(stateDir), 'policy.yaml'))
-  const state = standardState ? '' : ` --state ${relative(cwd, stateDir) || '.'}`
+  const policy = typed(cwd, join(sampleDirOf(stateDir), 'policy.yaml'))
+  const state = standardState ? '' : ` --state ${typed(cwd, stateDir)}`
   return [
     {
       what: "call qotm as edge does, through edge's sidecar",
@@ -40,6 +40,12 @@ export function hintsFor(
       command: `sed -i 's#sa/qotm]#sa/qotm, cluster.local/ns/qotm/sa/intruder]#' ${policy}`,
     },
   ]
+}
+
+/** A path as somebody in `cwd` would type it. */
+function typed(cwd: string, path: string): string {
+  const short = relative(cwd, path)
+  return short === '' ? '.' : short.startsWith('..') ? path : short
 }
 
 export interface HintContext {

@@ -109,5 +109,5 @@ export function refusalText({ from, to, policy, considered, count }: RefusalRead
     policy === undefined
       ? `no ALLOW policy matched (${considered.join(', ') || 'none applies'})`
       : `DENY policy ${policy}`
-  return `${from} → ${to}, ${count} times: ${why}`
+  return `${from.replace(/^spiffe:\/\/[^/]+\//, '')} → ${to}, ${count} times: ${why}`
 }

@@ -127,6 +127,7 @@ function edgeTable({ newest, earlier, paint }: View): string {
   const seconds = Math.max(0.001, (newest.atMs - earlier.atMs) / 1000)
   for (const edge of newest.edges) {
     const before = earlier.edges.find(({ from, to }) => from === edge.from && to === edge.to)
+    if (edge.requests === before?.requests) continue
     table.push(edgeRow(edge, before, seconds, paint))
   }
   return table.toString()
