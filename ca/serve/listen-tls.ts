@@ -103,7 +103,7 @@ function tlsOptions({ identity, alpn }: TlsListenOptions): TlsOptions {
   return {
     cert: chainPem,
     key: keyPem,
-    ca: [], // Roots of the web have no say, and loading them takes time at each refresh.
+    ca: [], // Roots of the web have no say.
     requestCert: true,
     rejectUnauthorized: false,
     minVersion: 'TLSv1.3',

@@ -22,6 +22,9 @@ export interface ServiceAccount {
 /** Bytes; every implementation must accept this much and should emit no more (SPIFFE-ID §2.3). */
 export const MAX_SPIFFE_ID_BYTES = 2048
 
+/** Bytes of a trust domain (RFC 3986 §3.2.2's limit on hosts, by SPIFFE-ID §2.1). */
+const MAX_TRUST_DOMAIN_BYTES = 255
+
 const SCHEME = 'spiffe://'
 const TRUST_DOMAIN = /^[a-z0-9._-]{1,255}$/
 const PATH_SEGMENT = /^[A-Za-z0-9._-]+$/
@@ -42,6 +45,10 @@ export function parseSpiffeId(text: string): SpiffeId {
   if (!text.startsWith(SCHEME)) fail('its scheme is not spiffe')
 
   const [trustDomain = '', ...segments] = text.slice(SCHEME.length).split('/')
+  if (trustDomain === '') fail('its trust domain is empty')
+  if (trustDomain.length > MAX_TRUST_DOMAIN_BYTES) {
+    fail(`its trust domain is longer than ${MAX_TRUST_DOMAIN_BYTES} bytes`)
+  }
   if (!TRUST_DOMAIN.test(trustDomain)) fail('its trust domain has a character outside [a-z0-9._-]')
 
   for (const segment of segments) {

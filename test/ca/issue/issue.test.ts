@@ -103,6 +103,15 @@ for (const [name, key] of [
   })
 }
 
+test('signSvid() takes an ID of 2048 bytes, the most there is', (t) => {
+  const longest = `${workloadId}/${'a'.repeat(2047 - workloadId.length)}`
+  t.is(longest.length, 2048)
+  const svid = signSvid(signer, { ...request, spiffeId: parseSpiffeId(longest) }, now)
+  const bundle = { trustDomain, generation: 1, roots: [root.certificate.der] }
+  t.like(verifySvid(svid.chain, [bundle], now, 'client'), { kind: 'ok', id: longest })
+  t.throws(() => parseSpiffeId(`${longest}a`), { code: 'CA_ID_INVALID' })
+})
+
 test('signSvid() never outlives the issuing CA, and refuses once that has ended', (t) => {
   const end = issuing.certificate.notAfter
   const late = signSvid(signer, request, end.subtract({ minutes: 5 }))
