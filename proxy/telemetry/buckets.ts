@@ -7,7 +7,7 @@ export const BUCKETS: readonly number[] = [
 /** One histogram: how many values fell into each bucket alone, and their sum. */
 export class Histogram {
   /** One longer than {@link BUCKETS}: the last is what is beyond all of them. */
-  readonly counts: number[] = new Array<number>(BUCKETS.length + 1).fill(0)
+  readonly counts: number[] = Array.from({ length: BUCKETS.length + 1 }, () => 0)
   sum = 0
 
   /** Linear, because most values are small and the first comparison settles them. */

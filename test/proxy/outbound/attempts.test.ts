@@ -143,11 +143,10 @@ for (const [words, retried, final] of conditions) {
   })
 }
 
-const WORDS = [
-  ...['5xx', 'gateway-error', 'reset', 'reset-before-request', 'connect-failure', 'retriable-4xx'],
-  ...['refused-stream', 'retriable-status-codes', 'cancelled', 'deadline-exceeded', 'internal'],
-  ...['resource-exhausted', 'unavailable', '503', '404'],
-]
+const WORDS =
+  `5xx gateway-error reset reset-before-request connect-failure retriable-4xx refused-stream
+  retriable-status-codes cancelled deadline-exceeded internal resource-exhausted unavailable 503
+  404`.split(/\s+/)
 
 test('decideRetry() sends what may have been acted on again only on a word that says so', (t) => {
   const words = fc.subarray(WORDS)
@@ -263,6 +262,8 @@ for (const kind of ['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM'] as const) {
 
 // Clusters.
 
+const byName = (a: string, b: string): number => a.localeCompare(b)
+
 function endpoint(address: string): Endpoint {
   const workload = { namespace: 'n', name: 'w', serviceAccount: 'a', labels: {} }
   return { address, tls: 'none', identities: [], workload }
@@ -308,18 +309,18 @@ function openCluster(change: Partial<Cluster> = {}) {
     }
   }
   const reached = () =>
-    new Set(Array.from({ length: 30 }, () => state.pick()?.endpoint.address).sort())
+    new Set(Array.from({ length: 30 }, () => state.pick()?.endpoint.address ?? 'nobody'))
   return { state, time, fail, reached }
 }
 
 test('ClusterState leaves an ejected endpoint alone until its time is over', (t) => {
   const { state, time, fail, reached } = openCluster()
   fail(state.endpoints[0])
-  t.deepEqual([...reached()], ['b:1', 'c:1'])
+  t.deepEqual([...reached()].sort(byName), ['b:1', 'c:1'])
   time.nowMs = 29_999
-  t.deepEqual([...reached()], ['b:1', 'c:1'])
+  t.deepEqual([...reached()].sort(byName), ['b:1', 'c:1'])
   time.nowMs = 30_000
-  t.deepEqual([...reached()], ['a:1', 'b:1', 'c:1'])
+  t.deepEqual([...reached()].sort(byName), ['a:1', 'b:1', 'c:1'])
 })
 
 test('ClusterState ejects no more than the share that may be ejected', (t) => {
@@ -352,7 +353,7 @@ test('ClusterState counts no answer as a gateway error', (t) => {
   const { state, fail, reached } = openCluster({ outlierDetection })
   fail(state.endpoints[0], 2, 0)
   fail(state.endpoints[1], 2, 500)
-  t.deepEqual([...reached()], ['b:1', 'c:1'])
+  t.deepEqual([...reached()].sort(byName), ['b:1', 'c:1'])
 })
 
 test('ClusterState tries another endpoint first, and the same when there is no other', (t) => {
@@ -374,7 +375,7 @@ test('ClusterState.update() keeps what has not changed and closes what has gone'
   t.deepEqual(closed, ['c:1'])
   t.is(state.endpoints[0], a)
   t.is(state.endpoints[1], b)
-  t.deepEqual([...reached()], ['b:1', 'd:1'])
+  t.deepEqual([...reached()].sort(byName), ['b:1', 'd:1'])
 })
 
 test('ClusterState.update() opens new ways when how to reach an endpoint changes', (t) => {
