@@ -8,7 +8,6 @@ import { type Anchors, MAX_INPUT_BYTES, type Origin, readCertificates } from '#c
 import { trustDomainOf } from '#ca/spiffe/index.ts'
 import type { Log } from '#core/log.ts'
 import { DeployError } from '../error.ts'
-import { systemClock } from '../run/system-clock.ts'
 import { type Input, type Io, listOption, textOption } from './command.ts'
 import { type Endpoint, fetchChain } from './fetch-chain.ts'
 import { readBytes } from './read-bytes.ts'
@@ -48,7 +47,7 @@ export async function findCertificates(
     )
   }
   if (workload !== undefined) return fromWorkload(io, input, workload, mesh, deadline)
-  if (agent !== undefined) return fromAgent(resolve(io.cwd, agent), deadline)
+  if (agent !== undefined) return fromAgent(io, resolve(io.cwd, agent), deadline)
   return fromPlace(io, input, place ?? '-', deadline)
 }
 
@@ -173,12 +172,13 @@ async function fromWorkload(
   return { ...found, origin: [['workload', name], ...found.origin], expectedId: workload.spiffeId }
 }
 
-async function fromAgent(socketPath: string, signal: AbortSignal): Promise<Found> {
+async function fromAgent(io: Io, socketPath: string, signal: AbortSignal): Promise<Found> {
   let why = 'it did not answer in time'
   const log: Log = (_level, _event, fields) => {
     why = agentFault(String(fields?.['cause'] ?? why))
   }
-  const deps = { socketPath, clock: systemClock, random: Math.random, log }
+  const { clock, random } = io
+  const deps = { socketPath, clock, random, log }
   try {
     const { id, chain, bundles } = (await openSvid(deps, signal)).current
     const [{ trustDomain, roots } = { trustDomain: trustDomainOf(id), roots: [] }] = bundles

@@ -1,14 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import type { CommandOption } from './command.ts'
-
-/** The option of every command that looks for a mesh that runs. */
-export const STATE_OPTION: CommandOption = {
-  flags: '--state <dir>',
-  summary: 'state directory of the running mesh (default: $REDOUBT_STATE, or .redoubt)',
-}
-
 /** A workload of a mesh that runs, as the ready line of `redoubt up` tells it. */
 export interface RunningWorkload {
   readonly namespace: string

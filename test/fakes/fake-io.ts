@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 
 import type { Command, ExitCode, Io } from '#deploy/cli/command.ts'
+import { systemClock, systemNow } from '#deploy/run/system-clock.ts'
 
 /** What a command printed. */
 export interface Printed {
@@ -23,6 +24,10 @@ export async function runCommand(command: Command, run: Run = {}): Promise<Print
   const err: string[] = []
   const { arguments: args = [], options = {}, stdin = '', ...world } = run
   const io: Io = {
+    clock: systemClock,
+    now: systemNow,
+    random: Math.random,
+    kill: () => {},
     clock: { nowMs: () => 0, sleep: () => new Promise(() => {}) },
     now: () => Temporal.Now.instant(),
     random: Math.random,

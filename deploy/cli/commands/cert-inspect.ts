@@ -19,7 +19,8 @@ import { stateDirOf } from '../../standalone/state-dir.ts'
 import { findCertificates, type Found } from '../find-certificates.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 import { readBytes } from '../read-bytes.ts'
-import { readRunningMesh, type RunningMesh, STATE_OPTION } from '../running-mesh.ts'
+import { readRunningMesh, type RunningMesh } from '../running-mesh.ts'
+import { STATE_OPTION } from '../state-option.ts'
 
 export const certInspect: Command = {
   name: 'cert inspect',
@@ -54,7 +55,7 @@ export const certInspect: Command = {
     },
   ],
   async run(io, input, signal) {
-    const now = Temporal.Now.instant()
+    const now = io.now()
     const mesh = await readRunningMesh(stateDirOf(textOption(input, 'state'), io.env, io.cwd))
     const found = await findCertificates(io, input, mesh, signal)
     const certificates = found.chain.map((der) => describeCertificate(der, now))
