@@ -4,10 +4,13 @@ const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
   byte.toString(16).padStart(2, '0'),
 )
 
-/** `bytes` random bytes in lower-case hex. */
+/** `bytes` random bytes in lower-case hex; an even number. Draws 16 bits at a time: this runs for each request. */
 export function hexBytes(bytes: number, random: () => number): string {
   let text = ''
-  for (let at = 0; at < bytes; at += 1) text += HEX[Math.floor(random() * 256)]
+  for (let at = 0; at < bytes; at += 2) {
+    const bits = Math.floor(random() * 65_536)
+    text += (HEX[bits >> 8] as string) + (HEX[bits & 0xff] as string)
+  }
   return text
 }
 
