@@ -1,0 +1,165 @@
+import test from 'ava'
+
+import { authzCheck } from '#deploy/cli/commands/authz-check.ts'
+import { authzExplain } from '#deploy/cli/commands/authz-explain.ts'
+import { authzTest } from '#deploy/cli/commands/authz-test.ts'
+import { runCommand } from '#test/fakes/fake-io.ts'
+
+const cwd = process.cwd()
+const id = (account: string): string => `spiffe://cluster.local/ns/qotm/sa/${account}`
+const options = {
+  file: ['deploy/samples/qotm'],
+  to: 'qotm/qotm-v1',
+  from: id('edge'),
+  path: '/quote',
+  output: 'json',
+}
+const decide = async (change: Readonly<Record<string, unknown>>) => {
+  const { exitCode, out } = await runCommand(authzCheck, {
+    cwd,
+    options: { ...options, ...change },
+  })
+  return { exitCode, ...(JSON.parse(out) as Readonly<Record<string, unknown>>) }
+}
+
+test('authz check prints the contract’s object and exits 0 for allow', async (t) => {
+  t.deepEqual(await decide({}), {
+    exitCode: 0,
+    decision: 'allow',
+    status: null,
+    action: 'ALLOW',
+    policy: 'qotm/allow-edge',
+    rule: 0,
+    reason: 'allowed-by-policy',
+    normalizedPath: '/quote',
+    mtlsMode: 'STRICT',
+    dryRun: [],
+    audit: [],
+  })
+})
+
+test('authz check exits 1 for deny: by name, by default, without a certificate', async (t) => {
+  const named = { exitCode: 1, action: 'DENY', policy: 'qotm/deny-intruder', status: 403 }
+  t.like(await decide({ from: id('intruder') }), named)
+  t.like(await decide({ to: 'qotm/quotes-db:8080' }), { exitCode: 1, reason: 'no-allow-matched' })
+  t.like(await decide({ from: 'none' }), { exitCode: 1, status: null, reason: 'mtls-required' })
+})
+
+test('authz check exits 2 when it cannot tell', async (t) => {
+  t.like(await decide({ to: 'qotm/nobody' }), { exitCode: 2, reason: 'unknown-workload' })
+})
+
+test('authz check takes every flag', async (t) => {
+  const change = {
+    to: 'qotm/qotm-v1:8080',
+    protocol: 'http2',
+    method: 'GET',
+    host: 'qotm',
+    header: ['x-a=1', 'x-a=2=3'],
+    claims: '{"iss":"i"}',
+    sourceIp: '127.0.0.2',
+    remoteIp: '127.0.0.3',
+    destIp: '127.0.0.4',
+    sni: 's',
+    provider: ['opa=allow'],
+  }
+  t.like(await decide(change), { exitCode: 0, decision: 'allow' })
+})
+
+for (const [what, [change, message]] of Object.entries({
+  'a target without a namespace': [{ to: 'web' }, 'Cannot read --to "web": expected namespace/'],
+  'a port beyond 65535': [{ to: 'a/b:70000' }, 'Cannot read --to "a/b:70000"'],
+  'a caller that is no SPIFFE ID': [{ from: 'edge' }, 'Cannot parse SPIFFE ID "edge"'],
+  'a header without a value': [{ header: ['x'] }, 'Cannot read --header "x": expected name=value'],
+  'claims that are no object': [{ claims: '[1]' }, 'Cannot read --claims "[1]": expected a JSON'],
+  'claims that are no JSON': [{ claims: '{' }, 'Cannot read --claims "{": expected a JSON object'],
+  'a provider that answers maybe': [{ provider: ['a=maybe'] }, 'Cannot read --provider "a=maybe"'],
+  'no manifests': [{ file: [] }, 'Cannot decide without manifests: expected -f PATH'],
+} as const)) {
+  test(`authz check refuses ${what}`, async (t) => {
+    const run = runCommand(authzCheck, { cwd, options: { ...options, ...change } })
+    const error = await t.throwsAsync(run)
+    t.true(error?.message.startsWith(message), error?.message)
+  })
+}
+
+test('authz check does not decide on half of the manifests', async (t) => {
+  const stdin =
+    'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x, namespace: qotm}\nspec: {rulez: []}\n'
+  const run = { cwd, stdin, options: { ...options, file: ['deploy/samples/qotm', '-'] } }
+  await t.throwsAsync(runCommand(authzCheck, run), {
+    message: /^Cannot decide: 1 of \d+ documents/,
+  })
+})
+
+test('authz check tells people who decided and why', async (t) => {
+  const text = async (change: object) => {
+    const run = { cwd, options: { ...options, output: 'text', ...change } }
+    return (await runCommand(authzCheck, run)).out
+  }
+  t.is(
+    await text({ from: id('intruder') }),
+    'deny 403  by DENY policy qotm/deny-intruder, rule 0\n  mTLS STRICT  path /quote',
+  )
+  t.is(
+    await text({ path: '/secret' }),
+    'deny 403  no ALLOW policy matched; those that apply: qotm/allow-edge, qotm/allow-nothing\n  mTLS STRICT  path /secret',
+  )
+})
+
+test('authz explain names the field that stopped each rule, with both values', async (t) => {
+  const run = { cwd, options: { ...options, output: 'text', path: '/secret' } }
+  const { exitCode, out } = await runCommand(authzExplain, run)
+  t.is(exitCode, 1)
+  t.true(
+    out.includes(
+      'ALLOW qotm/allow-edge  no rule matched\n  rule 0 missed at to[0].operation.paths: wanted "/quote", "/quote/*", had "/secret"',
+    ),
+    out,
+  )
+  t.true(out.includes('ALLOW qotm/allow-nothing  no rule matched\n  has no rules'), out)
+})
+
+test('authz test answers each line, and 1 when one is not as expected', async (t) => {
+  const base = { to: 'qotm/qotm-v1', from: id('edge'), path: '/quote' }
+  const stdin = [
+    { id: 1, ...base, expect: 'allow' },
+    { id: 'b', ...base, from: null, expect: 'deny' },
+    { id: 3, ...base, path: '/x', expect: { decision: 'deny', status: 403 } },
+    { id: 4, ...base },
+    { id: 5, ...base, expect: 'deny' },
+  ]
+  const run = (lines: readonly unknown[]) =>
+    runCommand(authzTest, {
+      cwd,
+      stdin: `${lines.map((line) => JSON.stringify(line)).join('\n')}\n`,
+      options: { file: ['deploy/samples/qotm'], cases: '-' },
+    })
+  const { exitCode, out } = await run(stdin)
+  const results = out.split('\n').map((line) => JSON.parse(line))
+  t.deepEqual(
+    results.map((one) => [one.id, one.decision, one.ok]),
+    [
+      [1, 'allow', true],
+      ['b', 'deny', true],
+      [3, 'deny', true],
+      [4, 'allow', undefined],
+      [5, 'allow', false],
+    ],
+  )
+  t.is(exitCode, 1)
+  t.is((await run(stdin.slice(0, 4))).exitCode, 0)
+  t.is((await run([{ id: 6, to: 'x' }])).exitCode, 2)
+})
+
+test('authz test decides 1,000 cases', async (t) => {
+  const line = (n: number) =>
+    JSON.stringify({ id: n, to: 'qotm/qotm-v1', from: id('edge'), path: `/quote/${n}` })
+  const stdin = Array.from({ length: 1000 }, (_, n) => line(n)).join('\n')
+  const options = { file: ['deploy/samples/qotm'], cases: '-' }
+  const started = performance.now()
+  const { out, exitCode } = await runCommand(authzTest, { cwd, stdin, options })
+  t.log(`${Math.round(performance.now() - started)} ms for 1,000 cases`)
+  t.is(out.split('\n').length, 1000)
+  t.is(exitCode, 0)
+})
