@@ -18,6 +18,9 @@ const MAX_MESSAGE_BYTES = 1024 * 1024
 /** Bytes of one message from a caller without: a join token and one request. */
 const MAX_ATTEST_BYTES = 16 * 1024
 
+/** Milliseconds that a connection without a certificate lasts: time enough to attest, and no more. */
+const ANONYMOUS_MS = 30_000
+
 /** Calls at a time on one connection. */
 const MAX_STREAMS = 100
 
@@ -63,6 +66,7 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
       nameSocket(socket, name)
       sockets.add(socket)
       if (peer) peers.set(name, peer)
+      else endAfter(ANONYMOUS_MS, socket, deps.clock)
       socket.on('close', () => {
         sockets.delete(socket)
         peers.delete(name)
@@ -97,6 +101,15 @@ function grpcServer(calls: ReturnType<typeof caCalls>, maxBytes: number) {
 function nameSocket(socket: TLSSocket, name: string): void {
   Object.defineProperty(socket, 'remoteAddress', { value: name })
   Object.defineProperty(socket, 'remotePort', { value: undefined })
+}
+
+function endAfter(ms: number, socket: TLSSocket, clock: Clock): void {
+  const closed = new AbortController()
+  socket.once('close', () => closed.abort())
+  clock.sleep(ms, closed.signal).then(
+    () => socket.destroy(),
+    () => undefined, // closed before
+  )
 }
 
 /**

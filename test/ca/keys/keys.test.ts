@@ -1,3 +1,5 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
@@ -127,6 +129,25 @@ test('openAuthority() refuses a state directory that another CA has open, before
     code: 'CA_STATE_UNUSABLE',
     message: /another CA has it open; stop that one, or choose another state directory/,
   })
+})
+
+test('a CA that is killed loses nothing that it recorded, and leaves no lock', async (t) => {
+  await using dir = await temporaryDir()
+  const script = `
+    import { openAuthority } from '#ca/open-authority.ts'
+    import { configIn } from '#test/ca/harness.ts'
+    const config = configIn(${JSON.stringify(dir.path)})
+    const { root } = await openAuthority(config, () => Temporal.Instant.from('${start}'))
+    process.send(root.certificate.serial)
+    setInterval(() => {}, 1000)`
+  const child = fork('-', { execArgv: ['--input-type=module-typescript', '-e', script] })
+  const [serial] = await once(child, 'message')
+  await t.throwsAsync(opened(configIn(dir.path)), { message: /another CA has it open/ })
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  const { root, generation } = await opened(configIn(dir.path))
+  t.is(root, serial)
+  t.is(generation, 1)
 })
 
 test('openStateDir() refuses a directory below a file, and one that is a file', async (t) => {

@@ -1,11 +1,13 @@
 import { once } from 'node:events'
 import { gzipSync } from 'node:zlib'
 import { status } from '@grpc/grpc-js'
+import { connect } from 'node:tls'
 import test from 'ava'
 import { openCa } from '#ca/index.ts'
 import type { Bundle, Svid } from '#ca/proto/gen/ca.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { pemFromDer, readCertificate, verifySvid } from '#ca/x509/index.ts'
+import { FakeClock } from '../../fakes/fake-clock.ts'
 import {
   agentId,
   attestedClient,
@@ -231,6 +233,26 @@ test('bytes that are no message are refused, and the CA goes on', async (t) => {
     await t.throwsAsync(call)
   }
   t.is((await stranger.attest(await newToken(running.ca), newCsr())).svid?.spiffeId, agentId)
+})
+
+test('a connection without a certificate lasts 30 s, one with a certificate does not end', async (t) => {
+  const clock = new FakeClock()
+  await using running = await startCa({}, { clock })
+  using agent = await attestedClient(running.ca)
+  const stream = agent.client.raw.bundles()
+  stream.on('error', () => undefined)
+  await once(stream, 'data')
+  const port = Number(running.ca.address.split(':')[1])
+  const anonymous = connect({ port, rejectUnauthorized: false, ALPNProtocols: ['h2'] })
+  await once(anonymous, 'secureConnect')
+  await once(anonymous, 'data') // the server's HTTP/2 settings: it has the connection
+  const closed = once(anonymous.resume(), 'close')
+  await clock.advance(29_999)
+  t.false(anonymous.destroyed)
+  await clock.advance(1)
+  await closed
+  t.is(svidOf(await agent.client.issue(asked())).spiffeId, workloadId)
+  stream.cancel()
 })
 
 test('Bundles sends the bundle at once, and ends when the CA closes', async (t) => {
