@@ -1,17 +1,24 @@
 /** Identifiers that name a request in logs and headers. They need to be unlike each other, not secret. */
 
-const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
-  byte.toString(16).padStart(2, '0'),
-)
+const DIGITS: Uint8Array = Buffer.from('0123456789abcdef', 'latin1')
+const DASH = 0x2d
+const FOUR = 0x34
 
-/** `bytes` random bytes in lower-case hex; an even number. Draws 16 bits at a time: this runs for each request. */
-export function hexBytes(bytes: number, random: () => number): string {
-  let text = ''
-  for (let at = 0; at < bytes; at += 2) {
-    const bits = Math.floor(random() * 65_536)
-    text += (HEX[bits >> 8] as string) + (HEX[bits & 0xff] as string)
+/** Filled and read within one call; written as bytes, because text put together costs three times as much. */
+const scratch = Buffer.alloc(64)
+
+/** Writes the 8 digits of one drawn number at `at`. */
+function writeWord(at: number, random: () => number): void {
+  const word = (random() * 0x1_0000_0000) | 0
+  for (let digit = 0; digit < 8; digit += 1) {
+    scratch[at + digit] = DIGITS[(word >>> (28 - 4 * digit)) & 15] as number
   }
-  return text
+}
+
+/** `bytes` random bytes in lower-case hex: a multiple of 4, at most 32. */
+export function hexBytes(bytes: number, random: () => number): string {
+  for (let at = 0; at < bytes * 2; at += 8) writeWord(at, random)
+  return scratch.toString('latin1', 0, bytes * 2)
 }
 
 /** What `x-redoubt-decision` says: 16 bytes in hex. */
@@ -19,9 +26,18 @@ export function decisionId(random: () => number): string {
   return hexBytes(16, random)
 }
 
-/** What `x-request-id` says: a UUID of version 4. */
+/** What `x-request-id` says: a UUID of version 4 (RFC 9562 §5.4). */
 export function requestId(random: () => number): string {
-  const bytes = hexBytes(16, random)
-  const variant = '89ab'[Math.floor(random() * 4)]
-  return `${bytes.slice(0, 8)}-${bytes.slice(8, 12)}-4${bytes.slice(13, 16)}-${variant}${bytes.slice(17, 20)}-${bytes.slice(20)}`
+  // From the end, since each word overlaps the one before it by the dashes between them.
+  writeWord(28, random)
+  writeWord(19, random)
+  scratch.copyWithin(24, 23, 27)
+  scratch[23] = DASH
+  writeWord(9, random)
+  scratch.copyWithin(14, 13, 17)
+  writeWord(0, random)
+  scratch[8] = scratch[13] = scratch[18] = DASH
+  scratch[14] = FOUR
+  scratch[19] = DIGITS[8 | ((scratch[19] as number) & 3)] as number
+  return scratch.toString('latin1', 0, 36)
 }
