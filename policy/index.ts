@@ -12,7 +12,7 @@ export type {
 } from './check/index.ts'
 export { check, createChecker, explain, readCase, testCase } from './check/index.ts'
 export type { ManifestFile, Manifests } from './dialects/read-manifests.ts'
-export { readManifests } from './dialects/read-manifests.ts'
+export { createManifestReader, readManifests } from './dialects/read-manifests.ts'
 export type { PolicyErrorCode } from './error.ts'
 export { PolicyError } from './error.ts'
 export type {

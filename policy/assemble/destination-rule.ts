@@ -1,6 +1,7 @@
 /** Which DestinationRule a client uses for a host, and what it says (istio-semantics §6.2, §6.3). */
 import type { Intent, Labels, WorkloadInstance } from '../model/intent.ts'
 import type { DestinationRule, PortTrafficPolicy, Subset, TrafficPolicy } from '../model/traffic.ts'
+import { lookupOf } from './lookup.ts'
 import { byAge, bySpecificity, hostMatches, isExportedTo, selects } from './select.ts'
 
 /** Rules of one host in one namespace, merged. */
@@ -25,7 +26,7 @@ export function findDestinationRule(
 ): MergedRule | undefined {
   const { rootNamespace } = intent.mesh
   const inScope = (of: string): readonly DestinationRule[] =>
-    intent.destinationRules.filter((rule) => rule.namespace === of && hostMatches(rule.host, host))
+    (lookupOf(intent).destinationRules.get(of) ?? []).filter((rule) => hostMatches(rule.host, host))
   const shared = (of: string): readonly DestinationRule[] =>
     inScope(of).filter(
       (rule) => !rule.workloadSelector && isExportedTo(rule.exportTo, client.namespace),

@@ -10,6 +10,7 @@ import type {
   WorkloadInstance,
 } from '../model/intent.ts'
 import { targets, workloadRef } from './inbound.ts'
+import { instancesIn } from './lookup.ts'
 import { namespaceMode, peerModes, portMode } from './peer-mode.ts'
 import type { RegistryHost } from './registry.ts'
 import { selects } from './select.ts'
@@ -58,8 +59,8 @@ function instancesBehind(
 ): readonly Endpoint[] {
   if (!selector) return []
   const hint = namespaceMode(intent, namespace)
-  return instances
-    .filter((instance) => instance.namespace === namespace && selects(selector, instance.labels))
+  return instancesIn(instances, namespace)
+    .filter((instance) => selects(selector, instance.labels))
     .flatMap((instance) =>
       instance.ports
         .filter((declared) => declared.address !== '' && targets(port, declared))

@@ -1,7 +1,8 @@
 /** Which mTLS mode holds where (istio-semantics §2.3, §2.5). */
 import type { MtlsMode } from '../model/bundle.ts'
 import type { Intent, Labels, PeerAuthentication } from '../model/intent.ts'
-import { byAge, selects } from './select.ts'
+import { lookupOf } from './lookup.ts'
+import { selects } from './select.ts'
 
 export interface PeerModes {
   /** Of ports that have none of their own. */
@@ -15,15 +16,11 @@ export function peerModes(
   intent: Intent,
   { namespace, labels }: { readonly namespace: string; readonly labels: Labels },
 ): PeerModes {
-  const policies = intent.peerAuthentications.toSorted(byAge)
+  const { peerAuthentications } = lookupOf(intent)
   // With a selector, a policy of the root namespace applies nowhere (§2.3).
-  const own =
-    namespace === intent.mesh.rootNamespace
-      ? undefined
-      : policies.find(
-          (policy) =>
-            policy.namespace === namespace && policy.selector && selects(policy.selector, labels),
-        )
+  const candidates =
+    namespace === intent.mesh.rootNamespace ? [] : (peerAuthentications.get(namespace) ?? [])
+  const own = candidates.find(({ selector }) => selector && selects(selector, labels))
   const workload = own?.mode ?? namespaceMode(intent, namespace)
   const ports = Object.entries(own?.ports ?? {}).map(([port, mode]) => [port, mode ?? workload])
   return { workload, ports: Object.fromEntries(ports) }
@@ -32,9 +29,9 @@ export function peerModes(
 /** The mode of a namespace, workload and port policies left aside; also the clients' hint for a service (§2.5). */
 export function namespaceMode(intent: Intent, namespace: string): MtlsMode {
   const { rootNamespace } = intent.mesh
-  const policies = intent.peerAuthentications.toSorted(byAge)
+  const { peerAuthentications } = lookupOf(intent)
   const scoped = (of: string): PeerAuthentication | undefined =>
-    policies.find((policy) => policy.namespace === of && !policy.selector)
+    peerAuthentications.get(of)?.find(({ selector }) => !selector)
   const mesh = scoped(rootNamespace)?.mode ?? 'PERMISSIVE'
   return namespace === rootNamespace ? mesh : (scoped(namespace)?.mode ?? mesh)
 }

@@ -1,7 +1,8 @@
 /** Services and ServiceEntries as one list of hosts with endpoints (istio-semantics §8.3). */
 import type { PortProtocol } from '../model/bundle.ts'
 import type { Intent, Labels, Service, ServiceEntry, ServicePort } from '../model/intent.ts'
-import { byAge, bySpecificity, hostMatches, isExportedTo } from './select.ts'
+import { lookupOf } from './lookup.ts'
+import { bySpecificity, hostMatches, isExportedTo, selects } from './select.ts'
 
 /** A host that clients may address. */
 export interface RegistryHost {
@@ -22,10 +23,8 @@ export function findHost(
   host: string,
   clientNamespace: string,
 ): RegistryHost | undefined {
-  const service = intent.services.find(
-    (known) => known.host === host && isExportedTo(known.exportTo, clientNamespace),
-  )
-  if (service) {
+  const service = lookupOf(intent).services.get(host)
+  if (service && isExportedTo(service.exportTo, clientNamespace)) {
     const { name, namespace, ports } = service
     return { host, name, namespace, ports, origin: { kind: 'service', service } }
   }
@@ -37,19 +36,18 @@ function findEntries(
   host: string,
   clientNamespace: string,
 ): RegistryHost | undefined {
-  const visible = intent.serviceEntries.filter((entry) =>
-    isExportedTo(entry.exportTo, clientNamespace),
-  )
-  const byAddress = visible.find((entry) => entry.addresses.includes(host))
-  const pattern = byAddress
-    ? byAddress.hosts[0]
-    : visible
-        .flatMap((entry) => entry.hosts)
-        .filter((known) => hostMatches(known, host))
-        .sort(bySpecificity)[0]
+  const { entries: byHost, entryAddresses, entryWildcards } = lookupOf(intent)
+  const visible = (entries: readonly ServiceEntry[] = []): readonly ServiceEntry[] =>
+    entries.filter((entry) => isExportedTo(entry.exportTo, clientNamespace))
+  const patterns = [
+    ...visible(entryAddresses.get(host)).flatMap(({ hosts }) => hosts.slice(0, 1)),
+    host,
+    ...entryWildcards.filter((known) => hostMatches(known, host)).toSorted(bySpecificity),
+  ]
+  const pattern = patterns.find((known) => visible(byHost.get(known)).length > 0)
   if (pattern === undefined) return undefined
 
-  const entries = visible.filter((entry) => entry.hosts.includes(pattern)).sort(byAge)
+  const entries = visible(byHost.get(pattern))
   const [first] = entries
   if (!first) return undefined
   return {
@@ -75,14 +73,10 @@ export function proxiedProtocol({ protocol }: ServicePort): PortProtocol | undef
   return protocol === 'udp' ? undefined : protocol
 }
 
-/** Services whose selector takes in a workload. */
+/** Services whose selector takes in a workload, oldest first. */
 export function servicesOf(intent: Intent, namespace: string, labels: Labels): readonly Service[] {
-  return intent.services
-    .filter((service) => service.namespace === namespace && service.selector !== undefined)
-    .filter(({ selector = {} }) =>
-      Object.entries(selector).every(([name, value]) => labels[name] === value),
-    )
-    .toSorted(byAge)
+  const selecting = lookupOf(intent).selectingServices.get(namespace) ?? []
+  return selecting.filter(({ selector }) => selects(selector, labels))
 }
 
 /**
@@ -92,9 +86,9 @@ export function servicesOf(intent: Intent, namespace: string, labels: Labels): r
 export function resolveName(intent: Intent, written: string, namespace: string): string {
   const host = written.toLowerCase().replace(/\.$/, '')
   const [first = '', second, ...rest] = host.split('.')
+  const { services, virtualServices } = lookupOf(intent)
   const known = (candidate: string): boolean =>
-    intent.services.some((service) => service.host === candidate) ||
-    intent.virtualServices.some(({ hosts }) => hosts.includes(candidate))
+    services.has(candidate) || virtualServices.has(candidate)
   if (second === undefined) {
     const own = `${first}.${namespace}.svc.cluster.local`
     return known(own) ? own : host

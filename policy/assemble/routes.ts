@@ -8,7 +8,8 @@ import type {
   RetryIntent,
   VirtualService,
 } from '../model/traffic.ts'
-import { byAge, bySpecificity, hostMatches, isExportedTo, selects } from './select.ts'
+import { lookupOf } from './lookup.ts'
+import { bySpecificity, hostMatches, isExportedTo, selects } from './select.ts'
 
 const DEFAULT_RETRY_ON = [
   'connect-failure',
@@ -29,16 +30,17 @@ export function findVirtualService(
   host: string,
   namespace: string,
 ): VirtualService | undefined {
-  const candidates = intent.virtualServices
-    .filter(
-      ({ gateways, exportTo }) => gateways.includes('mesh') && isExportedTo(exportTo, namespace),
-    )
-    .toSorted((a, b) => reach(a) - reach(b) || byAge(a, b))
-  const pattern = candidates
-    .flatMap(({ hosts }) => hosts)
+  const { virtualServices, virtualWildcards } = lookupOf(intent)
+  const wildcards = virtualWildcards
     .filter((known) => hostMatches(known, host))
-    .sort(bySpecificity)[0]
-  return pattern === undefined ? undefined : candidates.find(({ hosts }) => hosts.includes(pattern))
+    .toSorted(bySpecificity)
+  for (const pattern of [host, ...wildcards]) {
+    const visible = (virtualServices.get(pattern) ?? [])
+      .filter(({ exportTo }) => isExportedTo(exportTo, namespace))
+      .toSorted((a, b) => reach(a) - reach(b))
+    if (visible[0]) return visible[0]
+  }
+  return undefined
 }
 
 /** 0 private, 1 exported by name, 2 public. */

@@ -4,7 +4,7 @@
  * is faulty.
  */
 import type { DocumentReport, Fault, Intent } from '../model/intent.ts'
-import type { Kind, Placed } from './kind.ts'
+import type { Placed, Placement } from './kind.ts'
 import { findKind } from './kinds.ts'
 import { type PathKey, pointerFromPath } from './pointer.ts'
 import { type ManifestDocument, readDocuments } from './read-document.ts'
@@ -28,17 +28,29 @@ export interface Manifests {
 interface Judged {
   readonly report: DocumentReport
   /** Set when the report has no errors. */
-  readonly valid?: { readonly definition: Kind; readonly value: unknown }
+  readonly placed?: Placement
   readonly lineOf: ManifestDocument['lineOf']
 }
 
 /** Reads Kubernetes-style documents (YAML or JSON). Never throws: what is wrong is in the reports. */
 export function readManifests(files: readonly ManifestFile[]): Manifests {
-  const judged = files.flatMap(({ path, text }) =>
-    readDocuments(text).map((document) => judge(path, document)),
-  )
-  const documents = refuseDuplicates(judged)
-  return { intent: intentOf(documents), documents: documents.map(({ report }) => report) }
+  return createManifestReader()(files)
+}
+
+/** {@link readManifests} for whoever reads again and again: a file with the text it had is not read anew. */
+export function createManifestReader(): (files: readonly ManifestFile[]) => Manifests {
+  let known = new Map<string, { readonly text: string; readonly judged: readonly Judged[] }>()
+  return (files) => {
+    const read = files.map(({ path, text }) => {
+      const before = known.get(path)
+      const judged =
+        before?.text === text ? before.judged : readDocuments(text).map((one) => judge(path, one))
+      return [path, { text, judged }] as const
+    })
+    known = new Map(read)
+    const documents = refuseDuplicates(read.flatMap(([, { judged }]) => judged))
+    return { intent: intentOf(documents), documents: documents.map(({ report }) => report) }
+  }
 }
 
 function judge(file: string, document: ManifestDocument): Judged {
@@ -81,7 +93,11 @@ function judge(file: string, document: ManifestDocument): Judged {
   const errors = faultsOf(definition.schema, value, lineOf)
   if (errors.length > 0) return { report: { ...report(errors), ...scoped }, lineOf }
   const warnings = definition.warnings(value, file).map(({ path, message }) => fault(path, message))
-  return { report: { ...report([], warnings), ...scoped }, valid: { definition, value }, lineOf }
+  return {
+    report: { ...report([], warnings), ...scoped },
+    placed: definition.place(value, file),
+    lineOf,
+  }
 }
 
 function identityOf(value: unknown): { kind: string; namespace: string; name: string } {
@@ -100,8 +116,8 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 function refuseDuplicates(judged: readonly Judged[]): readonly Judged[] {
   const first = new Map<string, DocumentReport>()
   return judged.map((one) => {
-    const { report, valid, lineOf } = one
-    if (!valid) return one
+    const { report, placed, lineOf } = one
+    if (!placed) return one
     const { kind, namespace, name } = report
     const key = kind === 'Mesh' ? kind : `${kind} ${namespace}/${name}`
     const earlier = first.get(key)
@@ -139,10 +155,8 @@ function intentOf(judged: readonly Judged[]): Intent {
     virtualServices: [],
     destinationRules: [],
   }
-  for (const { report, valid } of judged) {
-    if (!valid) continue
-    const { into, value } = valid.definition.place(valid.value, report.file)
-    ;(collected[into] as unknown[]).push(value)
+  for (const { placed } of judged) {
+    if (placed) (collected[placed.into] as unknown[]).push(placed.value)
   }
   const { mesh: meshes, ...rest } = collected
   return { mesh: meshes[0] ?? DEFAULT_MESH, ...rest }

@@ -1,6 +1,7 @@
 /** The policy server: one gRPC service over connections that somebody else accepted. */
 import { Server, ServerCredentials, status as grpcStatus } from '@grpc/grpc-js'
 import type { Duplex } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
 
 import type { SpiffeId } from '#ca/spiffe/index.ts'
 import type { Clock } from '#core/clock.ts'
@@ -20,6 +21,8 @@ const MAX_MESSAGE_BYTES = 1024 * 1024
 const MAX_STREAMS = 4
 /** A sidecar that is gone without a word is found out after this. */
 const KEEPALIVE_MS = 10_000
+/** Milliseconds of one push without letting anything else run. */
+const MAX_TURN_MS = 20
 
 export interface PolicyServerDeps {
   readonly intent: Live<Intent>
@@ -123,10 +126,16 @@ export function openPolicyServer(deps: PolicyServerDeps): PolicyServer {
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
 
   /** Turns each newer state of the world into what every stream lacks. One failure stops no other stream. */
-  const push = (): void => {
+  const push = async (): Promise<void> => {
     const startedMs = clock.nowMs()
+    let turnMs = startedMs
     resources = createResources({ intent: intent.current, instances: instances.current })
-    for (const stream of streams) {
+    for (const stream of [...streams]) {
+      // Other streams' answers, and health checks, do not wait for a thousand sidecars.
+      if (clock.nowMs() - turnMs > MAX_TURN_MS) {
+        await setImmediate()
+        turnMs = clock.nowMs()
+      }
       try {
         stream.refresh()
       } catch (cause) {
@@ -140,7 +149,7 @@ export function openPolicyServer(deps: PolicyServerDeps): PolicyServer {
     metrics.pushTook(clock.nowMs() - startedMs)
   }
   const follow = async (source: Live<unknown>): Promise<void> => {
-    for await (const _ of source.changes(closing.signal)) push()
+    for await (const _ of source.changes(closing.signal)) await push()
   }
   const following = [follow(intent), follow(instances)]
 

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { type SpiffeId, serviceAccountId } from '#ca/spiffe/index.ts'
 import { assembleDestination } from '../assemble/destination.ts'
 import { assembleInbound } from '../assemble/inbound.ts'
+import { lookupOf } from '../assemble/lookup.ts'
 import type { Intent, WorkloadInstance } from '../model/intent.ts'
 import { parseResourceName } from './resource-name.ts'
 
@@ -45,7 +46,8 @@ export function createResources({ intent, instances }: World): {
   )
 
   const destination = (client: WorkloadInstance, host: string, port: number): Content => {
-    const key = JSON.stringify([client.namespace, client.labels, host, port])
+    const labels = lookupOf(intent).clientLabelsMatter ? client.labels : {}
+    const key = JSON.stringify([client.namespace, labels, host, port])
     const known = destinations.get(key)
     if (known) return known
     const content = contentOf(assembleDestination(intent, instances, client, host, port))

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava'
 import { readFileSync } from 'node:fs'
 
-import { type DocumentReport, readManifests } from '#policy/index.ts'
+import { createManifestReader, type DocumentReport, readManifests } from '#policy/index.ts'
 import { SAMPLE } from '../sample.ts'
 
 const read = (text: string): readonly DocumentReport[] =>
@@ -332,4 +332,26 @@ test('golden fixtures are read the same with Windows line ends', (t) => {
   const json = (written: string): string =>
     JSON.stringify(readManifests([{ path: 'a', text: written }]))
   t.is(json(text.replaceAll('\n', '\r\n')), json(text))
+})
+
+test('a reader that reads again gives what a new one would, and the same objects for the same text', (t) => {
+  const reader = createManifestReader()
+  const files = [
+    { path: 'a.yaml', text: SAMPLE },
+    { path: 'b.yaml', text: `${POLICY}  rules: [{}]\n` },
+  ]
+  const first = reader(files)
+  const edited = [
+    { path: 'a.yaml', text: SAMPLE },
+    { path: 'b.yaml', text: `${POLICY}  rules: [{ to: [] }]\n` },
+  ]
+  const second = reader(edited)
+  t.is(second.intent.services[0], first.intent.services[0])
+  t.deepEqual(second.documents, readManifests(edited).documents)
+  t.deepEqual(
+    second.intent.authorizationPolicies,
+    readManifests(edited).intent.authorizationPolicies,
+  )
+  t.deepEqual(reader([]).documents, [])
+  t.is(reader(files).documents.length, first.documents.length)
 })
