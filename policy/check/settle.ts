@@ -17,57 +17,53 @@ export function settle(attempt: Answer, { providers = {} }: CheckQuery): CheckRe
   return resultOf(decision, attempt, providers)
 }
 
-function resultOf(
-  decision: Decision,
-  attempt: Answer,
-  providers: Readonly<Record<string, 'allow' | 'deny'>>,
-): CheckResult {
+type Answers = Readonly<Record<string, 'allow' | 'deny'>>
+
+function resultOf(decision: Decision, attempt: Answer, providers: Answers): CheckResult {
   switch (decision.kind) {
-    case 'allow': {
-      const { policy, rule } = decision.permit
-      const [action, reason] =
-        policy === null
-          ? (['none', 'no-policy-applies'] as const)
-          : (['ALLOW', 'allowed-by-policy'] as const)
-      return {
-        ...common(decision, attempt),
-        decision: 'allow',
-        status: null,
-        action,
-        policy,
-        rule,
-        reason,
-      }
-    }
-    case 'deny': {
-      const { policy, rule, reason, considered } = decision
-      const early = reason === 'ambiguous-path'
-      const action = early ? 'none' : decision.action
-      return {
-        ...common(decision, attempt),
-        ...refusal(attempt, early ? 400 : 403),
-        ...{ action, policy, rule, reason },
-        ...(reason === 'no-allow-matched' ? { considered } : {}),
-      }
-    }
-    case 'ask': {
-      const { provider, policy, rule, proceed } = decision
-      const answer = Object.hasOwn(providers, provider) ? providers[provider] : undefined
-      if (answer === 'allow') return resultOf(proceed(), attempt, providers)
-      const asked = { ...common(decision, attempt), action: 'CUSTOM', policy, rule } as const
-      return answer === 'deny'
-        ? { ...asked, ...refusal(attempt, 403), reason: 'denied-by-provider' }
-        : {
-            ...asked,
-            decision: 'error',
-            status: null,
-            reason: 'needs-provider',
-            choices: [provider],
-          }
-    }
+    case 'allow':
+      return allowed(decision, attempt)
+    case 'deny':
+      return denied(decision, attempt)
+    case 'ask':
+      return asked(decision, attempt, providers)
     default:
       return decision satisfies never
   }
+}
+
+function allowed(decision: Allowed, attempt: Answer): CheckResult {
+  const { policy, rule } = decision.permit
+  const by =
+    policy === null
+      ? ({ action: 'none', reason: 'no-policy-applies' } as const)
+      : ({ action: 'ALLOW', reason: 'allowed-by-policy' } as const)
+  return { ...common(decision, attempt), ...by, decision: 'allow', status: null, policy, rule }
+}
+
+function denied(decision: Denied, attempt: Answer): CheckResult {
+  const { policy, rule, reason, considered } = decision
+  const early = reason === 'ambiguous-path'
+  return {
+    ...common(decision, attempt),
+    ...refusal(attempt, early ? 400 : 403),
+    action: early ? 'none' : decision.action,
+    policy,
+    rule,
+    reason,
+    ...(reason === 'no-allow-matched' ? { considered } : {}),
+  }
+}
+
+function asked(decision: AskProvider, attempt: Answer, providers: Answers): CheckResult {
+  const { provider, policy, rule, proceed } = decision
+  const answer = Object.hasOwn(providers, provider) ? providers[provider] : undefined
+  if (answer === 'allow') return resultOf(proceed(), attempt, providers)
+  const base = { ...common(decision, attempt), action: 'CUSTOM', policy, rule } as const
+  if (answer === 'deny') {
+    return { ...base, ...refusal(attempt, 403), reason: 'denied-by-provider' }
+  }
+  return { ...base, decision: 'error', status: null, reason: 'needs-provider', choices: [provider] }
 }
 
 function common(
