@@ -1,5 +1,14 @@
 /** From an engine's decision to what a caller would see (§4), with external providers' answers given. */
-import type { Connection, Decision, Engine, HttpAttributes, MtlsMode } from '../model/index.ts'
+import type {
+  Allowed,
+  AskProvider,
+  Connection,
+  Decision,
+  Denied,
+  Engine,
+  HttpAttributes,
+  MtlsMode,
+} from '../model/index.ts'
 import type { CheckQuery, CheckResult } from './query.ts'
 
 /** An attempt, and the engine that answers for it. */
