@@ -4,8 +4,9 @@
  * sees nothing. So a shell of some hundred kilobytes, in a session of its own, reads from a pipe
  * which process groups there are; when the pipe ends, it ends them.
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import type { Writable } from 'node:stream'
 
 /** `+N` a group begins, `-N` it has ended; at the end of the input the rest is ended, then killed. */
 const SCRIPT = `
@@ -30,12 +31,16 @@ export interface Guard extends AsyncDisposable {
   readonly remove: (group: number) => void
 }
 
-/** Starts a guard; a guard that dies is replaced. */
-export function openGuard(): Guard {
+/**
+ * Starts a guard; a guard that dies is replaced.
+ *
+ * @param supervisor - Its pid, which `ps` then shows.
+ */
+export function openGuard(supervisor: number): Guard {
   const groups = new Set<number>()
   let isOpen = true
-  const start = (): ReturnType<typeof spawnGuard> => {
-    const shell = spawnGuard()
+  const start = (): ChildProcessByStdio<Writable, null, null> => {
+    const shell = spawnGuard(supervisor)
     shell.on('exit', () => {
       if (isOpen) current = start()
     })
@@ -64,8 +69,8 @@ export function openGuard(): Guard {
   }
 }
 
-function spawnGuard() {
-  const shell = spawn('/bin/sh', ['-c', SCRIPT, 'redoubt-guard'], {
+function spawnGuard(supervisor: number): ChildProcessByStdio<Writable, null, null> {
+  const shell = spawn('/bin/sh', ['-c', SCRIPT, 'redoubt-guard', String(supervisor)], {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
     env: { PATH: '/usr/bin:/bin' },

@@ -59,7 +59,7 @@ export async function openStandalone(
   const following = new AbortController()
   opening.defer(() => following.abort())
   const reading = await readSource(paths, stdin, { ...deps, log }, following.signal)
-  const guard = opening.use(openGuard())
+  const guard = opening.use(openGuard(deps.pid))
   const all = { ...deps, log, guard, state, tell: hub.tell }
   const mesh = opening.use(await openMesh(reading, all, signal))
   opening.use(

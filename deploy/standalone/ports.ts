@@ -1,19 +1,43 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
+import { createServer } from 'node:net'
 
 /**
- * Free ports of 127.0.0.1, all different. Found by binding and letting go, so another process could
- * take one in between; an app that finds its port taken says so and is started again.
+ * Ports for apps come from below the range that the kernel takes ports from by itself (32768 up, by
+ * default): one in that range could be taken by any connection between now and the app's start.
  */
-export async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer())
-  try {
-    for (const server of servers) {
-      server.listen(0, '127.0.0.1')
-      await once(server, 'listening')
+const FIRST = 20_000
+const LAST = 32_000
+
+/** Attempts before giving up; the range is never this full. */
+const MAX_ATTEMPTS = 200
+
+/**
+ * Ports of 127.0.0.1 that are free now, all different.
+ *
+ * @param random - Numbers in [0, 1).
+ * @throws {RangeError} if there are none
+ */
+export async function freePorts(count: number, random: () => number): Promise<readonly number[]> {
+  const found = new Set<number>()
+  for (let attempt = 0; found.size < count; attempt += 1) {
+    if (attempt === MAX_ATTEMPTS + count) {
+      throw new RangeError(`Cannot find a free port: ${attempt} of ${FIRST} to ${LAST} are taken`)
     }
-    return servers.map((server) => (server.address() as AddressInfo).port)
+    const port = FIRST + Math.floor(random() * (LAST - FIRST))
+    if (!found.has(port) && (await isFree(port))) found.add(port)
+  }
+  return [...found]
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  try {
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+    return true
+  } catch {
+    return false // Taken: another one will do.
   } finally {
-    await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+    server.close()
   }
 }

@@ -56,7 +56,7 @@ export async function openWorkload(
   context: WorkloadContext,
 ): Promise<RunningWorkload> {
   const { key } = plan
-  const appAddresses = await placeApp(plan)
+  const appAddresses = await placeApp(plan, context.random)
   const held: Held = { rotations: 0 }
   const sidecar = plan.sidecar && keepSidecar(plan, plan.sidecar, appAddresses, held, context)
   let app: KeptProcess | undefined
@@ -104,9 +104,12 @@ interface Held {
   rotations: number
 }
 
-async function placeApp({ app, ports }: WorkloadPlan): Promise<Readonly<Record<string, string>>> {
+async function placeApp(
+  { app, ports }: WorkloadPlan,
+  random: () => number,
+): Promise<Readonly<Record<string, string>>> {
   if (app.kind === 'address') return app.addresses
-  const free = await freePorts(ports.length)
+  const free = await freePorts(ports.length, random)
   return Object.fromEntries(ports.map(({ port }, index) => [port, `127.0.0.1:${free[index]}`]))
 }
 

@@ -1,0 +1,283 @@
+/** The sample as `redoubt up` runs it: one mesh for all tests of this file, which run one after the other. */
+import { cp, readFile, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import anyTest, { type TestFn } from 'ava'
+
+import { authzCheck } from '#deploy/cli/commands/authz-check.ts'
+import { certInspect } from '#deploy/cli/commands/cert-inspect.ts'
+import { status } from '#deploy/cli/commands/status.ts'
+import type { MeshStatus } from '#deploy/standalone/status.ts'
+import { runCommand } from '#test/fakes/fake-io.ts'
+import { ask, processesOf, startMesh, temporary, type TestMesh, until } from './mesh.ts'
+
+interface Context {
+  readonly mesh: TestMesh
+  readonly sample: string
+  readonly state: string
+  readonly cleanup: AsyncDisposableStack
+}
+
+const test = anyTest as TestFn<Context>
+
+const SAMPLE = join(import.meta.dirname, '../../deploy/samples/qotm')
+
+test.before(async (t) => {
+  const cleanup = new AsyncDisposableStack()
+  const folder = cleanup.use(await temporary()).path
+  const sample = join(folder, 'qotm')
+  const state = join(folder, 'state')
+  await cp(SAMPLE, sample, { recursive: true })
+  const text = await readFile(join(sample, 'mesh.yaml'), 'utf8')
+  await writeFile(join(sample, 'mesh.yaml'), text.replace('leafTtl: 16s', 'leafTtl: 8s'))
+  const mesh = cleanup.use(await startMesh(['-f', sample, '--state', state]))
+  t.context = { mesh, sample, state, cleanup }
+})
+
+test.after.always((t) => t.context.cleanup?.disposeAsync())
+
+test.serial('up is ready in under 15 s, and every address of the ready line answers', async (t) => {
+  const { mesh } = t.context
+  t.log(`ready after ${Math.round(mesh.readyMs)} ms`)
+  t.true(mesh.readyMs < 15_000)
+  const { ca, policy, agent, workloads, notReady } = mesh.ready
+  t.deepEqual(notReady, [])
+  t.deepEqual(workloads.map(({ name }) => name).sort(), [
+    'edge',
+    'intruder',
+    'qotm-v1',
+    'qotm-v2',
+    'quotes-db',
+  ])
+  const tcp = [
+    ca.address,
+    policy.address,
+    ...workloads.flatMap(({ inbound = {}, app }) => [
+      ...Object.values(inbound),
+      ...Object.values(app),
+    ]),
+  ]
+  for (const address of tcp) t.true(await accepts(address), address)
+  t.true(await accepts(agent.socket), agent.socket)
+  for (const address of [ca.metrics, policy.metrics, agent.metrics]) {
+    t.regex((await ask(address, { path: '/metrics' })).body, /^# TYPE redoubt_/m, address)
+  }
+  for (const { metrics = '', readiness = '', admin = '' } of workloads) {
+    t.is((await ask(metrics, { path: '/stats/prometheus' })).status, 200)
+    t.is((await ask(readiness, { path: '/healthz/ready' })).status, 200)
+    t.is((await ask(admin, { path: '/config_dump' })).status, 200)
+  }
+  t.regex(await readFile(ca.bundle, 'utf8'), /BEGIN CERTIFICATE/)
+})
+
+test.serial('a request from edge goes through two sidecars to qotm', async (t) => {
+  const { status: code, body } = await ask(t.context.mesh.workload('edge').outbound ?? '', {
+    path: '/quote',
+    headers: { host: 'qotm' },
+  })
+  t.is(code, 200)
+  t.regex(body, /"version":"v[12]"/)
+})
+
+test.serial('a request without mTLS to an inbound port gets no answer', async (t) => {
+  for (const { inbound = {} } of t.context.mesh.ready.workloads) {
+    await t.throwsAsync(ask(inbound['8080'] ?? '', { path: '/healthz' }))
+  }
+})
+
+test.serial('an edit of a policy is enforced in under 1 s, in both directions', async (t) => {
+  const { mesh, sample } = t.context
+  const file = join(sample, 'policy.yaml')
+  const strict = await readFile(file, 'utf8')
+  const open = strict.replace('sa/qotm]', 'sa/qotm, cluster.local/ns/qotm/sa/intruder]')
+  t.not(open, strict)
+  const intruder = mesh.workload('intruder').outbound ?? ''
+  const asked = { path: '/quotes/random', headers: { host: 'quotes-db' } }
+  const tookMs: number[] = []
+  for (const [text, expected] of [
+    [open, 200],
+    [strict, 403],
+    [open, 200],
+    [strict, 403],
+  ] as const) {
+    const startedMs = performance.now()
+    await writeFile(file, text)
+    await until(async () => (await ask(intruder, asked)).status === expected || undefined, 3000)
+    tookMs.push(Math.round(performance.now() - startedMs))
+  }
+  t.log(`enforced after ${tookMs.join(', ')} ms`)
+  t.true(Math.max(...tookMs) < 1000)
+})
+
+test.serial('a manifest with a fault is told, and its last good text stays in force', async (t) => {
+  const { mesh, sample, state } = t.context
+  const file = join(sample, 'policy.yaml')
+  const good = await readFile(file, 'utf8')
+  const from = mesh.events().length
+  // The fault is in one document; the file as a whole, with its other changes, is not taken.
+  await writeFile(
+    file,
+    good.replace('sa/intruder', 'sa/nobody').replace('action: DENY', 'action: DENI'),
+  )
+  const rejected = await mesh.event(({ event }) => event === 'rejected', { from, withinMs: 3000 })
+  t.regex(rejected.detail, /policy\.yaml:\d+: .*\/spec\/action: .*DENI/)
+
+  const shown = await runCommand(status, { ...inMesh(), options: { state, output: 'json' } })
+  t.is(shown.exitCode, 1)
+  const { manifests } = JSON.parse(shown.out) as MeshStatus
+  t.is(manifests[0]?.errors[0]?.pointer, '/spec/action')
+  const refused = await ask(mesh.workload('intruder').outbound ?? '', {
+    path: '/quote',
+    headers: { host: 'qotm' },
+  })
+  t.is(refused.status, 403)
+
+  await writeFile(file, good)
+  await until(async () => {
+    const again = await runCommand(status, { ...inMesh(), options: { state, output: 'json' } })
+    return again.exitCode === 0 || undefined
+  }, 3000)
+})
+
+test.serial('cert inspect shows what a running sidecar serves, verified', async (t) => {
+  const { exitCode, out } = await runCommand(certInspect, {
+    ...inMesh(),
+    options: { workload: 'qotm/qotm-v1', state: t.context.state, output: 'json' },
+  })
+  const { certificates, chain } = JSON.parse(out)
+  t.is(certificates[0].spiffeId, 'spiffe://cluster.local/ns/qotm/sa/qotm')
+  t.is(chain.verified, true)
+  t.is(exitCode, 0, out)
+})
+
+/** Twenty attempts: who, at which service, how. */
+const ATTEMPTS = ['edge', 'intruder', 'qotm-v1', 'quotes-db'].flatMap((from) => [
+  { from, host: 'qotm', method: 'GET', path: '/quote' },
+  { from, host: 'qotm', method: 'POST', path: '/quote' },
+  { from, host: 'qotm', method: 'GET', path: '/quote/../admin' },
+  { from, host: 'quotes-db', method: 'GET', path: '/quotes/%72andom' },
+  { from, host: 'edge', method: 'GET', path: '/stats' },
+])
+
+test.serial('authz check agrees with the running sidecars on twenty requests', async (t) => {
+  const { mesh, sample } = t.context
+  const decided: string[] = []
+  for (const { from, host, method, path } of ATTEMPTS) {
+    const caller = mesh.workload(from)
+    const headers = { host }
+    const real = await ask(caller.outbound ?? '', { method, path, headers })
+    const said = await runCommand(authzCheck, {
+      ...inMesh(),
+      options: {
+        file: [sample],
+        to: `qotm/${host === 'qotm' ? 'qotm-v1' : host}`,
+        from: caller.spiffeId,
+        host,
+        method,
+        path,
+        output: 'json',
+      },
+    })
+    const { decision } = JSON.parse(said.out) as { decision: string }
+    const what = `${from} ${method} ${host}${path}: ${decision}`
+    t.is(decision === 'deny', real.status === 403, `${what}, but the answer is ${real.status}`)
+    decided.push(decision)
+  }
+  t.is(decided.length, 20)
+  t.deepEqual([...new Set(decided)].sort(), ['allow', 'deny'])
+})
+
+for (const victim of ['ca', 'agent', 'policy']) {
+  test.serial(`kill -9 of the ${victim} loses no request, and rotation goes on`, async (t) => {
+    const { mesh, state } = t.context
+    const before = await statsOf(mesh)
+    const pid = (await statusOf(state)).processes.find(({ name }) => name === victim)?.pid ?? 0
+    const from = mesh.events().length
+    t.true(pid > 1)
+    process.kill(pid, 'SIGKILL')
+    await mesh.event(({ event, facts }) => event === 'restarted' && facts?.['process'] === victim, {
+      from,
+      withinMs: 10_000,
+    })
+    const restarted = mesh.events().length
+    for (const { namespace, name } of mesh.ready.workloads) {
+      const workload = `${namespace}/${name}`
+      await mesh.event((one) => one.event === 'rotated' && one.workload === workload, {
+        from: restarted,
+        withinMs: 10_000,
+      })
+    }
+    const after = await statsOf(mesh)
+    t.is(after.lost - before.lost, 0, JSON.stringify(after.failures))
+    t.true(after.requests > before.requests)
+    const policy = await until(async () => {
+      const { workloads } = await statusOf(state)
+      return workloads.every(({ connected }) => connected) || undefined
+    }, 5000)
+    t.true(policy)
+  })
+}
+
+test.serial('an app that dies is started anew on its port', async (t) => {
+  const { mesh } = t.context
+  const { appPid = 0, app } = mesh.workload('intruder')
+  const from = mesh.events().length
+  process.kill(appPid, 'SIGKILL')
+  await mesh.event(({ event, workload }) => event === 'exited' && workload === 'qotm/intruder', {
+    from,
+    withinMs: 3000,
+  })
+  await mesh.event(({ event, workload }) => event === 'restarted' && workload === 'qotm/intruder', {
+    from,
+    withinMs: 5000,
+  })
+  t.is((await ask(app['8080'] ?? '', { path: '/healthz' })).status, 200)
+})
+
+test.serial(
+  'SIGTERM ends everything within 3 s, with exit code 0 and no process left',
+  async (t) => {
+    const { mesh } = t.context
+    const { pid } = mesh.child
+    t.true((await processesOf(mesh.mark, pid)).length >= 14)
+    const startedMs = performance.now()
+    mesh.child.kill('SIGTERM')
+    t.is(await mesh.exited, 0)
+    const tookMs = performance.now() - startedMs
+    t.log(`ended after ${Math.round(tookMs)} ms`)
+    t.true(tookMs < 3000)
+    t.deepEqual(await processesOf(mesh.mark, pid), [])
+    t.is(mesh.err(), '')
+  },
+)
+
+interface Stats {
+  readonly requests: number
+  readonly lost: number
+  readonly failures: Readonly<Record<string, number>>
+}
+
+async function statsOf(mesh: TestMesh): Promise<Stats> {
+  const { body } = await ask(mesh.workload('edge').app['8080'] ?? '', { path: '/stats' })
+  return JSON.parse(body) as Stats
+}
+
+async function statusOf(state: string): Promise<MeshStatus> {
+  const shown = await runCommand(status, { ...inMesh(), options: { state, output: 'json' } })
+  return JSON.parse(shown.out) as MeshStatus
+}
+
+function inMesh() {
+  return { uid: process.getuid?.() ?? 0, env: process.env, cwd: process.cwd() }
+}
+
+async function accepts(address: string): Promise<boolean> {
+  const at = address.lastIndexOf(':')
+  const socket = address.startsWith('/')
+    ? connect(address)
+    : connect(Number(address.slice(at + 1)), address.slice(0, at))
+  return new Promise((resolve) => {
+    socket.on('connect', () => resolve(true))
+    socket.on('error', () => resolve(false))
+  }).finally(() => socket.destroy()) as Promise<boolean>
+}
