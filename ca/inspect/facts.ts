@@ -95,7 +95,7 @@ function factsOf(
     der,
     subject: certificate.subject,
     issuer: certificate.issuer,
-    serial: serialOf(certificate.serialNumber),
+    serial: node.serialNumber.toLowerCase(),
     notBefore: instantOf(certificate.notBefore),
     notAfter: instantOf(certificate.notAfter),
     key: keyOf(node),
@@ -191,11 +191,6 @@ function whyUnreadable(der: Uint8Array): string | undefined {
     if (!(cause instanceof CaError)) throw cause
     return cause.message.replace(/^Cannot [^:]*: /, '')
   }
-}
-
-function serialOf(hex: string): string {
-  const bytes = hex.toLowerCase().replace(/^(00)+(?=..)/, '')
-  return Number.parseInt(hex.slice(0, 2), 16) >= 0x80 ? `-${bytes}` : bytes
 }
 
 function instantOf(date: Date): Temporal.Instant {

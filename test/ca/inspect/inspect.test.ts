@@ -12,7 +12,7 @@ import {
   RULES,
   type Style,
 } from '#ca/inspect/index.ts'
-import { verifySvid } from '#ca/x509/index.ts'
+import { readCertificate, verifySvid } from '#ca/x509/index.ts'
 import { parseTrustDomain } from '#ca/spiffe/index.ts'
 import { CaError } from '#ca/index.ts'
 import { Extension, KeyUsageFlags, makeCertificate, NOW, type Wish } from './certificates.ts'
@@ -48,6 +48,19 @@ test('describeCertificate() says of a good SVID what it is, under the contractâ€
 test('describeCertificate() finds nothing wrong with a good root', (t) => {
   t.deepEqual(describeCertificate(root.der, NOW).findings, [])
 })
+
+for (const [serial, shown] of [
+  ['00d43ec57f41ddab1b52fe72465bef54cf', 'd43ec57f41ddab1b52fe72465bef54cf'],
+  ['0a3ec57f41ddab1b52fe72465bef54', '0a3ec57f41ddab1b52fe72465bef54'],
+] as const) {
+  test(`describeCertificate() shows the serial ${serial} as ca revoke takes it`, async (t) => {
+    const { der } = await makeCertificate({ issuer: root, serial })
+    const report = describeCertificate(der, NOW)
+    t.is(report.serial, shown)
+    t.is(report.serial, readCertificate(der).serial)
+    t.deepEqual(report.findings, [])
+  })
+}
 
 const SERVER = '1.3.6.1.5.5.7.3.1'
 const unknown = (critical: boolean) =>

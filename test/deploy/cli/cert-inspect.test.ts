@@ -10,6 +10,8 @@ import { parse } from 'yaml'
 
 import type { CertificateReport, ChainReport } from '#ca/inspect/index.ts'
 import { certInspect } from '#deploy/cli/commands/cert-inspect.ts'
+import { startStory } from '#test/agent/harness.ts'
+import { workloadId } from '#test/ca/harness.ts'
 import { makeCertificate } from '#test/ca/inspect/certificates.ts'
 import { runCommand } from '#test/fakes/fake-io.ts'
 
@@ -211,6 +213,21 @@ test('cert inspect gives up on a server that is silent, and on one that does not
     createTcp((socket) => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n')),
   )
   t.regex((await t.throwsAsync(inspect(plain))).message, /it does not speak TLS$/)
+})
+
+test('cert inspect --agent shows what a real agent gives this process, verified by its bundle', async (t) => {
+  await using story = await startStory()
+  const id = workloadId('api')
+  story.callersAre(id)
+  const { socketPath: agent } = story.config
+  const run = { options: { output: 'json', agent }, now: story.now }
+  const { exitCode, out } = await runCommand(certInspect, run)
+  const { certificates, chain } = JSON.parse(out) as Answer
+  t.deepEqual([exitCode, certificates[0]?.spiffeId, chain.verified], [0, id, true])
+
+  story.callersAre(undefined)
+  const refused = runCommand(certInspect, { ...run, options: { ...run.options, timeout: '0.5' } })
+  t.regex((await t.throwsAsync(refused)).message, /it (knows no workload|did not answer in time)/)
 })
 
 test('cert inspect - reads DER from a pipe', async (t) => {
