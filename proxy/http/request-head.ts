@@ -65,7 +65,7 @@ export class RequestHead {
   hasRequestId = false
   fault: RequestFault = 'request-line-malformed'
 
-  #lastAuthority = ''
+  #lastAuthority: string | undefined
   #lengths = 0
   #encodings = 0
   #hosts = 0

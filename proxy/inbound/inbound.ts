@@ -82,11 +82,16 @@ export async function listenInbound(
   function accept(socket: Socket): void {
     const current = rules()
     if (current === undefined) return void socket.destroy()
-    if (current.mtls === 'STRICT') return terminate(socket)
+    const heard = connections.accept(socket)
+    if (current.mtls === 'STRICT') {
+      heard()
+      return terminate(socket)
+    }
     peek(socket, {
       wheel,
       timeoutMs: DETECT_TIMEOUT_MS,
       onDetected(detected, head) {
+        heard()
         if (detected === 'tls' && current.mtls === 'PERMISSIVE') {
           socket.unshift(head)
           return terminate(socket)

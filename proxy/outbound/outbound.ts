@@ -35,10 +35,12 @@ export function listenOutbound(
   }
 
   function accept(socket: Socket): void {
+    const heard = options.connections.accept(socket)
     peek(socket, {
       wheel: options.wheel,
       timeoutMs: DETECT_TIMEOUT_MS,
       onDetected(detected, head) {
+        heard()
         if (detected === 'socks5') return acceptSocks(socket, head)
         // Whatever else it is, the codec says what is wrong with it.
         options.connections.serve(

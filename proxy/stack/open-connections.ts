@@ -8,6 +8,11 @@ export interface OpenConnections {
     sink: ServerConnectionOptions['sink'],
     head?: Buffer,
   ) => ServerConnection
+  /**
+   * Keeps an accepted socket until it is closed, so that none outlives the sidecar. What it returns
+   * is called when the client has shown what it speaks; until then it is idle.
+   */
+  readonly accept: (socket: Socket) => () => void
   /** Counts a tunnel in; call what it returns when the tunnel is over. */
   readonly addTunnel: (destroy: () => void) => () => void
   /** Requests and tunnels that are not over. */
@@ -25,6 +30,8 @@ export interface OpenConnections {
 export function createOpenConnections(wheel: ServerConnectionOptions['wheel']): OpenConnections {
   const connections = new Set<ServerConnection>()
   const tunnels = new Set<() => void>()
+  const sockets = new Set<Socket>()
+  const silent = new Set<Socket>()
   let retiring = false
   return {
     serve(socket, sink, head) {
@@ -39,6 +46,15 @@ export function createOpenConnections(wheel: ServerConnectionOptions['wheel']): 
       socket.resume()
       return connection
     },
+    accept(socket) {
+      sockets.add(socket)
+      silent.add(socket)
+      socket.once('close', () => {
+        sockets.delete(socket)
+        silent.delete(socket)
+      })
+      return () => void silent.delete(socket)
+    },
     addTunnel(destroy) {
       tunnels.add(destroy)
       return () => void tunnels.delete(destroy)
@@ -48,17 +64,19 @@ export function createOpenConnections(wheel: ServerConnectionOptions['wheel']): 
       for (const connection of connections) if (!connection.isIdle) busy += 1
       return busy
     },
-    count: () => connections.size + tunnels.size,
+    count: () => connections.size + tunnels.size + silent.size,
     retireAll() {
       retiring = true
       for (const connection of connections) connection.retire()
     },
     closeIdle() {
       for (const connection of connections) if (connection.isIdle) connection.socket.end()
+      for (const socket of silent) socket.destroy()
     },
     destroyAll() {
       for (const connection of connections) connection.socket.destroy()
       for (const destroy of tunnels) destroy()
+      for (const socket of sockets) socket.destroy()
     },
   }
 }

@@ -145,6 +145,8 @@ export interface FakeSidecarOptions {
   readonly app?: string
   readonly bundle?: InboundBundle
   readonly drainMs?: number
+  /** Keeps no access log. */
+  readonly noLog?: boolean
   readonly now?: () => Temporal.Instant
 }
 
@@ -162,7 +164,7 @@ export async function openFakeSidecar(options: FakeSidecarOptions): Promise<Fake
       clock: realClock,
       now: () => Temporal.Now.instant(),
       random: Math.random,
-      writeAccessLog: (lines) => void log.push(lines),
+      writeAccessLog: options.noLog ? undefined : (lines) => void log.push(lines),
     },
     aborter.signal,
   )
