@@ -217,7 +217,7 @@ test('cert inspect gives up on a server that is silent, and on one that does not
 
 test('cert inspect --agent shows what a real agent gives this process, verified by its bundle', async (t) => {
   await using story = await startStory()
-  const id = workloadId('api')
+  const id = workloadId
   story.callersAre(id)
   const { socketPath: agent } = story.config
   const run = { options: { output: 'json', agent }, now: story.now }
