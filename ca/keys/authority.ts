@@ -116,16 +116,13 @@ function caConstraints(pathLength: number): Uint8Array {
 }
 
 /**
- * `O=Redoubt, CN=<role> <start of the key identifier>`: two generations never share a name, so that
- * no verifier has to guess between them.
+ * `CN=Redoubt <role> <start of the key identifier>`: two generations never share a name, so that no
+ * verifier has to guess between them. Short, because every leaf repeats it.
  */
 function caName(role: 'root' | 'issuing', ski: Uint8Array): Uint8Array {
-  const id = Buffer.from(ski).toString('hex').slice(0, 16)
-  return sequence(part(OID.organization, 'Redoubt'), part(OID.commonName, `${role} ${id}`))
-}
-
-function part(name: string, text: string): Uint8Array {
-  return derOf(TAG.set, sequence(oid(name), derOf(TAG.utf8String, Buffer.from(text, 'utf8'))))
+  const id = Buffer.from(ski).toString('hex').slice(0, 8)
+  const text = derOf(TAG.utf8String, Buffer.from(`Redoubt ${role} ${id}`))
+  return sequence(derOf(TAG.set, sequence(oid(OID.commonName), text)))
 }
 
 function spkiOf(key: KeyObject): Uint8Array {

@@ -52,9 +52,12 @@ export function readKeyKind(spki: DerNode): KeyKind {
   const fields = cursor(spki, 'public key')
   const algorithm = cursor(fields.take(TAG.sequence, 'algorithm'), 'key algorithm')
   const name = readOid(algorithm.take(TAG.oid, 'identifier'))
+  const curve = name === OID.ecPublicKey ? readOid(algorithm.take(TAG.oid, 'curve')) : ''
+  if (name === OID.rsaEncryption) algorithm.take(TAG.null, 'null')
+  algorithm.end('key algorithm')
   const key = readBitString(fields.take(TAG.bitString, 'key'))
   fields.end('public key')
-  if (name === OID.ecPublicKey) return ecKind(readOid(algorithm.take(TAG.oid, 'curve')), key)
+  if (name === OID.ecPublicKey) return ecKind(curve, key)
   if (name === OID.rsaEncryption) return rsaKind(key)
   if (name === OID.ed25519 && key.length === 32) return { type: 'ed25519' }
   throw refusedKey(`its algorithm ${name} is none of EC, RSA and Ed25519`)

@@ -1,7 +1,6 @@
 /** Object identifiers of certificates (RFC 5280, RFC 5758, RFC 8410, RFC 8017). */
 export const OID = {
   commonName: '2.5.4.3',
-  organization: '2.5.4.10',
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
   subjectAltName: '2.5.29.17',

@@ -1,14 +1,15 @@
 /** What an SVID costs the CA: the whole batch path, and where the time goes. CPU µs for each. */
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
+import { makeIssuing } from '#ca/keys/authority.ts'
 import { openAuthority } from '#ca/open-authority.ts'
+import { createSvidSigner } from '#ca/issue/issue-svid.ts'
 import { issueBatch } from '#ca/issue/issue-batch.ts'
 import { buildCsr, verifyCsr, verifySvid } from '#ca/x509/index.ts'
 import { planSvid } from '#ca/issue/template.ts'
-import { randomBytes } from 'node:crypto'
 
 const trustDomain = parseTrustDomain('prod.example')
 const caller = {
@@ -49,14 +50,20 @@ async function measure(name: string, each: number, work: () => unknown): Promise
   const { user, system } = process.cpuUsage(before)
   const perSecond = (count / (performance.now() - startMs)) * 1000
   const cpu = ((user + system) / count).toFixed(1)
-  console.log(`${name.padEnd(44)} ${cpu.padStart(8)} µs CPU ${perSecond.toFixed(0).padStart(9)} a second`)
+  console.log(
+    `${name.padEnd(48)} ${cpu.padStart(8)} µs CPU ${perSecond.toFixed(0).padStart(9)} a second`,
+  )
 }
 
 const [first] = csrs
 if (!first) throw new Error('no request')
 const signer = authority.signer()
 const template = planSvid(
-  { spiffeId: parseSpiffeId(first.spiffeId), publicKeyDer: verifyCsr(first.csrDer).publicKeyDer, ttl },
+  {
+    spiffeId: parseSpiffeId(first.spiffeId),
+    publicKeyDer: verifyCsr(first.csrDer).publicKeyDer,
+    ttl,
+  },
   now(),
   randomBytes(16),
   now().add({ hours: 100 }),
@@ -65,11 +72,26 @@ const leaf = signer.seal(template)
 const chain = [leaf, signer.authority.certificate.der]
 await measure('issueBatch(), 50 a call, ledger on', 50, () => issueBatch(deps, caller, csrs))
 await measure('issueBatch(), 1 a call, 64 at a time', 64, () =>
-  Promise.all(Array.from({ length: 64 }, (_, at) => issueBatch(deps, caller, [csrs[at % 50] ?? first]))),
+  Promise.all(
+    Array.from({ length: 64 }, (_, at) => issueBatch(deps, caller, [csrs[at % 50] ?? first])),
+  ),
 )
 await measure('verifyCsr()', 1, () => verifyCsr(first.csrDer))
 await measure('seal(): encode, sign, self-check', 1, () => signer.seal(template))
-await measure('verifySvid(), 2 certificates', 1, () =>
+await measure('verifySvid(), 2 certificates, issuer remembered', 1, () =>
   verifySvid(chain, [authority.bundle.current], now(), 'client'),
 )
+// More issuers than are remembered, in turn: each verification reads and checks its issuer anew.
+const root = authority.root
+const strangers = Array.from({ length: 128 }, (_, at) => {
+  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+  const of = { trustDomain, key, now: now(), ttl: Temporal.Duration.from('PT9H') }
+  const issuing = makeIssuing(root, { ...of, serial: Uint8Array.of(1, at) })
+  return [createSvidSigner(issuing).seal(template), issuing.certificate.der]
+})
+let turn = 0
+await measure('verifySvid(), 2 certificates, issuer unknown', 1, () => {
+  turn = (turn + 1) % strangers.length
+  return verifySvid(strangers[turn] ?? [], [authority.bundle.current], now(), 'client')
+})
 rmSync(dir, { recursive: true })

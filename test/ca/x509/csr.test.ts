@@ -5,7 +5,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { CaError } from '#ca/index.ts'
 import { signedDer, signerOf } from '#ca/x509/algorithm.ts'
-import { contextTag, derOf, sequence, TAG } from '#ca/x509/der.ts'
+import { contextTag, derOf, oid, sequence, TAG } from '#ca/x509/der.ts'
 import { buildCsr, MAX_CSR_BYTES, type Life, rotateAt, verifyCsr } from '#ca/x509/index.ts'
 import { nested } from './forge.ts'
 
@@ -84,6 +84,26 @@ const refused: Readonly<Record<string, () => Uint8Array>> = {
     const odd = curve('secp256k1')
     const info = sequence(version, sequence(), spkiOf(odd), derOf(contextTag(0)))
     return signedDer(info, signerOf(key), sign('sha256', info, odd))
+  },
+  'a key algorithm with something after its curve': () => {
+    const point = spkiOf(key).subarray(-65)
+    const algorithm = sequence(oid('1.2.840.10045.2.1'), oid('1.2.840.10045.3.1.7'), sequence())
+    const spki = sequence(algorithm, derOf(TAG.bitString, Uint8Array.of(0), point))
+    return request({ parts: [version, sequence(), spki, derOf(contextTag(0))] })
+  },
+  'a compressed point': () => {
+    const point = Uint8Array.from(spkiOf(key).subarray(-65, -32))
+    point[0] = 2
+    const algorithm = sequence(oid('1.2.840.10045.2.1'), oid('1.2.840.10045.3.1.7'))
+    const spki = sequence(algorithm, derOf(TAG.bitString, Uint8Array.of(0), point))
+    return request({ parts: [version, sequence(), spki, derOf(contextTag(0))] })
+  },
+  'a point off the curve': () => {
+    const point = Uint8Array.from(spkiOf(key).subarray(-65))
+    point[64]! ^= 1
+    const algorithm = sequence(oid('1.2.840.10045.2.1'), oid('1.2.840.10045.3.1.7'))
+    const spki = sequence(algorithm, derOf(TAG.bitString, Uint8Array.of(0), point))
+    return request({ parts: [version, sequence(), spki, derOf(contextTag(0))] })
   },
   'more bytes than any request needs': () => new Uint8Array(MAX_CSR_BYTES + 1),
   '10,000 nested sequences': () => nested(10_000),
