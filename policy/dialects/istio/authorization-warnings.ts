@@ -51,30 +51,31 @@ function warnEmptyLists({ rules = [] }: RawPolicy): readonly Warning[] {
   })
 }
 
-/** On a TCP port a DENY that names only HTTP attributes denies every connection (§1.8). */
+/** On a TCP port HTTP attributes do not exist, and a DENY goes by what is left of its rule (§1.8). */
 function warnHttpOnlyDeny({ action, rules = [] }: RawPolicy): readonly Warning[] {
   if (action !== 'DENY') return []
+  const message =
+    'it names HTTP attributes and no port, so on TCP ports it denies every connection that its other attributes match'
   return rules.flatMap((value, index) =>
-    isHttpOnly(value)
-      ? [
-          {
-            path: ['spec', 'rules', index],
-            message:
-              'it has only HTTP attributes and no port, so it denies every connection to a TCP port',
-          },
-        ]
-      : [],
+    deniesTcp(value) ? [{ path: ['spec', 'rules', index], message }] : [],
   )
 }
 
-function isHttpOnly({ from = [], to = [], when = [] }: RawRule): boolean {
-  const names = [
-    ...from.flatMap((entry) => Object.keys(filledLists<object>(entry.source))),
-    ...to.flatMap((entry) => Object.keys(filledLists<object>(entry.operation))),
-    ...when.map(({ key }) => key),
-  ]
-  const http = /^(request\.|(not)?(requestPrincipals|hosts|methods|paths)$)/i
-  return names.length > 0 && names.every((name) => http.test(name))
+const HTTP_FIELD = /^(request\.|(not)?(requestPrincipals|hosts|methods|paths)$)/i
+
+function deniesTcp({ from = [], to = [], when = [] }: RawRule): boolean {
+  if (to.length > 0) {
+    return to.some(({ operation }) => {
+      const fields = Object.keys(filledLists<object>(operation))
+      return (
+        fields.some((field) => HTTP_FIELD.test(field)) &&
+        !fields.some((field) => /ports$/i.test(field))
+      )
+    })
+  }
+  const fields = from.flatMap(({ source }) => Object.keys(filledLists<object>(source)))
+  const names = [...fields, ...when.map(({ key }) => key)]
+  return names.some((name) => HTTP_FIELD.test(name)) && !names.includes('destination.port')
 }
 
 function warnTargets(written: RawPolicy): readonly Warning[] {

@@ -8,7 +8,7 @@ import { defineKind, type Kind, type Manifest } from '../kind.ts'
 import { refOf } from '../metadata.ts'
 import { fields, type Report, text } from '../schema.ts'
 import { hostFault } from './hosts.ts'
-import { checkLabels, matchLabelsSchema, selectorOf } from './selector.ts'
+import { checkLabels, matchLabelsSchema, selectorOf, warnEmptySelector } from './selector.ts'
 import { readTrafficPolicy, trafficPolicySchema } from './traffic-policy.ts'
 
 const subset = fields(
@@ -49,6 +49,7 @@ export const destinationRuleKind: Kind = defineKind({
   kind: 'DestinationRule',
   spec,
   check: checkVisibility,
+  warn: ({ spec: written }) => warnEmptySelector(written.workloadSelector, 'workloadSelector'),
   place: ({ metadata, spec: written }) => {
     const { namespace } = metadata
     const selector = selectorOf(written.workloadSelector)

@@ -166,6 +166,17 @@ export const virtualServiceKind: Kind = defineKind({
   spec,
   check: ({ metadata: { namespace }, spec: { exportTo } }, report) =>
     checkExportTo(exportTo, { namespace, none: false }, ['spec', 'exportTo'], report),
+  warn: ({ spec: { gateways = [] } }) =>
+    gateways.flatMap((gateway, index) =>
+      /^[^/]*\./.test(gateway)
+        ? [
+            {
+              path: ['spec', 'gateways', index],
+              message: 'the form with dots is of the past: "namespace/name"',
+            },
+          ]
+        : [],
+    ),
   place: ({ metadata, spec: { hosts = [], gateways, http = [], exportTo } }) => {
     const { namespace } = metadata
     return {

@@ -17,6 +17,8 @@ export function checkLabels(labels: Labels, path: readonly PathKey[], report: Re
   }
 }
 
+const MAX_LABELS = 4096
+
 interface MatchLabels {
   readonly matchLabels?: Record<string, string> | undefined
 }
@@ -24,7 +26,14 @@ interface MatchLabels {
 /** `selector` and `workloadSelector` with `matchLabels`. */
 export const matchLabelsSchema: z.ZodType<MatchLabels> = fields(
   { matchLabels: z.record(z.string(), z.string()).optional() },
-  { check: ({ matchLabels }, report) => checkLabels(matchLabels ?? {}, ['matchLabels'], report) },
+  {
+    check: ({ matchLabels = {} }, report) => {
+      checkLabels(matchLabels, ['matchLabels'], report)
+      if (Object.keys(matchLabels).length > MAX_LABELS) {
+        report(['matchLabels'], `it has more than ${MAX_LABELS} labels`)
+      }
+    },
+  },
 )
 
 /** The labels to select by; `undefined` for a selector that is left out or has none. */
@@ -34,8 +43,11 @@ export function selectorOf(selector: MatchLabels | undefined): Labels | undefine
 }
 
 /** A selector object without labels is legal and selects everything, which few mean. */
-export function warnEmptySelector(selector: MatchLabels | undefined): readonly Warning[] {
+export function warnEmptySelector(
+  selector: MatchLabels | undefined,
+  field = 'selector',
+): readonly Warning[] {
   if (!selector || selectorOf(selector)) return []
   const message = 'the selector has no labels, so it applies to every workload in its scope'
-  return [{ path: ['spec', 'selector'], message }]
+  return [{ path: ['spec', field], message }]
 }

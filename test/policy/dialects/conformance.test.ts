@@ -11,6 +11,7 @@ interface Case {
   readonly id: string
   readonly manifest: { readonly kind: string; readonly spec?: unknown }
   readonly valid: boolean
+  readonly warning: boolean
   readonly error: string | null
 }
 
@@ -33,6 +34,15 @@ if (existsSync(FILE)) {
       }
     })
   }
+
+  test('what Istio warns of, in these kinds, is warned of', (t) => {
+    const warned = cases.filter(({ manifest, warning }) => warning && EXACT.includes(manifest.kind))
+    t.true(warned.length > 0)
+    t.deepEqual(
+      warned.filter(({ manifest }) => verdict(manifest).warnings.length === 0).map(({ id }) => id),
+      [],
+    )
+  })
 
   test('nothing that Istio refuses is accepted, in any kind', (t) => {
     const accepted = cases.filter(({ manifest, valid }) => !valid && verdict(manifest).valid)
