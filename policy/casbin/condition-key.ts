@@ -15,3 +15,10 @@ export function readClaimPath(key: string): readonly string[] | undefined {
 export function isHttpKey(key: string): boolean {
   return key.startsWith('request.')
 }
+
+const METADATA = /^experimental\.envoy\.filters\.[^[\]]+\[[^[\]]+\]$/
+
+/** Whether a `when` key names one value of a map: a header, a claim, or filter metadata. */
+export function isMapKey(key: string): boolean {
+  return HEADER.test(key) || CLAIMS.test(key) || METADATA.test(key)
+}

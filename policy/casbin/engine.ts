@@ -9,6 +9,7 @@ import {
   isAmbiguousPath,
   withoutPathParameters,
 } from '../model/index.ts'
+import { admitPolicy } from './admit-policy.ts'
 import { type CacheKey, compileCacheKey } from './cache-key.ts'
 import { compileColumns } from './columns.ts'
 import { AMBIGUOUS, type Answers, decide, FAULT } from './decide.ts'
@@ -48,13 +49,14 @@ const MAX_NARROWED = 256
  * Compiles policies into the engine that Casbin answers for. Slow, so that its result is fast: call
  * it once for each generation of configuration.
  *
- * @throws {SyntaxError} on a matcher that does not parse
+ * @throws {PolicyError} `POLICY_RULE_INVALID` for a policy with a field or key that has no meaning here
  */
 export function compileAuthorization(
   input: AuthorizationInput,
   options: EngineOptions = {},
 ): Engine {
   const { cacheEntries = 4096 } = options
+  for (const policy of input.policies) admitPolicy(policy)
   const cache = cacheEntries > 0 ? new LRUCache<string, Decision>({ max: cacheEntries }) : undefined
   const http = compileChain('http', input, options)
   const pathRules = namesPaths(input.policies)

@@ -93,7 +93,7 @@ function linesOfRule(
 }
 
 /** How the values of one field are treated. */
-interface FieldRule {
+export interface FieldRule {
   readonly httpOnly?: true
   readonly readable?: (written: string) => boolean
   readonly expand?: (
@@ -121,7 +121,8 @@ function isPort(written: string): boolean {
   return /^[0-9]{1,9}$/.test(written) && Number(written) <= 65_535
 }
 
-const SOURCE_FIELDS: Readonly<Record<keyof Source, FieldRule>> = {
+/** Every field of a source. */
+export const SOURCE_FIELDS: Readonly<Record<keyof Source, FieldRule>> = {
   principals: PRINCIPAL,
   notPrincipals: PRINCIPAL,
   requestPrincipals: HTTP_ONLY,
@@ -138,7 +139,8 @@ const SOURCE_FIELDS: Readonly<Record<keyof Source, FieldRule>> = {
   notTrustDomains: TRUST_DOMAIN,
 }
 
-const OPERATION_FIELDS: Readonly<Record<keyof Operation, FieldRule>> = {
+/** Every field of an operation. */
+export const OPERATION_FIELDS: Readonly<Record<keyof Operation, FieldRule>> = {
   hosts: HTTP_ONLY,
   notHosts: HTTP_ONLY,
   ports: PORT,

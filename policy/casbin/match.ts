@@ -16,7 +16,7 @@ import {
   type Source,
 } from '../model/index.ts'
 import { type ClaimsTest, compileClaim, compileRequestPrincipal } from './claim.ts'
-import { readClaimPath, readHeaderName } from './condition-key.ts'
+import { isMapKey, readClaimPath, readHeaderName } from './condition-key.ts'
 import {
   compileNamespace,
   compilePrincipal,
@@ -216,6 +216,11 @@ const CONDITIONS: Readonly<Record<string, CompileValue>> = {
   'destination.ip': destinationBlock,
   'destination.port': port,
   'connection.sni': sni,
+}
+
+/** Whether a `when` key is one of §1.7. */
+export function isConditionKey(key: string): boolean {
+  return Object.hasOwn(CONDITIONS, key) || isMapKey(key)
 }
 
 function conditionOf(key: string): CompileValue {

@@ -221,3 +221,48 @@ test('a fault in what only reports is no denial', (t) => {
   // The key of the cache reads it too; both are faults of reading, and reading is what failed.
   t.is(compile([audit], { cacheEntries: 0 })(web)({ ...get, header }).kind, 'allow')
 })
+
+/** Each is a policy that compiles with one thing wrong. */
+const wrong: Readonly<Record<string, [object, string, string]>> = {
+  'a source field': [
+    { rules: [{ from: [{ audiences: ['x'] }] }] },
+    'the field "audiences" is not known',
+    '/rules/0/from/0/audiences',
+  ],
+  'an operation field': [
+    { rules: [{}, { to: [{ path: ['/a'] }] }] },
+    'the field "path" is not known',
+    '/rules/1/to/0/path',
+  ],
+  'a part of a rule': [
+    { rules: [{ unless: [] }] },
+    'the field "unless" is not known',
+    '/rules/0/unless',
+  ],
+  'a condition key': [
+    { rules: [{ when: [{ key: 'request.body', notValues: ['x'] }] }] },
+    'nothing is known as "request.body"',
+    '/rules/0/when/0/key',
+  ],
+  'an inherited name as key': [
+    { rules: [{ when: [{ key: 'toString', notValues: ['x'] }] }] },
+    'nothing is known as "toString"',
+    '/rules/0/when/0/key',
+  ],
+  'CUSTOM without a provider': [
+    { action: 'CUSTOM' },
+    'a provider is for CUSTOM, and CUSTOM wants one',
+    '/provider',
+  ],
+}
+for (const [what, [change, why, pointer]] of Object.entries(wrong)) {
+  test(`compileAuthorization() refuses ${what} that has no meaning`, (t) => {
+    const policy = { ...allowWeb, ...change } as AuthorizationPolicy
+    const error = t.throws(() => compile([policy]), { name: 'PolicyError' })
+    t.like(error, {
+      code: 'POLICY_RULE_INVALID',
+      pointer,
+      message: `Cannot compile policy app/allow-web: ${why}`,
+    })
+  })
+}
