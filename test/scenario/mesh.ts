@@ -5,11 +5,13 @@
  * agent answers everybody with it.
  */
 import type { RequestListener } from 'node:http'
+import { setTimeout as realSleep } from 'node:timers/promises'
 import type { Agent, Rotation } from '#agent/index.ts'
 import { serviceAccountId, type SpiffeId } from '#ca/spiffe/index.ts'
 import { createLive } from '#core/live.ts'
 import {
   type DocumentReport,
+  type Intent,
   openPolicyServer,
   type PolicyServer,
   readManifests,
@@ -18,7 +20,7 @@ import {
 } from '#policy/index.ts'
 import { openProxy, type Proxy } from '#proxy/index.ts'
 import { temporaryDir } from '#test/ca/harness.ts'
-import { freePorts } from '../../deploy/standalone/ports.ts'
+
 import { type App, type CallOptions, createCaller, echo, type Reply, startApp } from './app.ts'
 import {
   type Authority,
@@ -28,6 +30,7 @@ import {
   startAuthority,
   systemId,
 } from './control.ts'
+import { freePorts } from './free-ports.ts'
 import { createStoryTime, type StoryTime } from './time.ts'
 
 export interface MeshOptions {
@@ -48,7 +51,7 @@ export interface MeshWorkload extends AsyncDisposable {
   readonly app: App
   /** Lines of its sidecar's access log, parsed. */
   readonly accessLog: readonly Readonly<Record<string, unknown>>[]
-  /** A request of the app through its own sidecar. */
+  /** A request of the app through its own sidecar; time goes on while it is under way. */
   readonly call: (host: string, path: string, options?: CallOptions) => Promise<Reply>
 }
 
@@ -57,6 +60,8 @@ export interface Mesh extends StoryTime, AsyncDisposable {
   readonly workload: (name: string) => MeshWorkload
   /** Replaces one text of the manifests; if any document is then invalid, the last good ones stay. */
   readonly edit: (from: string, to: string) => readonly DocumentReport[]
+  /** Changes what the policy server is told beyond what manifests can say: for bundles that are broken. */
+  readonly intend: (change: (intent: Intent) => Intent) => void
   readonly policy: PolicyServer
   /** Rotations by SPIFFE ID, the first ones too. */
   readonly rotations: ReadonlyMap<SpiffeId, readonly Rotation[]>
@@ -111,6 +116,8 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const workloads = new Map(await Promise.all(sites.map(open)))
   opening.defer(() => disposeAll(workloads.values()))
 
+  time.gates.add(() => rotationsSettle([...workloads.values()], time.now))
+
   const workload = (name: string): MeshWorkload => {
     const found = workloads.get(name)
     if (!found) throw new Error(`there is no workload ${name}`)
@@ -121,6 +128,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     ...time,
     workload,
     edit: manifests.edit,
+    intend: manifests.intend,
     policy,
     rotations: nodes.rotations,
     ca,
@@ -144,6 +152,7 @@ function openManifests(text: string) {
   let inForce = text
   return {
     intent: intent.live,
+    intend: (change: (now: Intent) => Intent) => intent.set(change(intent.live.current)),
     edit(from: string, to: string): readonly DocumentReport[] {
       if (!inForce.includes(from)) throw new Error(`no manifest has ${JSON.stringify(from)}`)
       const candidate = inForce.replace(from, to)
@@ -217,6 +226,20 @@ async function openWorkload(
       await app[Symbol.asyncDispose]()
     },
   }
+}
+
+/** Waits until no rotation that can succeed is on its way from CA to sidecar. */
+async function rotationsSettle(
+  workloads: readonly MeshWorkload[],
+  now: () => Temporal.Instant,
+): Promise<void> {
+  const isOnItsWay = ({ agent, proxy }: MeshWorkload): boolean => {
+    const [held] = agent.held()
+    if (!held || agent.node.current.kind === 'unattested') return false
+    const isDue = Temporal.Instant.compare(held.renewAt, now()) <= 0
+    return isDue || proxy.svid.current.serial !== held.svid.serial
+  }
+  for (let tries = 0; tries < 8 && workloads.some(isOnItsWay); tries += 1) await realSleep(2)
 }
 
 async function disposeAll(each: Iterable<AsyncDisposable>): Promise<void> {

@@ -8,6 +8,8 @@ const EPOCH = Temporal.Instant.from('2026-11-21T12:00:00Z')
 const STEP_MS = 250
 /** Real milliseconds that sockets get after each step. */
 const SETTLE_MS = 3
+/** Real milliseconds that time waits for work under way, which may itself be waiting for time. */
+const GATE_MS = 100
 /** Real milliseconds after which a story that does not go on has failed. */
 const PATIENCE_MS = 10_000
 
@@ -18,6 +20,8 @@ export interface StoryTime {
   readonly pass: (ms: number) => Promise<void>
   /** Moves time on until `holds`, and says how many fake milliseconds that took. */
   readonly until: (holds: () => boolean, what: string) => Promise<number>
+  /** Moves time on until `work` is done. */
+  readonly during: <Result>(work: Promise<Result>) => Promise<Result>
   /** Asked for after each step: time does not run ahead of work that is under way. */
   readonly gates: Set<() => Promise<void>>
 }
@@ -28,7 +32,9 @@ export function createStoryTime(): StoryTime {
   const step = async (ms: number): Promise<void> => {
     await clock.advance(ms)
     await realSleep(SETTLE_MS)
-    await Promise.all([...gates].map((gate) => gate()))
+    if (gates.size === 0) return
+    const passed = Promise.all([...gates].map((gate) => gate()))
+    await Promise.race([passed, realSleep(GATE_MS, undefined, { ref: false })])
   }
   return {
     clock,
@@ -36,6 +42,15 @@ export function createStoryTime(): StoryTime {
     now: () => EPOCH.add({ milliseconds: Math.round(clock.nowMs()) }),
     async pass(ms) {
       for (let left = ms; left > 0; left -= STEP_MS) await step(Math.min(left, STEP_MS))
+    },
+    async during(work) {
+      let done = false
+      const settled = work.finally(() => {
+        done = true
+      })
+      settled.catch(() => {}) // the caller hears of it below
+      while (!done) await step(10)
+      return settled
     },
     async until(holds, what) {
       const startMs = clock.nowMs()
