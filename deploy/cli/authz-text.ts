@@ -42,6 +42,13 @@ export function explanationLines(io: Io, { policies }: CheckExplanation): readon
   ])
 }
 
+/** What a sidecar or its access log tells of a denial, a fact a line; what it has nothing to say of is left out. */
+export function denialLines(denial: Readonly<Record<string, unknown>>): readonly string[] {
+  return Object.entries(denial)
+    .filter(([, value]) => value !== null && value !== '' && value !== undefined)
+    .map(([key, value]) => `${key}: ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+}
+
 function listed(values: readonly string[]): string {
   return values.length === 0 ? 'nothing' : values.map((value) => JSON.stringify(value)).join(', ')
 }

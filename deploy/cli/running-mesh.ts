@@ -8,6 +8,8 @@ export interface RunningWorkload {
   readonly spiffeId: string
   /** Address of the sidecar by workload port; empty without a sidecar. */
   readonly inbound: Readonly<Record<string, string>>
+  /** Address of the sidecar's admin port; left out without a sidecar. */
+  readonly admin?: string
 }
 
 /** As much of `mesh.json` as commands look at. */

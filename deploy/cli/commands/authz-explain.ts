@@ -1,14 +1,22 @@
 /** `redoubt authz explain`: the decision, and the first field that stopped each rule. */
 import { explain } from '#policy/index.ts'
+import { DeployError } from '../../error.ts'
 import { QUERY_OPTIONS, readIntent, readQuery } from '../authz-query.ts'
-import { exitCodeOf, explanationLines, resultLines } from '../authz-text.ts'
-import type { Command } from '../command.ts'
+import { denialLines, exitCodeOf, explanationLines, resultLines } from '../authz-text.ts'
+import { type Command, type ExitCode, type Input, type Io, textOption } from '../command.ts'
+import { findDenial } from '../find-denial.ts'
 import { outputFormat, print } from '../output.ts'
+import { STATE_OPTION } from '../state-option.ts'
 
 export const authzExplain: Command = {
   name: 'authz explain',
-  summary: 'decide one request, and say for every rule where it stopped',
-  options: QUERY_OPTIONS,
+  summary: 'say of one request, or of a denial that happened, who decided and why',
+  options: [
+    ...QUERY_OPTIONS.map((option) => ({ ...option, required: false })),
+    { flags: '--decision <id>', summary: 'a denial that happened: its x-redoubt-decision header' },
+    { flags: '--log <file>', summary: 'look for it in this access log; - for standard input' },
+    STATE_OPTION,
+  ],
   examples: [
     {
       what: 'Why is the intruder refused',
@@ -16,12 +24,17 @@ export const authzExplain: Command = {
         'redoubt authz explain -f deploy/samples/qotm --to qotm/qotm-v1 --from spiffe://cluster.local/ns/qotm/sa/intruder',
     },
     {
-      what: 'The same for another program',
-      command:
-        'redoubt authz explain -f deploy/samples/qotm --to qotm/qotm-v1 --from none --output json',
+      what: 'Why was this caller refused just now',
+      command: 'redoubt authz explain --decision 4f2a90c1d7e84b3f9a6c5d2e1b0f7a83',
     },
   ],
-  async run(io, input) {
+  async run(io, input, signal) {
+    const id = textOption(input, 'decision')
+    if (id !== undefined) return explainDenial(io, input, id, signal)
+    if (textOption(input, 'to') === undefined || textOption(input, 'from') === undefined) {
+      const wanted = 'expected --to and --from, or --decision'
+      throw new DeployError('DEPLOY_USAGE', `Cannot explain: ${wanted}`)
+    }
     const query = readQuery(input)
     const explanation = explain(await readIntent(io, input), query)
     print(io, outputFormat(input), explanation, () => [
@@ -30,4 +43,21 @@ export const authzExplain: Command = {
     ])
     return exitCodeOf(explanation)
   },
+}
+
+async function explainDenial(
+  io: Io,
+  input: Input,
+  id: string,
+  signal: AbortSignal,
+): Promise<ExitCode> {
+  const denial = await findDenial(io, input, id, signal)
+  if (denial === undefined) {
+    io.err(
+      `redoubt: Cannot find decision ${id}: it is neither held nor logged where it was looked for`,
+    )
+    return 2
+  }
+  print(io, outputFormat(input), denial, () => denialLines(denial))
+  return 1
 }

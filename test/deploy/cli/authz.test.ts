@@ -1,3 +1,10 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
 import test from 'ava'
 
 import { authzCheck } from '#deploy/cli/commands/authz-check.ts'
@@ -118,6 +125,47 @@ test('authz explain names the field that stopped each rule, with both values', a
     out,
   )
   t.true(out.includes('ALLOW qotm/allow-nothing  no rule matched\n  has no rules'), out)
+})
+
+const decision = '4f2a90c1d7e84b3f9a6c5d2e1b0f7a83'
+test('authz explain --decision finds a denial in an access log', async (t) => {
+  const line = `{"method":"GET","path":"/quote","policy":"qotm/deny","decision_id":"${decision}"}`
+  const run = (id: string) =>
+    runCommand(authzExplain, { cwd, stdin: `{}\n${line}\n`, options: { decision: id, log: '-' } })
+  const found = await run(decision)
+  t.is(found.exitCode, 1)
+  t.is(found.out, `method: GET\npath: /quote\npolicy: qotm/deny\ndecision_id: ${decision}`)
+  t.is((await run(decision.replace('4', '5'))).exitCode, 2)
+  await t.throwsAsync(run('x'), {
+    message: /^Cannot find decision "x": expected the 32 hex digits/,
+  })
+})
+
+test('authz explain --decision asks the sidecars of the running mesh', async (t) => {
+  const state = mkdtempSync(join(tmpdir(), 'redoubt-explain-'))
+  const server = createServer((request, response) => {
+    const known = request.url === `/decisions?id=${decision}`
+    response.writeHead(known ? 200 : 404).end(known ? `{"id":"${decision}","policy":"a/b"}` : '{}')
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const workload = { namespace: 'qotm', name: 'edge', admin: `127.0.0.1:${port}` }
+  const away = { namespace: 'qotm', name: 'away', admin: '127.0.0.1:1' }
+  writeFileSync(join(state, 'mesh.json'), JSON.stringify({ workloads: [away, workload] }))
+  const { out, exitCode } = await runCommand(authzExplain, {
+    cwd,
+    options: { decision, state, output: 'json' },
+  })
+  server.close()
+  rmSync(state, { recursive: true })
+  t.deepEqual(JSON.parse(out), { workload: 'qotm/edge', id: decision, policy: 'a/b' })
+  t.is(exitCode, 1)
+})
+
+test('authz explain wants a query or a decision', async (t) => {
+  await t.throwsAsync(runCommand(authzExplain, { cwd }), {
+    message: /expected --to and --from, or/,
+  })
 })
 
 test('authz test answers each line, and 1 when one is not as expected', async (t) => {
