@@ -12,7 +12,7 @@ import { suggest } from './suggest.ts'
 const NOT_HONOURED = new WeakMap<object, readonly string[]>()
 
 /** Reports one fault of a value that is well-formed but wrong. `path` is relative to the value. */
-export type Report = (path: readonly PathKey[], message: string) => void
+export type Report = (path: readonly PathKey[], message: string, hint?: string) => void
 
 export interface FieldsOptions<Value> {
   /** Real fields of the kind that are refused because they would have no effect. */
@@ -44,7 +44,8 @@ export function text(check: (written: string) => string | undefined): z.ZodStrin
 
 /** A {@link Report} into a zod refinement. */
 export function reportTo(context: z.core.$RefinementCtx): Report {
-  return (path, message) => context.addIssue({ code: 'custom', path: [...path], message })
+  return (path, message, hint) =>
+    context.addIssue({ code: 'custom', path: [...path], message, params: { hint } })
 }
 
 /** What is wrong with `value` under `schema`; empty when nothing is. */
@@ -72,6 +73,7 @@ export function faultsOf(
       message,
       ...(hint === undefined ? {} : { hint }),
     }))
+    .sort((a, b) => a.line - b.line)
 }
 
 function pathKey(path: readonly PropertyKey[]): string {
@@ -92,8 +94,13 @@ function findingsOf(issue: z.core.$ZodIssue, schema: z.ZodType, root: unknown): 
   }
   const found = valueAt(root, path)
   switch (issue.code) {
-    case 'invalid_type':
-      return [{ path, message: wrongType(issue.expected, found) }]
+    case 'invalid_type': {
+      const quoted = issue.expected === 'string' && ['number', 'boolean'].includes(typeof found)
+      const hint = quoted ? `quote it: "${found}"` : undefined
+      return [{ path, message: wrongType(issue.expected, found), hint }]
+    }
+    case 'custom':
+      return [{ path, message: issue.message, hint: issue.params?.['hint'] as string | undefined }]
     case 'invalid_value': {
       const known = issue.values.map(String)
       const meant = typeof found === 'string' ? suggest(found, known) : undefined

@@ -130,7 +130,7 @@ export function openPolicyServer(deps: PolicyServerDeps): PolicyServer {
     const startedMs = clock.nowMs()
     let turnMs = startedMs
     resources = createResources({ intent: intent.current, instances: instances.current })
-    for (const stream of [...streams]) {
+    for (const stream of streams) {
       // Other streams' answers, and health checks, do not wait for a thousand sidecars.
       if (clock.nowMs() - turnMs > MAX_TURN_MS) {
         await setImmediate()

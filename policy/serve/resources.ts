@@ -8,6 +8,9 @@ import { lookupOf } from '../assemble/lookup.ts'
 import type { Intent, WorkloadInstance } from '../model/intent.ts'
 import { parseResourceName } from './resource-name.ts'
 
+/** Destinations whose content is kept at a time. */
+const MAX_KEPT = 20_000
+
 /** One state of the world. */
 export interface World {
   readonly intent: Intent
@@ -51,6 +54,8 @@ export function createResources({ intent, instances }: World): {
     const known = destinations.get(key)
     if (known) return known
     const content = contentOf(assembleDestination(intent, instances, client, host, port))
+    // Names come from sidecars: one that invents them must not fill the memory.
+    if (destinations.size >= MAX_KEPT) destinations.clear()
     destinations.set(key, content)
     return content
   }

@@ -42,36 +42,31 @@ const trustDomainFault: ValueFault = (value) => {
   return undefined
 }
 
-export const SOURCE_FIELDS: Readonly<Record<string, ValueFault>> = {
-  principals: anything,
-  requestPrincipals: anything,
-  namespaces: anything,
-  serviceAccounts: filled(serviceAccountFault),
-  ipBlocks: filled(subnetFault),
-  remoteIpBlocks: filled(subnetFault),
-  trustDomains: filled(trustDomainFault),
-}
-
-export const OPERATION_FIELDS: Readonly<Record<string, ValueFault>> = {
-  hosts: anything,
-  ports: filled(portFault),
-  methods: anything,
-  paths: filled(pathFault),
+/** What a field's values may be, by what they name. */
+export const VALUES: Readonly<
+  Record<'anything' | 'serviceAccount' | 'subnet' | 'trustDomain' | 'port' | 'path', ValueFault>
+> = {
+  anything,
+  serviceAccount: filled(serviceAccountFault),
+  subnet: filled(subnetFault),
+  trustDomain: filled(trustDomainFault),
+  port: filled(portFault),
+  path: filled(pathFault),
 }
 
 /** Keys that stand alone, by what their values must be. */
 const CONDITION_KEYS: Readonly<Record<string, ValueFault>> = {
-  'source.ip': filled(subnetFault),
-  'remote.ip': filled(subnetFault),
+  'source.ip': VALUES.subnet,
+  'remote.ip': VALUES.subnet,
   'source.namespace': anything,
-  'source.serviceAccount': filled(serviceAccountFault),
+  'source.serviceAccount': VALUES.serviceAccount,
   'source.principal': anything,
-  'source.trustDomain': filled(trustDomainFault),
+  'source.trustDomain': VALUES.trustDomain,
   'request.auth.principal': anything,
   'request.auth.audiences': anything,
   'request.auth.presenter': anything,
-  'destination.ip': filled(subnetFault),
-  'destination.port': filled(portFault),
+  'destination.ip': VALUES.subnet,
+  'destination.port': VALUES.port,
   'connection.sni': anything,
 }
 
@@ -112,21 +107,14 @@ export function conditionKey(
   return { kind: 'refused', why: why ?? 'unknown attribute' }
 }
 
-/** Reports an object without values, and each value that its field's rule refuses. */
-export function checkLists(
+/** Reports an object whose every list is empty or left out. */
+export function checkFilled(
   value: Readonly<Record<string, readonly string[] | undefined>>,
-  rules: Readonly<Record<string, ValueFault>>,
   report: Report,
 ): void {
-  if (Object.values(value).every((list) => !list || list.length === 0)) {
-    report(
-      [],
-      'it has no values: expected at least one, as it would otherwise match nothing or everything',
-    )
-  }
-  for (const [field, list = []] of Object.entries(value)) {
-    checkList(list, rules[positiveOf(field)], [field], report)
-  }
+  if (Object.values(value).some((list) => list && list.length > 0)) return
+  const message = 'it has no values: expected at least one, as it would otherwise match everything'
+  report([], message)
 }
 
 /** `principals` for `notPrincipals`. */
@@ -137,12 +125,12 @@ export function positiveOf(field: string): string {
 /** Reports each value of `list`, which stands at `path`, that `fault` refuses. */
 export function checkList(
   list: readonly string[],
-  fault: ValueFault | undefined,
+  fault: ValueFault,
   path: readonly PathKey[],
   report: Report,
 ): void {
   list.forEach((value, index) => {
-    const wrong = fault?.(value)
+    const wrong = fault(value)
     if (wrong !== undefined) report([...path, index], wrong)
   })
 }

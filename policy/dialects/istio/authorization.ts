@@ -4,22 +4,23 @@ import { z } from 'zod'
 import type { Condition, Operation, Rule, Source } from '../../model/authorization.ts'
 import { defineKind, type Kind, type Manifest } from '../kind.ts'
 import { refOf } from '../metadata.ts'
-import { fields, type Report } from '../schema.ts'
+import { fields, type Report, text } from '../schema.ts'
 import { suggest } from '../suggest.ts'
 import {
   CONDITION_KEY_NAMES,
+  checkFilled,
   checkList,
-  checkLists,
   conditionKey,
   filledLists,
-  OPERATION_FIELDS,
   positiveOf,
-  SOURCE_FIELDS,
+  type ValueFault,
+  VALUES,
 } from './authorization-values.ts'
 import { isTargeted, warnPolicy } from './authorization-warnings.ts'
 import { matchLabelsSchema, selectorOf, warnEmptySelector } from './selector.ts'
 
 const DRY_RUN = 'istio.io/dry-run'
+const MAX_SERVICE_ACCOUNTS = 16
 /** What Go's strconv.ParseBool reads. */
 const BOOLEANS: Readonly<Record<string, boolean>> = {
   ...Object.fromEntries(['1', 't', 'T', 'TRUE', 'true', 'True'].map((word) => [word, true])),
@@ -36,26 +37,30 @@ const TARGETS = [
 
 const strings = z.array(z.string()).optional()
 
+/** A list whose every value `fault` has nothing against. */
+const values = (fault: ValueFault, max = Number.MAX_SAFE_INTEGER) =>
+  z.array(text(fault)).max(max).optional()
+
 const source = fields(
   {
-    principals: strings,
-    notPrincipals: strings,
-    requestPrincipals: strings,
-    notRequestPrincipals: strings,
-    namespaces: strings,
-    notNamespaces: strings,
-    serviceAccounts: z.array(z.string()).max(16).optional(),
-    notServiceAccounts: z.array(z.string()).max(16).optional(),
-    ipBlocks: strings,
-    notIpBlocks: strings,
-    remoteIpBlocks: strings,
-    notRemoteIpBlocks: strings,
-    trustDomains: strings,
-    notTrustDomains: strings,
+    principals: values(VALUES.anything),
+    notPrincipals: values(VALUES.anything),
+    requestPrincipals: values(VALUES.anything),
+    notRequestPrincipals: values(VALUES.anything),
+    namespaces: values(VALUES.anything),
+    notNamespaces: values(VALUES.anything),
+    serviceAccounts: values(VALUES.serviceAccount, MAX_SERVICE_ACCOUNTS),
+    notServiceAccounts: values(VALUES.serviceAccount, MAX_SERVICE_ACCOUNTS),
+    ipBlocks: values(VALUES.subnet),
+    notIpBlocks: values(VALUES.subnet),
+    remoteIpBlocks: values(VALUES.subnet),
+    notRemoteIpBlocks: values(VALUES.subnet),
+    trustDomains: values(VALUES.trustDomain),
+    notTrustDomains: values(VALUES.trustDomain),
   },
   {
     check: (value, report) => {
-      checkLists(value, SOURCE_FIELDS, report)
+      checkFilled(value, report)
       const has = (...names: readonly (keyof Source)[]): boolean =>
         names.some((name) => (value[name]?.length ?? 0) > 0)
       if (
@@ -70,39 +75,36 @@ const source = fields(
 
 const operation = fields(
   {
-    hosts: strings,
-    notHosts: strings,
-    ports: strings,
-    notPorts: strings,
-    methods: strings,
-    notMethods: strings,
-    paths: strings,
-    notPaths: strings,
+    hosts: values(VALUES.anything),
+    notHosts: values(VALUES.anything),
+    ports: values(VALUES.port),
+    notPorts: values(VALUES.port),
+    methods: values(VALUES.anything),
+    notMethods: values(VALUES.anything),
+    paths: values(VALUES.path),
+    notPaths: values(VALUES.path),
   },
-  { check: (value, report) => checkLists(value, OPERATION_FIELDS, report) },
+  { check: checkFilled },
 )
 
 const condition = fields(
   { key: z.string(), values: strings, notValues: strings },
   {
-    check: ({ key, values = [], notValues = [] }, report) => {
+    check: ({ key, values: wanted = [], notValues: unwanted = [] }, report) => {
       const known = conditionKey(key)
       if (known.kind === 'refused') {
         const meant = suggest(key, CONDITION_KEY_NAMES)
-        const hint =
-          known.why === 'unknown attribute' && meant
-            ? `; did you mean ${JSON.stringify(meant)}?`
-            : ''
-        return report(['key'], `found ${JSON.stringify(key)}: ${known.why}${hint}`)
+        const hint = meant && `did you mean ${JSON.stringify(meant)}?`
+        return report(['key'], `found ${JSON.stringify(key)}: ${known.why}`, hint)
       }
-      if (values.length + notValues.length === 0) {
+      if (wanted.length + unwanted.length === 0) {
         report(
           [],
           `neither values nor notValues is set for ${JSON.stringify(key)}: expected at least one`,
         )
       }
-      checkList(values, known.value, ['values'], report)
-      checkList(notValues, known.value, ['notValues'], report)
+      checkList(wanted, known.value, ['values'], report)
+      checkList(unwanted, known.value, ['notValues'], report)
     },
   },
 )

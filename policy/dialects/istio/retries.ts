@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { RetryIntent } from '../../model/traffic.ts'
 import { durationFault, parseDurationMs } from '../grammar.ts'
 import { fields, type Report, text } from '../schema.ts'
+import { suggest } from '../suggest.ts'
 
 const CONDITIONS = [
   '5xx',
@@ -73,9 +74,11 @@ function checkRetries(value: RawRetries, report: Report): void {
   }
   for (const word of retryOn ? retryOn.split(',') : []) {
     if (CONDITIONS.includes(word) || isStatus(word)) continue
+    const meant = suggest(word.trim(), CONDITIONS)
     report(
       ['retryOn'],
-      `found ${JSON.stringify(word)}, expected a comma list, without spaces, of status codes or ${CONDITIONS.join(', ')}`,
+      `found ${JSON.stringify(word)}, expected conditions and status codes with commas and without spaces`,
+      meant ? `did you mean ${JSON.stringify(meant)}?` : `conditions: ${CONDITIONS.join(', ')}`,
     )
   }
 }

@@ -330,7 +330,7 @@ const strict = (spec: string, namespace = 'qotm', name = 'p'): string =>
 
 /** How quotes-db is reached under `manifests`, in a mesh without the sample's PeerAuthentication. */
 function tlsOf(manifests: readonly string[], instances = INSTANCES): readonly string[] {
-  const [sample = ''] = [SAMPLE.replace(/mode: STRICT/, 'mode: UNSET')]
+  const sample = SAMPLE.replace(/mode: STRICT/, 'mode: UNSET')
   const intent = intentFrom(
     [sample, ...manifests].map((text, index) => ({ path: `${index}`, text })),
   )

@@ -75,8 +75,9 @@ test('all faults of a document are reported, each at its line', (t) => {
     '/spec/rules/0/from/0/source/principal:10 unknown field "principal" | did you mean "principals"?',
     '/spec/rules/0/from/0/source/ipBlocks/1:11 found "10.0.0.0/40", expected an IP address or a CIDR block such as 10.0.0.0/8: its prefix length is not in 0..32',
     '/spec/rules/0/too:12 unknown field "too" | did you mean "to"?',
+    '/spec/rules/1/to/0/operation/ports/0:14 found "http", expected a port from 0 to 65535',
     '/spec/rules/1/to/0/operation/methods:14 found "GET", expected a list',
-    '/spec/rules/1/when/0/key:16 found "request.header[x]": unknown attribute; did you mean "request.headers[name]"?',
+    '/spec/rules/1/when/0/key:16 found "request.header[x]": unknown attribute | did you mean "request.headers[name]"?',
     '/spec/rules/1/when/1:17 neither values nor notValues is set for "source.ip": expected at least one',
   ])
 })
