@@ -39,7 +39,7 @@ const PATH_SEGMENT = /^[A-Za-z0-9._-]+$/
  */
 export function parseSpiffeId(text: string): SpiffeId {
   const fail = (why: string): never => {
-    throw new CaError('CA_ID_INVALID', `Cannot parse SPIFFE ID ${JSON.stringify(text)}: ${why}`)
+    throw new CaError('CA_ID_INVALID', `Cannot parse SPIFFE ID ${quoted(text)}: ${why}`)
   }
   if (text.length > MAX_SPIFFE_ID_BYTES) fail(`it is longer than ${MAX_SPIFFE_ID_BYTES} bytes`)
   if (!text.startsWith(SCHEME)) fail('its scheme is not spiffe')
@@ -57,6 +57,11 @@ export function parseSpiffeId(text: string): SpiffeId {
     if (!PATH_SEGMENT.test(segment)) fail('its path has a character outside [A-Za-z0-9._-]')
   }
   return text as SpiffeId
+}
+
+/** In quotes; one that is too long to be an ID is cut, so that nobody fills our logs with it. */
+function quoted(text: string): string {
+  return JSON.stringify(text.length > MAX_SPIFFE_ID_BYTES ? `${text.slice(0, 64)}…` : text)
 }
 
 /**
