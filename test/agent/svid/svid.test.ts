@@ -1,0 +1,270 @@
+/** Fetching, keeping and dropping SVIDs, against a CA that is a function and a clock that the test moves. */
+import { generateKeyPairSync } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import test from 'ava'
+import fc from 'fast-check'
+import { AgentError } from '#agent/index.ts'
+import { parseSpiffeId, type SpiffeId } from '#ca/spiffe/index.ts'
+import { FakeClock } from '#test/fakes/fake-clock.ts'
+import { createBatcher, MAX_BATCH } from '../../../agent/svid/batch.ts'
+import { createSvidCache, type SvidCacheDeps } from '../../../agent/svid/cache.ts'
+import { acceptSvid, createRequest, type IssuedSvid } from '../../../agent/svid/issued-svid.ts'
+import { maxWaitMs } from '../../../agent/svid/keep-fresh.ts'
+import { sleepUntil } from '../../../agent/svid/sleep-until.ts'
+
+const api = parseSpiffeId('spiffe://prod.example/ns/pay/sa/api')
+const web = parseSpiffeId('spiffe://prod.example/ns/pay/sa/web')
+const EPOCH = Temporal.Instant.from('2026-11-21T12:00:00Z')
+
+/** Moves time on, and lets what that woke come to rest. */
+async function pass(clock: FakeClock, ms: number): Promise<void> {
+  await clock.advance(ms)
+  await setImmediate()
+}
+
+/** A cache with a CA of 16 s certificates that can be switched off. */
+function story(change: Partial<SvidCacheDeps> = {}) {
+  const clock = new FakeClock()
+  const now = () => EPOCH.add({ milliseconds: Math.round(clock.nowMs()) })
+  const asked: SpiffeId[] = []
+  const ca = { refusal: undefined as AgentError | undefined }
+  const ending = new AbortController()
+  const cache = createSvidCache(
+    {
+      clock,
+      now,
+      random: () => 0,
+      log: () => {},
+      rotated: () => {},
+      failed: () => {},
+      async issue(id) {
+        asked.push(id)
+        if (ca.refusal) throw ca.refusal
+        const life = { issuedAt: now(), notAfter: now().add({ seconds: 16 }) }
+        return { id, serial: String(asked.length), life } as IssuedSvid
+      },
+      ...change,
+    },
+    ending.signal,
+  )
+  return { clock, now, asked, ca, cache, ending }
+}
+
+const away = new AgentError('AGENT_CA_UNAVAILABLE', 'Cannot get SVIDs: nobody is there')
+
+test('createSvidCache() fetches once for all who hold an identity, and once for each identity', async (t) => {
+  const { cache, asked, clock } = story()
+  const holdings = [api, api, api, web].map((id) => cache.hold(id))
+  await pass(clock, 0)
+  t.deepEqual(asked, [api, web])
+  t.deepEqual(
+    holdings.map(({ state }) => state.current.kind),
+    ['ready', 'ready', 'ready', 'ready'],
+  )
+  await pass(clock, 8000)
+  t.deepEqual(asked, [api, web, api, web])
+})
+
+test('createSvidCache() drops what nobody holds when it is due, not before, and fetches it anew', async (t) => {
+  const { cache, asked, clock } = story()
+  const holding = cache.hold(api)
+  await pass(clock, 1)
+  holding[Symbol.dispose]()
+  holding[Symbol.dispose]() // giving back twice gives back once
+  await pass(clock, 7000)
+  const back = cache.hold(api)
+  t.is(back.state.current.kind, 'ready')
+  t.is(asked.length, 1, 'who comes back in time finds it')
+  await pass(clock, 2000)
+  t.is(asked.length, 2, 'and it is renewed')
+
+  back[Symbol.dispose]()
+  await pass(clock, 20_000)
+  t.deepEqual(cache.held(), [])
+  t.is(asked.length, 2)
+  cache.hold(api)
+  await pass(clock, 1)
+  t.is(asked.length, 3)
+})
+
+test('createSvidCache() keeps the last good SVID while the CA is away, until it expires', async (t) => {
+  const { cache, clock, ca, asked } = story({ random: () => 0.5 })
+  const { state } = cache.hold(api)
+  await pass(clock, 1)
+  ca.refusal = away
+  for (const atMs of [8000, 12_000, 15_900]) {
+    await pass(clock, atMs - clock.nowMs())
+    t.is(state.current.kind, 'ready', `at ${atMs} ms`)
+  }
+  const attempts = asked.length
+  t.true(attempts > 5, `${attempts} attempts`)
+  await pass(clock, 200)
+  t.is(state.current.kind, 'pending')
+  await pass(clock, 60_000)
+  t.is(state.current.kind, 'pending')
+  t.true(asked.length > attempts, 'it goes on trying')
+  ca.refusal = undefined
+  await pass(clock, 1000)
+  t.is(state.current.kind, 'ready')
+})
+
+test('createSvidCache() marks an SVID expired on time although a fetch hangs', async (t) => {
+  let hang = false
+  const { cache, clock, now } = story({
+    issue: (id) =>
+      hang
+        ? new Promise(() => {})
+        : Promise.resolve({
+            id,
+            serial: '1',
+            life: { issuedAt: now(), notAfter: now().add({ seconds: 16 }) },
+          } as IssuedSvid),
+  })
+  const { state } = cache.hold(api)
+  await pass(clock, 1)
+  hang = true
+  await pass(clock, 15_998)
+  t.is(state.current.kind, 'ready')
+  await pass(clock, 2)
+  t.is(state.current.kind, 'pending')
+})
+
+test('createSvidCache() tells a refusal at once, and asks again for the next who comes', async (t) => {
+  const { cache, clock, ca, asked } = story()
+  ca.refusal = new AgentError('AGENT_ISSUE_REFUSED', 'Cannot get the SVID: CA_NOT_ADMITTED')
+  const { state } = cache.hold(api)
+  await pass(clock, 1)
+  t.deepEqual(state.current, { kind: 'refused', cause: ca.refusal })
+  ca.refusal = undefined
+  t.is(state.current.kind, 'refused')
+  const next = cache.hold(api)
+  await pass(clock, 1)
+  t.is(next.state.current.kind, 'ready')
+  t.is(asked.length, 2)
+})
+
+test('createSvidCache() stops trying for a caller that has gone before the first SVID', async (t) => {
+  const { cache, clock, ca, asked } = story({ random: () => 0.5 })
+  ca.refusal = away
+  const holding = cache.hold(api)
+  await pass(clock, 1)
+  await pass(clock, 500)
+  const attempts = asked.length
+  t.true(attempts > 1)
+  holding[Symbol.dispose]()
+  await pass(clock, 60_000)
+  t.true(asked.length <= attempts + 1, `${asked.length} after ${attempts}`)
+})
+
+test('createSvidCache() ends with its signal', async (t) => {
+  const { cache, clock, asked, ending } = story()
+  cache.hold(api)
+  await pass(clock, 1)
+  ending.abort()
+  await pass(clock, 60_000)
+  t.is(asked.length, 1)
+})
+
+test('a machine that was suspended renews at once on waking', async (t) => {
+  const clock = new FakeClock()
+  let suspendedMs = 0
+  const now = () => EPOCH.add({ milliseconds: Math.round(clock.nowMs() + suspendedMs) })
+  let woken = false
+  const done = sleepUntil({ clock, now }, EPOCH.add({ hours: 1 }), new AbortController().signal)
+  void done.then(() => {
+    woken = true
+  })
+  await clock.advance(60_000)
+  t.false(woken)
+  suspendedMs = 3_600_000 // elapsed time stood still, civil time did not
+  await clock.advance(30_000)
+  t.true(woken)
+})
+
+test('sleepUntil() ends at once for the past, and with its signal', async (t) => {
+  const clock = new FakeClock()
+  const now = () => EPOCH
+  await sleepUntil({ clock, now }, EPOCH, new AbortController().signal)
+  const ended = AbortSignal.abort(new Error('enough'))
+  await t.throwsAsync(sleepUntil({ clock, now }, EPOCH, ended), { message: 'enough' })
+})
+
+test('maxWaitMs() leaves room for many attempts in any life', (t) => {
+  const waitOf = (seconds: number) =>
+    maxWaitMs({ issuedAt: EPOCH, notAfter: EPOCH.add({ seconds }) })
+  t.deepEqual([4, 16, 60, 3600, 86_400].map(waitOf), [1000, 1000, 3000, 30_000, 30_000])
+})
+
+test('createBatcher() sends what is asked together in one call, and the rest while it is away in the next', async (t) => {
+  const batches: number[][] = []
+  const releases: (() => void)[] = []
+  const ask = createBatcher<number, string>(async (requests) => {
+    batches.push([...requests])
+    await new Promise<void>((resolve) => releases.push(resolve))
+    return requests.map((request) => `answer ${request}`)
+  }, new AbortController().signal)
+
+  const first = [1, 2, 3].map(ask)
+  await setImmediate()
+  const second = [4, 5].map(ask)
+  await setImmediate()
+  t.deepEqual(batches, [[1, 2, 3]])
+  releases[0]?.()
+  t.deepEqual(await Promise.all(first), ['answer 1', 'answer 2', 'answer 3'])
+  await setImmediate()
+  releases[1]?.()
+  t.deepEqual(await Promise.all(second), ['answer 4', 'answer 5'])
+  t.deepEqual(batches, [
+    [1, 2, 3],
+    [4, 5],
+  ])
+})
+
+test('createBatcher() gives everyone their own answer, in batches of at most 500', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 1200 }), async (count) => {
+      const sizes: number[] = []
+      const ask = createBatcher<number, number>(async (requests) => {
+        sizes.push(requests.length)
+        return requests.map((request) => request * 2)
+      }, new AbortController().signal)
+      const answers = await Promise.all(Array.from({ length: count }, (_, n) => ask(n)))
+      t.true(sizes.every((size) => size <= MAX_BATCH))
+      t.is(sizes.length, Math.ceil(count / MAX_BATCH))
+      return answers.every((answer, n) => answer === n * 2)
+    }),
+    { numRuns: 20 },
+  )
+})
+
+test('createBatcher() fails those whose answer is an error, is missing, or whose call failed', async (t) => {
+  const refused = new AgentError('AGENT_ISSUE_REFUSED', 'no')
+  const ask = createBatcher<number, string>(async (requests) => {
+    if (requests.includes(9)) throw away
+    return requests.slice(0, 2).map((request) => (request === 1 ? refused : 'yes'))
+  }, new AbortController().signal)
+  const [one, two, three] = await Promise.allSettled([ask(1), ask(2), ask(3)])
+  t.is(one.status === 'rejected' && one.reason, refused)
+  t.is(two.status === 'fulfilled' && two.value, 'yes')
+  t.is(three.status === 'rejected' && three.reason.code, 'AGENT_SVID_INVALID')
+  t.is(await ask(9).catch((cause: unknown) => cause), away)
+  t.is(await ask(2), 'yes', 'it goes on after a failure')
+})
+
+test('createRequest() makes a new P-256 key each time', async (t) => {
+  const [one, two] = await Promise.all([createRequest(api), createRequest(api)])
+  t.is(one.key.asymmetricKeyDetails?.namedCurve, 'prime256v1')
+  t.false(one.key.equals(two.key))
+})
+
+test('acceptSvid() refuses what is not a chain', (t) => {
+  const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const request = { id: api, key, csr: Buffer.alloc(0) }
+  const trust = { bundles: [], now: EPOCH }
+  for (const chain of [[], [Uint8Array.of(1, 2, 3)]]) {
+    t.throws(() => acceptSvid(request, { chain, issuedAt: EPOCH }, trust), {
+      code: 'AGENT_SVID_INVALID',
+      message: /^Cannot take the SVID for "spiffe:/,
+    })
+  }
+})
