@@ -25,6 +25,8 @@ import type { Peer } from './peer.ts'
 export interface InboundDeps {
   /** The way to the app. */
   readonly app: Hop
+  /** The app as records name it: `host:port` and `inbound|<workload port>||`. */
+  readonly upstream: { readonly host: string; readonly cluster: string }
   readonly rules: () => PortRules | undefined
   readonly random: () => number
   readonly nowMs: () => number
@@ -63,7 +65,7 @@ export class InboundRequests implements RequestSink, HopAnswer {
     const decision = this.#authorize(head, record)
     if (decision?.kind === 'allow') return this.#forward(decision.permit, head, body, end)
     const id = decision === undefined ? '' : record.decisionId
-    this.#refuse('PROXY_FORBIDDEN', id === '' ? '' : `x-redoubt-decision: ${id}\r\n`)
+    this.#refuse(codeOfDenial(decision), id === '' ? '' : `x-redoubt-decision: ${id}\r\n`)
   }
 
   /** Whether the request can be decided on at all. */
@@ -129,12 +131,19 @@ export class InboundRequests implements RequestSink, HopAnswer {
   #forward(_permit: Permit, head: RequestHead, body: Buffer | undefined, end: boolean): void {
     const id = head.hasRequestId ? '' : `x-request-id: ${requestId(this.#deps.random)}\r\n`
     this.#edits.added = this.#peer.forwardedCert + id
-    if (this.#record !== undefined) this.#record.attempts = 1
+    const record = this.#record
+    if (record !== undefined) {
+      record.attempts = 1
+      record.upstreamHost = this.#deps.upstream.host
+      record.upstreamCluster = this.#deps.upstream.cluster
+      if (id !== '') record.requestId = id.slice('x-request-id: '.length, -2)
+    }
     this.#exchange = this.#deps.app.send(head, this.#edits, body, end, this)
   }
 
   #refuse(code: ProxyErrorCode, added: string): void {
     const answer = rescue(code)
+    if (this.#record !== undefined) this.#record.bytesSent = answer.body.length
     this.#finish(answer, answer.status)
     this.#connection.respondOwn(answer, added)
   }
@@ -223,4 +232,10 @@ export class InboundRequests implements RequestSink, HopAnswer {
     }
     this.#deps.telemetry.record(record)
   }
+}
+
+/** Envoy refuses a path that it cannot normalise before any policy is asked: so do we, when one would be. */
+function codeOfDenial(decision: Decision | undefined): ProxyErrorCode {
+  const isAmbiguous = decision?.kind === 'deny' && decision.reason === 'ambiguous-path'
+  return isAmbiguous ? 'PROXY_BAD_REQUEST' : 'PROXY_FORBIDDEN'
 }

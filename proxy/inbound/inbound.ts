@@ -7,7 +7,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Svid } from '#agent/client/index.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
-import type { Decision } from '#policy/model/index.ts'
+import type { Decide, Decision } from '#policy/model/index.ts'
 import { listen, type Listener } from '../capture/listen.ts'
 import { peek } from '../capture/peek.ts'
 import { type InboundListener, parseAddress } from '../config.ts'
@@ -17,6 +17,7 @@ import { type OpenConnections } from '../stack/open-connections.ts'
 import type { TimerWheel } from '../stack/timer-wheel.ts'
 import { joinSockets } from '../stack/tunnel.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import { denialReason } from '../telemetry/access-log-line.ts'
 import { ALPN } from '../tls/parameters.ts'
 import { createTlsTerminator } from '../tls/server.ts'
 import { InboundRequests } from './forward.ts'
@@ -72,7 +73,8 @@ export async function listenInbound(
     onRefused: (_socket, why) => log('warn', 'inbound-peer-refused', { port, ...why }),
   })
 
-  const requests = { app: hop, rules, random, nowMs, telemetry }
+  const upstream = { host: app, cluster: `inbound|${port}||` }
+  const requests = { app: hop, upstream, rules, random, nowMs, telemetry }
   const peerOptions = (): PeerOptions => ({ own: deps.svid.current.id, port, telemetry })
 
   function serve(socket: Socket, peer: Peer, head?: Buffer): void {
@@ -107,16 +109,28 @@ export async function listenInbound(
 
   /** Opaque TCP: one decision a connection, on what is known without reading it. */
   function carryOpaque(socket: Socket, peer: Peer, current: PortRules, head?: Buffer): void {
-    const decision: Decision = current.configuration.engine(peer.connection)(undefined)
+    const decide = current.configuration.engine(peer.connection)
+    const decision = decide(undefined)
     socket.on('error', () => {})
     if (decision.kind !== 'allow') {
-      log('info', 'inbound-connection-denied', { port, peer: peer.connection.peer })
+      noteDeniedConnection(peer, decision, decide)
       return void socket.destroy()
     }
     const upstream = connect({ ...target, noDelay: true, allowHalfOpen: true })
     if (head !== undefined) upstream.write(head)
     const remove = connections.addTunnel(() => socket.destroy())
-    joinSockets(socket, upstream, remove)
+    const count = telemetry.openTunnel(peer.edge(current).labels)
+    joinSockets(socket, upstream, ({ sent, received }) => {
+      remove()
+      count({ fromDownstream: sent, toDownstream: received })
+    })
+  }
+
+  function noteDeniedConnection({ connection }: Peer, decision: Decision, decide: Decide): void {
+    const { peer } = connection
+    if (decision.kind !== 'deny') return log('info', 'inbound-connection-denied', { port, peer })
+    const id = telemetry.noteDenial({ decision, connection, decide, attributes: undefined })
+    log('info', 'inbound-connection-denied', { port, peer, id, why: denialReason(decision) })
   }
 
   return listen(address, accept)

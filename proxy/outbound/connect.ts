@@ -8,6 +8,7 @@ import type { Authority } from '../http/path.ts'
 import type { Dial } from '../mesh/http1.ts'
 import type { OpenConnections } from '../stack/open-connections.ts'
 import { joinSockets } from '../stack/tunnel.ts'
+import type { EdgeLabels } from '../telemetry/edge.ts'
 import type { EndpointState } from './cluster-state.ts'
 import { awaitDestination, type Destination } from './destination.ts'
 import { type OutboundDeps, OutboundRequests } from './requests.ts'
@@ -68,8 +69,9 @@ function carryOut(
   deps: ConnectDeps,
   head: Buffer,
 ): void {
-  if (deps.allowsAny()) join(socket, [deps.hops.dialHost(host, port)], deps, head)
-  else socket.destroy()
+  if (!deps.allowsAny()) return void socket.destroy()
+  const { labels } = deps.edges.toNowhere()
+  join(socket, [{ dial: deps.hops.dialHost(host, port), labels }], deps, head)
 }
 
 function carry(socket: Socket, destination: Destination, deps: ConnectDeps, head: Buffer): void {
@@ -78,14 +80,15 @@ function carry(socket: Socket, destination: Destination, deps: ConnectDeps, head
   const { cluster } = pickDestination(route.action.split, deps.random)
   if (cluster === undefined) return void socket.destroy()
   const tried: EndpointState[] = []
-  const dials: Dial[] = []
+  const ways: Way[] = []
   for (let attempt = 0; attempt < Math.min(MAX_DIALS, cluster.endpoints.length); attempt += 1) {
     const endpoint = cluster.pick(tried)
     if (endpoint === undefined) break
     tried.push(endpoint)
-    dials.push(deps.hops.dialOpaque(cluster, endpoint))
+    const { labels } = deps.edges.toEndpoint(cluster, endpoint)
+    ways.push({ dial: deps.hops.dialOpaque(cluster, endpoint), labels })
   }
-  join(socket, dials, deps, head)
+  join(socket, ways, deps, head)
 }
 
 /** What a route can see of bytes that nobody reads. */
@@ -96,16 +99,26 @@ const OPAQUE = {
   fields: { first: () => undefined, values: () => [] },
 } as const
 
+/** Somewhere to go, and what is counted under if it is gone to. */
+interface Way {
+  readonly dial: Dial
+  readonly labels: EdgeLabels
+}
+
 /** Dials one after another until one answers, then joins. */
-function join(socket: Socket, dials: readonly Dial[], deps: ConnectDeps, head: Buffer): void {
-  const [dial, ...others] = dials
-  if (dial === undefined) return void socket.destroy()
-  const giveUp = dial(
+function join(socket: Socket, ways: readonly Way[], deps: ConnectDeps, head: Buffer): void {
+  const [way, ...others] = ways
+  if (way === undefined) return void socket.destroy()
+  const giveUp = way.dial(
     ({ socket: upstream }) => {
       socket.removeListener('close', onClose)
       if (head.length > 0) upstream.write(head)
       const remove = deps.connections.addTunnel(() => socket.destroy())
-      joinSockets(socket, upstream, remove)
+      const count = deps.telemetry.openTunnel(way.labels)
+      joinSockets(socket, upstream, ({ sent, received }) => {
+        remove()
+        count({ fromDownstream: sent, toDownstream: received })
+      })
     },
     () => {
       socket.removeListener('close', onClose)

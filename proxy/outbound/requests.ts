@@ -27,7 +27,7 @@ import { awaitDestination, type Destination, type FindDestination } from './dest
 import type { OutboundEdges } from './edges.ts'
 import type { Hops } from './hops.ts'
 import { ReplayBuffer } from './replay.ts'
-import { type AttemptEnd, decideRetry, isRetriableAnswer } from './retry.ts'
+import { type AttemptEnd, decideRetry, flagOfGivingUp, isRetriableAnswer } from './retry.ts'
 import type { CompiledAction, Target } from './route.ts'
 import { pickDestination } from './split.ts'
 
@@ -77,6 +77,8 @@ export class OutboundRequests implements RequestSink, HopAnswer {
   #tried: EndpointState[] = []
   #attempts = 0
   #isRetrying = false
+  /** Why there was no further attempt, as a response flag; '' when that says nothing. */
+  #giveUpFlag = ''
   #exchange: Exchange | undefined
   #answered = false
   #isTunnel = false
@@ -99,6 +101,7 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     this.#answered = false
     this.#isTunnel = false
     this.#attempts = 0
+    this.#giveUpFlag = ''
     if (this.#tried.length > 0) this.#tried = []
     this.#replay.begin(body, end)
     const record = this.#open()
@@ -263,10 +266,16 @@ export class OutboundRequests implements RequestSink, HopAnswer {
 
   /** Whether another attempt is on its way. */
   #retry(end: AttemptEnd): boolean {
+    const waitMs = this.#retryWait(end)
+    if (waitMs !== undefined) this.#setPause(waitMs)
+    return waitMs !== undefined
+  }
+
+  /** Milliseconds until another attempt; `undefined`: there is none. */
+  #retryWait(end: AttemptEnd): number | undefined {
     const action = this.#action
     const cluster = this.#cluster
-    const head = this.#head
-    if (action === undefined || cluster === undefined || head === undefined) return false
+    if (action === undefined || cluster === undefined || this.#head === undefined) return undefined
     const decision = decideRetry({
       retry: action.retry,
       attempts: this.#attempts,
@@ -277,11 +286,13 @@ export class OutboundRequests implements RequestSink, HopAnswer {
         action.timeoutMs === undefined ? undefined : this.#deadlineMs - this.#deps.clock.nowMs(),
       random: this.#deps.random(),
     })
-    if (decision.kind === 'give-up') return false
+    if (decision.kind === 'give-up') {
+      this.#giveUpFlag = flagOfGivingUp(decision.reason)
+      return undefined
+    }
     if (!this.#isRetrying) cluster.retries += 1
     this.#isRetrying = true
-    this.#setPause(decision.waitMs)
-    return true
+    return decision.waitMs
   }
 
   #endAttempt(status: number): void {
@@ -344,11 +355,12 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     const exchange = this.#exchange
     const retry = this.#action?.retry
     if (retry !== undefined && retry.retries > 0 && this.#isWorthRetry(head)) {
-      if (!end) exchange?.abort()
-      this.#endAttempt(head.status)
-      if (this.#retry({ kind: 'answered', status: head.status })) return
-      // What was given up cannot be read on: this answer goes out without its body.
-      if (!end) return this.#answerWithout(head)
+      const waitMs = this.#retryWait({ kind: 'answered', status: head.status })
+      if (waitMs !== undefined) {
+        if (!end) exchange?.abort()
+        this.#endAttempt(head.status)
+        return this.#setPause(waitMs)
+      }
     }
     this.#answered = true
     this.#pauseTimer?.clear()
@@ -378,6 +390,8 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     record.durationMs = this.#deps.clock.nowMs() - record.startMs
     record.details = answer === undefined ? 'via_upstream' : answer.details
     if (answer !== undefined) record.flags = answer.flag
+    const also = this.#giveUpFlag
+    if (also !== '') record.flags = record.flags === '-' ? also : `${record.flags},${also}`
     this.#deps.telemetry.record(record)
   }
 
@@ -385,10 +399,6 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     const { retry } = this.#action as Forward
     const grpc = head.fields.first('grpc-status')
     return isRetriableAnswer(retry, head.status, grpc === undefined ? undefined : Number(grpc))
-  }
-
-  #answerWithout(head: ResponseHead): void {
-    this.#answerOwn({ status: head.status, body: '', close: false }, '')
   }
 
   onBody(bytes: Buffer | undefined, end: boolean): void {
@@ -416,11 +426,13 @@ export class OutboundRequests implements RequestSink, HopAnswer {
 
   #refuse(code: ProxyErrorCode): void {
     const answer = rescue(code)
+    if (this.#record !== undefined) this.#record.bytesSent = answer.body.length
     this.#finish(answer, answer.status)
     this.#connection.respondOwn(answer, '')
   }
 
   #answerOwn(answer: Pick<Rescue, 'status' | 'body' | 'close'>, added: string): void {
+    if (this.#record !== undefined) this.#record.bytesSent = Buffer.byteLength(answer.body)
     this.#finish(DIRECT, answer.status)
     this.#connection.respondOwn(answer, added)
   }

@@ -106,14 +106,15 @@ export type RetryDecision =
   | { readonly kind: 'retry'; readonly waitMs: number }
   | {
       readonly kind: 'give-up'
-      /** `attempts-used` and `budget-used` carry flag URX. */
-      readonly reason:
-        | 'not-retriable'
-        | 'attempts-used'
-        | 'body-gone'
-        | 'budget-used'
-        | 'no-time-left'
+      readonly reason: GiveUpReason
     }
+
+export type GiveUpReason =
+  | 'not-retriable'
+  | 'attempts-used'
+  | 'body-gone'
+  | 'budget-used'
+  | 'no-time-left'
 
 /** Whether to try again, and after how long. */
 export function decideRetry(input: RetryInput): RetryDecision {
@@ -137,7 +138,13 @@ export function isRetriableAnswer(
   return grpcStatus !== undefined && retry.grpcStatuses[grpcStatus] === 1
 }
 
-function giveUp(reason: Extract<RetryDecision, { kind: 'give-up' }>['reason']): RetryDecision {
+/** The response flag that a reason adds (istio-semantics §13.6), '' for none. */
+export function flagOfGivingUp(reason: GiveUpReason): '' | 'URX' | 'UO' {
+  if (reason === 'attempts-used') return 'URX'
+  return reason === 'budget-used' ? 'UO' : ''
+}
+
+function giveUp(reason: GiveUpReason): RetryDecision {
   return { kind: 'give-up', reason }
 }
 

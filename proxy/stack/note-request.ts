@@ -1,6 +1,7 @@
 import type { RequestHead } from '../http/request-head.ts'
 import { FIELD } from '../http/field.ts'
 import type { RequestRecord } from '../telemetry/record.ts'
+import { traceIdOf } from '../telemetry/trace-context.ts'
 
 /** Notes what a request says of itself; `isLogging`: also what only a log line shows. */
 export function noteRequest(record: RequestRecord, head: RequestHead, isLogging: boolean): void {
@@ -11,5 +12,6 @@ export function noteRequest(record: RequestRecord, head: RequestHead, isLogging:
   if (!isLogging) return
   record.requestId = head.fields.firstOf(FIELD.requestId) ?? ''
   record.userAgent = head.fields.first('user-agent') ?? ''
+  record.traceId = traceIdOf(head.fields.first('traceparent') ?? '') ?? ''
   record.forwardedFor = head.fields.first('x-forwarded-for') ?? ''
 }

@@ -127,7 +127,12 @@ export function denialReason({
 }
 
 /** Envoy's detail of a denial (istio-semantics §1.13). */
-export function denialDetail({ policy, rule }: Pick<Denied, 'policy' | 'rule'>): string {
+export function denialDetail({
+  policy,
+  rule,
+  reason,
+}: Pick<Denied, 'policy' | 'rule' | 'reason'>): string {
+  if (reason === 'ambiguous-path') return 'path_normalization_failed'
   if (policy === null) return 'rbac_access_denied_matched_policy[none]'
   const [namespace = '', ...name] = policy.split('/')
   return `rbac_access_denied_matched_policy[ns[${namespace}]-policy[${name.join('/')}]-rule[${rule ?? 0}]]`

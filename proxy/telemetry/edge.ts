@@ -35,7 +35,7 @@ export class RequestSeries {
   }
 }
 
-/** What is counted for one edge's opaque connections, by flags. */
+/** What is counted for one edge's opaque connections; their bytes when they close. */
 export class TcpSeries {
   readonly labels: string
   opened = 0
@@ -96,13 +96,11 @@ export class Edge {
     return made
   }
 
-  /** The series of opaque connections that ended with `flags`. */
-  tcpSeries(flags: string): TcpSeries {
-    const known = this.connections.find(({ labels }) =>
-      labels.includes(`response_flags="${flags}"`),
-    )
+  /** The series of its opaque connections. */
+  tcpSeries(): TcpSeries {
+    const [known] = this.connections
     if (known !== undefined) return known
-    const made = new TcpSeries(`${this.#head},response_flags="${flags}"${this.#tail}`)
+    const made = new TcpSeries(`${this.#head},response_flags="-"${this.#tail}`)
     this.connections.push(made)
     return made
   }

@@ -25,11 +25,19 @@ export interface Denial {
   readonly attributes: HttpAttributes | undefined
 }
 
+/** Bytes of one opaque connection. */
+export interface CarriedBytes {
+  readonly fromDownstream: number
+  readonly toDownstream: number
+}
+
 export interface Telemetry extends Disposable {
   /** Finds or makes an edge; for the moment when a peer or an endpoint becomes known. */
   readonly edge: (labels: EdgeLabels) => Edge
   /** Counts and logs a request that is over. Called once for each. */
   readonly record: (record: RequestRecord) => void
+  /** Counts an opaque connection in; what it returns is called once, when it is over. */
+  readonly openTunnel: (labels: EdgeLabels) => (carried: CarriedBytes) => void
   /** Whether `record` writes a line, so that fields only it reads are worth reading. */
   readonly isLogging: boolean
   /** Keeps a denial for `/decisions` and returns its new id. */
@@ -49,6 +57,15 @@ export function createTelemetry(deps: TelemetryDeps, signal: AbortSignal): Telem
     edge: metrics.edge,
     isLogging: log !== undefined,
     decisions,
+    openTunnel(labels) {
+      const series = metrics.edge({ ...labels, protocol: 'tcp' }).tcpSeries()
+      series.opened += 1
+      return ({ fromDownstream, toDownstream }) => {
+        series.closed += 1
+        series.receivedBytes += fromDownstream
+        series.sentBytes += toDownstream
+      }
+    },
     record:
       log === undefined
         ? metrics.count

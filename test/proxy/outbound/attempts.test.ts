@@ -9,6 +9,7 @@ import {
   attemptCountLine,
   compileRetry,
   decideRetry,
+  flagOfGivingUp,
   isRetriableAnswer,
 } from '../../../proxy/outbound/retry.ts'
 import { compileSplit, pickDestination } from '../../../proxy/outbound/split.ts'
@@ -205,6 +206,17 @@ test('isRetriableAnswer() takes any status a peer could send', (t) => {
   t.false(isRetriableAnswer(retry, 999, 99))
   t.false(isRetriableAnswer(retry, 200, Number.NaN))
   t.true(isRetriableAnswer(retry, 200, 14))
+})
+
+test('flagOfGivingUp() tells used attempts and a used budget apart from the rest', (t) => {
+  const reasons = [
+    'attempts-used',
+    'budget-used',
+    'not-retriable',
+    'body-gone',
+    'no-time-left',
+  ] as const
+  t.deepEqual(reasons.map(flagOfGivingUp), ['URX', 'UO', '', '', ''])
 })
 
 test('attemptCountLine() counts from one', (t) => {

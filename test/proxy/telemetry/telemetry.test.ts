@@ -463,6 +463,28 @@ test('createTelemetry() gives a denial an id by which it is found again', (t) =>
   })
 })
 
+test('createTelemetry() counts opaque connections, and their bytes when they close', (t) => {
+  const deps = { clock: new FakeClock(), now: () => EPOCH, random: Math.random }
+  using telemetry = createTelemetry(deps, new AbortController().signal)
+  const close = telemetry.openTunnel(LABELS)
+  telemetry.openTunnel(LABELS)
+  close({ fromDownstream: 10, toDownstream: 2000 })
+  const { samples } = readExposition(telemetry.render([]))
+  const tcp = samples.filter(({ name }) => name.startsWith('istio_tcp_'))
+  t.deepEqual(
+    tcp.map(({ name, value }) => [name, value]),
+    [
+      ['istio_tcp_connections_opened_total', 2],
+      ['istio_tcp_connections_closed_total', 1],
+      ['istio_tcp_sent_bytes_total', 2000],
+      ['istio_tcp_received_bytes_total', 10],
+    ],
+  )
+  const expected = LABEL_ORDER.filter((one) => !/^(response_code|grpc_response_status)$/.test(one))
+  t.deepEqual(Object.keys(tcp[0]?.labels ?? {}), expected)
+  t.is(tcp[0]?.labels['request_protocol'], 'tcp')
+})
+
 // Trace context.
 
 function fieldsOf(lines: readonly (readonly [name: string, value: string])[]) {
