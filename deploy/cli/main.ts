@@ -6,7 +6,7 @@ import { Command as Commander, CommanderError, Option } from 'commander'
 import { systemClock, systemNow } from '../run/system-clock.ts'
 import { untilStarterEnds } from '../standalone/parent-watch.ts'
 import type { Command, CommandOption, ExitCode, Input, Io } from './command.ts'
-import { COMMANDS } from './commands/index.ts'
+import { loadCommands } from './commands/index.ts'
 import { version } from './version.ts'
 
 /** Runs one command line; resolves with the exit code. */
@@ -20,7 +20,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .exitOverride()
     .configureHelp({ helpWidth: 100, sortSubcommands: false })
     .addHelpText('after', examplesText(TOP_EXAMPLES))
-  for (const command of COMMANDS) {
+  for (const command of await loadCommands(argv[0] ?? '')) {
     addCommand(program, command, async (input) => {
       code = await command.run(processIo(), input, ending.signal)
     })

@@ -5,7 +5,7 @@
  * npm has installed beside it.
  */
 import { spawn } from 'node:child_process'
-import { createRequire } from 'node:module'
+import * as modules from 'node:module'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -46,9 +46,9 @@ function platformFault() {
 /** @returns {string | undefined} path of the Node that npm installed with us */
 function bundledNode() {
   try {
-    const manifest = createRequire(import.meta.url).resolve(
-      `node-linux-${process.arch}/package.json`,
-    )
+    const manifest = modules
+      .createRequire(import.meta.url)
+      .resolve(`node-linux-${process.arch}/package.json`)
     return join(manifest, '..', 'bin', 'node')
   } catch {
     // Installed with --omit=optional.
@@ -76,11 +76,23 @@ function relaunch(/** @type {string} */ node) {
   })
 }
 
+/**
+ * Keeps what V8 has compiled, for the next process: a mesh is a dozen processes of the same code, and
+ * with it each starts three times as fast. Where the folder cannot be written nothing is kept.
+ */
+function keepCompiled() {
+  process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(
+    new URL('../../node_modules/.cache/redoubt', import.meta.url),
+  )
+  modules.enableCompileCache(process.env['NODE_COMPILE_CACHE'])
+}
+
 const fault = platformFault()
 const { node: version } = process.versions
 if (fault) {
   refuse(fault)
 } else if (isRecent(version)) {
+  keepCompiled()
   const { main } = await import('./main.ts')
   process.exitCode = await main(process.argv.slice(2))
 } else {

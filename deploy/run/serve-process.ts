@@ -3,7 +3,7 @@
  * its supervisor left it, logs to a file, answers calls, and ends when the channel does. That end
  * cannot be missed: the kernel closes the descriptor when the supervisor dies, however it dies.
  */
-import { randomBytes } from 'node:crypto'
+import { flushCompileCache } from 'node:module'
 import pino, { type DestinationStream } from 'pino'
 
 import type { Clock } from '#core/clock.ts'
@@ -63,7 +63,7 @@ export async function serveProcess<Config extends { readonly logFile: string }>(
     const serving = await open(configuration, {
       clock: systemClock,
       now: systemNow,
-      random,
+      random: Math.random, // Jitter, balancing, names of requests: nothing that has to be secret.
       log,
       emit: (body) => send({ kind: 'event', body }),
       signal: ending.signal,
@@ -73,6 +73,7 @@ export async function serveProcess<Config extends { readonly logFile: string }>(
     send({ kind: 'ready', body: serving.ready })
     opened.resolve()
     log('info', 'process-ready')
+    flushCompileCache() // For those who start next; by itself it is written at the end only.
     await ended(ending.signal)
     log('info', 'process-ending')
     await Promise.race([serving[Symbol.asyncDispose](), patience()])
@@ -81,11 +82,6 @@ export async function serveProcess<Config extends { readonly logFile: string }>(
   }
   flush()
   process.exit(0)
-}
-
-/** 53 random bits as a fraction: what jitter and load balancing draw from. */
-function random(): number {
-  return Number(randomBytes(8).readBigUInt64LE() >> 11n) / 2 ** 53
 }
 
 function openLog(name: string, file: string): { log: Log; flush: () => void } {

@@ -13,7 +13,7 @@ export interface AppEnvironment {
 }
 
 /** Set by npm for its own scripts, or by us for ourselves: no business of an app. */
-const OURS = /^(npm_|NODE_CHANNEL_|REDOUBT_)|^(INIT_CWD|NODE_OPTIONS)$/
+const OURS = /^(npm_|NODE_CHANNEL_|REDOUBT_)|^(INIT_CWD|NODE_OPTIONS|NODE_COMPILE_CACHE)$/
 
 /** The whole environment of an app. */
 export function appEnvironment(facts: AppEnvironment): Readonly<Record<string, string>> {

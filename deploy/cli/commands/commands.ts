@@ -1,25 +1,28 @@
 import type { Command } from '../command.ts'
-import { authzCheck } from './authz-check.ts'
-import { authzExplain } from './authz-explain.ts'
-import { authzTest } from './authz-test.ts'
-import { certInspect } from './cert-inspect.ts'
-import { demo } from './demo.ts'
-import { init } from './init.ts'
-import { logs } from './logs.ts'
-import { status } from './status.ts'
-import { up } from './up.ts'
-import { validate } from './validate.ts'
 
-/** Every command, in the order of the help. */
-export const COMMANDS: readonly Command[] = [
-  demo,
-  init,
-  up,
-  status,
-  logs,
-  validate,
-  certInspect,
-  authzCheck,
-  authzExplain,
-  authzTest,
-]
+/** By first word, in the order of the help. Loaded when asked for: no command pays for another's packages. */
+const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
+  demo: async () => [(await import('./demo.ts')).demo],
+  init: async () => [(await import('./init.ts')).init],
+  up: async () => [(await import('./up.ts')).up],
+  status: async () => [(await import('./status.ts')).status],
+  logs: async () => [(await import('./logs.ts')).logs],
+  validate: async () => [(await import('./validate.ts')).validate],
+  cert: async () => [(await import('./cert-inspect.ts')).certInspect],
+  authz: async () => [
+    (await import('./authz-check.ts')).authzCheck,
+    (await import('./authz-explain.ts')).authzExplain,
+    (await import('./authz-test.ts')).authzTest,
+  ],
+}
+
+/**
+ * The commands that begin with `word`; every command for a word that none begins with, so that help
+ * and suggestions know them all.
+ */
+export async function loadCommands(word: string): Promise<readonly Command[]> {
+  const known = Object.hasOwn(LOADERS, word) ? LOADERS[word] : undefined
+  if (known) return known()
+  const all = await Promise.all(Object.values(LOADERS).map((load) => load()))
+  return all.flat()
+}

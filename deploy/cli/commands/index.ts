@@ -1,1 +1,1 @@
-export { COMMANDS } from './commands.ts'
+export { loadCommands } from './commands.ts'
