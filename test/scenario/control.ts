@@ -77,7 +77,7 @@ export function createNodes(
   const agents = new Map<SpiffeId, Promise<Agent>>()
   const rotations = new Map<SpiffeId, Rotation[]>()
 
-  const open = async (id: SpiffeId, node: number): Promise<Agent> => {
+  const openNode = async (id: SpiffeId, node: number): Promise<Agent> => {
     const ca = authority.current()
     const joinToken = sha256(`a token for node ${node}`)
     const agentId = systemId(trustDomain, 'redoubt-agent')
@@ -106,16 +106,15 @@ export function createNodes(
 
   return {
     agentFor(id) {
-      const agent = agents.get(id) ?? open(id, agents.size)
+      const agent = agents.get(id) ?? openNode(id, agents.size)
       agents.set(id, agent)
       return agent
     },
     rotations,
     async [Symbol.asyncDispose]() {
       const opened = await Promise.allSettled(agents.values())
-      await Promise.all(
-        opened.map((each) => each.status === 'fulfilled' && each.value[Symbol.asyncDispose]()),
-      )
+      const open = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+      await Promise.all(open.map((agent) => agent[Symbol.asyncDispose]()))
     },
   }
 }

@@ -18,7 +18,7 @@ import {
   type Workload,
   type WorkloadInstance,
 } from '#policy/index.ts'
-import { openProxy, type Proxy } from '#proxy/index.ts'
+import { openProxy, type Proxy as Sidecar } from '#proxy/index.ts'
 import { temporaryDir } from '#test/ca/harness.ts'
 
 import { type App, type CallOptions, createCaller, echo, type Reply, startApp } from './app.ts'
@@ -46,7 +46,7 @@ export interface MeshOptions {
 
 export interface MeshWorkload extends AsyncDisposable {
   readonly spiffeId: SpiffeId
-  readonly proxy: Proxy
+  readonly proxy: Sidecar
   readonly agent: Agent
   readonly app: App
   /** Lines of its sidecar's access log, parsed. */
@@ -153,7 +153,7 @@ function openManifests(text: string) {
   return {
     intent: intent.live,
     intend: (change: (now: Intent) => Intent) => intent.set(change(intent.live.current)),
-    edit(from: string, to: string): readonly DocumentReport[] {
+    edit: (from: string, to: string): readonly DocumentReport[] => {
       if (!inForce.includes(from)) throw new Error(`no manifest has ${JSON.stringify(from)}`)
       const candidate = inForce.replace(from, to)
       const next = read(candidate)
