@@ -81,10 +81,13 @@ export function servicesOf(intent: Intent, namespace: string, labels: Labels): r
 
 /**
  * The FQDN that `written` means for a client in `namespace` (§5.2): the domains of a virtual host,
- * the other way round. A trailing dot is dropped.
+ * the other way round. A trailing dot, and the brackets of an IPv6 address, are dropped.
  */
 export function resolveName(intent: Intent, written: string, namespace: string): string {
-  const host = written.toLowerCase().replace(/\.$/, '')
+  const host = written
+    .toLowerCase()
+    .replace(/\.$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
   const [first = '', second, ...rest] = host.split('.')
   const { services, virtualServices } = lookupOf(intent)
   const known = (candidate: string): boolean =>

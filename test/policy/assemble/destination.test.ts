@@ -618,6 +618,10 @@ test('ServiceEntry: each resolution dials what it says', (t) => {
   t.deepEqual(addresses(`{ hosts: [a.com], addresses: [192.0.2.9], ${PORTS} }`, '192.0.2.9'), [
     '192.0.2.9:80 none',
   ])
+  t.deepEqual(
+    addresses(`{ hosts: [a.com], addresses: ["2001:db8::9"], ${PORTS} }`, '[2001:DB8::9]'),
+    ['[2001:db8::9]:80 none'],
+  )
 })
 
 test('ServiceEntry: nobody but those it is exported to', (t) => {
