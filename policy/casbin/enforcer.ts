@@ -24,12 +24,35 @@ export function createEnforcers(functions: MatcherFunctions, matcher?: string): 
   const functionMap = new FunctionMap()
   for (const [name, matches] of Object.entries(functions)) functionMap.addFunction(name, matches)
   const models = new Map<Action, Model>()
+  const rows = createRows()
   return (action, lines) => {
     // Without lines Casbin would evaluate its matcher once against empty columns.
     if (lines.length === 0) return () => undefined
     const parsed = models.get(action) ?? parseModel(action, matcher)
     models.set(action, parsed)
-    return createEnforcer(parsed, lines, functionMap)
+    return createEnforcer(parsed, lines, functionMap, rows)
+  }
+}
+
+/** Lines as Casbin takes them, one row a line however many enforcers hold it, and back. */
+interface Rows {
+  readonly rowOf: (line: PolicyLine) => string[]
+  readonly lineOf: (row: readonly string[]) => PolicyLine | undefined
+}
+
+function createRows(): Rows {
+  const rows = new Map<PolicyLine, string[]>()
+  const lines = new Map<readonly string[], PolicyLine>()
+  return {
+    rowOf(line) {
+      const known = rows.get(line)
+      if (known !== undefined) return known
+      const row = lineToColumns(line)
+      rows.set(line, row)
+      lines.set(row, line)
+      return row
+    },
+    lineOf: (row) => lines.get(row),
   }
 }
 
@@ -37,17 +60,16 @@ function createEnforcer(
   parsed: Model,
   lines: readonly PolicyLine[],
   functions: FunctionMap,
+  { rowOf, lineOf }: Rows,
 ): FindMatch {
-  const rows = lines.map(lineToColumns)
   const model = emptyCopy(parsed)
-  model.addPolicies('p', 'p', rows)
+  model.addPolicies('p', 'p', lines.map(rowOf))
   const enforcer = new LineEnforcer(model, functions)
-  const matches = new Map(rows.map((row, index) => [row, lines[index]]))
   return (attempt) => {
     const [matched, row] = enforcer.enforceExSync(attempt)
     if (!matched) return undefined
-    const match = matches.get(row)
-    if (match !== undefined) return match
+    const line = lineOf(row)
+    if (line !== undefined) return line
     throw new RangeError('Cannot tell which line matched: Casbin named none of those it was given')
   }
 }

@@ -45,7 +45,7 @@ export function matchesTemplate(written: string, path: string): boolean {
   const pieces = written.split(/(\{\*\*?\})/).flatMap((part): readonly Piece[] => {
     if (part === '{*}') return [{ covers: isPathChar, atLeast: 1 }]
     if (part === '{**}') return [{ covers: (char) => char === '/' || isPathChar(char), atLeast: 0 }]
-    return [...part]
+    return part.split('')
   })
   return matchesPieces(pieces, path)
 }
@@ -96,7 +96,7 @@ function isPathChar(char: string): boolean {
 }
 
 function withStars(pattern: string, covers: (char: string) => boolean): readonly Piece[] {
-  return [...pattern].map((char) => (char === '*' ? { covers, atLeast: 0 } : char))
+  return pattern.split('').map((char) => (char === '*' ? { covers, atLeast: 0 } : char))
 }
 
 /** Follows every way in which the pieces can cover `text`, piece after piece: where each may end. */

@@ -161,7 +161,10 @@ export const manyPathRules: fc.Arbitrary<AuthorizationPolicy> = fc
     rest: fc.array(operation, { maxLength: 1 }),
   })
   .map(({ action, paths, methods, rest }) => ({
-    ...{ namespace: 'app', name: 'many', action, dryRun: false },
+    namespace: 'app',
+    name: 'many',
+    action,
+    dryRun: false,
     rules: paths.map(([path, end], index) => ({
       to: [
         { paths: [`${path}${end}`], methods: [methods[index] ?? 'GET'] },
