@@ -20,6 +20,8 @@ export const FIELD = {
   requestId: 10,
   /** Ours to say: `x-forwarded-client-cert`, `x-envoy-*`, `x-redoubt-*`. Never believed from outside. */
   internal: 11,
+  /** `x-envoy-attempt-count`: believed from a sidecar, said by one. */
+  attemptCount: 12,
 } as const
 
 export type Field = (typeof FIELD)[keyof typeof FIELD]
@@ -38,6 +40,7 @@ const NAMES: Readonly<Record<string, Field>> = {
   'proxy-authorization': FIELD.hop,
   trailer: FIELD.hop,
   'x-request-id': FIELD.requestId,
+  'x-envoy-attempt-count': FIELD.attemptCount,
   'x-forwarded-client-cert': FIELD.internal,
 }
 

@@ -63,6 +63,8 @@ export class RequestHead {
   upgrade = ''
   expectsContinue = false
   hasRequestId = false
+  /** Somebody says which attempt this is; whether to believe it is up to who knows the peer. */
+  hasAttemptCount = false
   fault: RequestFault = 'request-line-malformed'
 
   #lastAuthority: string | undefined
@@ -137,6 +139,7 @@ export class RequestHead {
     this.upgrade = ''
     this.expectsContinue = false
     this.hasRequestId = false
+    this.hasAttemptCount = false
     this.isAbsolute = false
     this.#lengths = 0
     this.#encodings = 0
@@ -189,6 +192,9 @@ export class RequestHead {
         return false
       case FIELD.requestId:
         this.hasRequestId = true
+        return true
+      case FIELD.attemptCount:
+        this.hasAttemptCount = true
         return true
       default:
         // te, keep-alive, proxy-*, trailer, and the names that only we may say.

@@ -129,6 +129,9 @@ export class InboundRequests implements RequestSink, HopAnswer {
 
   /** Takes a permit, so that nothing gets here that was not decided on. */
   #forward(_permit: Permit, head: RequestHead, body: Buffer | undefined, end: boolean): void {
+    if (head.hasAttemptCount && this.#peer.connection.peer === undefined) {
+      head.fields.dropNamed('x-envoy-attempt-count')
+    }
     const id = head.hasRequestId ? '' : `x-request-id: ${requestId(this.#deps.random)}\r\n`
     this.#edits.added = this.#peer.forwardedCert + id
     const record = this.#record

@@ -27,7 +27,14 @@ import { awaitDestination, type Destination, type FindDestination } from './dest
 import type { OutboundEdges } from './edges.ts'
 import type { Hops } from './hops.ts'
 import { ReplayBuffer } from './replay.ts'
-import { type AttemptEnd, decideRetry, flagOfGivingUp, isRetriableAnswer } from './retry.ts'
+import {
+  ATTEMPT_COUNT,
+  type AttemptEnd,
+  attemptCountLine,
+  decideRetry,
+  flagOfGivingUp,
+  isRetriableAnswer,
+} from './retry.ts'
 import type { CompiledAction, Target } from './route.ts'
 import { pickDestination } from './split.ts'
 
@@ -62,6 +69,8 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     authority: undefined,
     added: '',
   }
+  /** What every attempt adds. */
+  #added = ''
   readonly #remoteAddress: string
   readonly #localAddress: string
   readonly #replay = new ReplayBuffer()
@@ -108,6 +117,7 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     noteRequest(record, head, this.#deps.telemetry.isLogging)
     if (body !== undefined) record.bytesReceived = body.length
     if (head.authority !== this.#lastAuthority && !this.#settleAuthority(head)) return
+    if (head.hasAttemptCount) head.fields.dropNamed(ATTEMPT_COUNT)
     if (head.method === 'CONNECT') return this.#deps.onConnect(this.#connection, this.#authority)
     if (head.target === '*') return this.#refuse('PROXY_NO_ROUTE')
     const destination = this.#live?.current
@@ -152,7 +162,8 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     this.#destination = destination
     this.#edits.target = undefined
     this.#edits.authority = undefined
-    this.#edits.added = this.#linesToAdd(head)
+    this.#added = this.#linesToAdd(head)
+    this.#edits.added = this.#added
     if (this.#record !== undefined) this.#record.edge = this.#deps.edges.toDestination(destination)
     if (destination.bundle.kind === 'unknown') return this.#passThrough(head)
     const route = destination.pickRoute(head)
@@ -200,7 +211,7 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     if (!cluster.requests.enter()) return this.#refuse('PROXY_OVERLOADED')
     this.#cluster = cluster
     for (const name of target.request.drop) head.fields.dropNamed(name)
-    if (target.request.added !== '') this.#edits.added += target.request.added
+    if (target.request.added !== '') this.#added += target.request.added
     this.#edits.authority = target.authority
     this.#edits.target = action.rewriteTarget?.(head.target)
     if (action.timeoutMs !== undefined) this.#startTimeout(action.timeoutMs)
@@ -220,6 +231,7 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     const endpoint = cluster.pick(this.#attempts === 0 ? undefined : this.#tried)
     if (endpoint === undefined) return this.#fail('PROXY_NO_HEALTHY_UPSTREAM')
     this.#attempts += 1
+    this.#edits.added = this.#added + attemptCountLine(this.#attempts)
     this.#endpoint = endpoint
     cluster.begin(endpoint)
     const hop = endpoint.hop ?? this.#deps.hops.toEndpoint(cluster, endpoint, bundle.protocol)

@@ -134,7 +134,7 @@ export interface FakeSidecar extends AsyncDisposable {
   /** By `host:port`; one that is not there is never answered. */
   readonly destinations: Map<string, LiveSource<Destination | undefined>>
   readonly telemetry: Telemetry
-  /** Lines of the access log; the last ones come with disposal. */
+  /** Lines of the access log, without their ends; the last ones come with disposal. */
   readonly log: string[]
   readonly events: { readonly event: string; readonly fields: unknown }[]
 }
