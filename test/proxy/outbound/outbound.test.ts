@@ -476,7 +476,7 @@ test('a request is counted and logged once, with what became of it', async (t) =
           line.user_agent === 'me' &&
           line.authority === 'server' &&
           line.upstream_host === app.address &&
-          line.bytes_sent === 21 &&
+          line.bytes_sent === 20 &&
           line.route_name === 'r',
       ),
   )
