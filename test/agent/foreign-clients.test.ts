@@ -1,0 +1,236 @@
+/**
+ * Unmodified clients of others on the agent's socket, in real time and identified by the kernel. Each
+ * needs a program that npm cannot bring: without it its test is skipped, by name.
+ */
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { connect as connectTls } from 'node:tls'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import test from 'ava'
+import { createWorkloadRegistry, openAgent } from '#agent/index.ts'
+import { openSvid } from '#agent/client/index.ts'
+import type { SpiffeId } from '#ca/spiffe/index.ts'
+import { peerChain, verifySvid } from '#ca/x509/index.ts'
+import {
+  agentId,
+  newToken,
+  realClock,
+  startCa,
+  temporaryDir,
+  trustDomain,
+  workloadId,
+} from '#test/ca/harness.ts'
+import { readProcess } from '../../agent/attest/process.ts'
+import { freePorts } from '../scenario/free-ports.ts'
+
+/** An agent with a real clock, for which this process and what it starts are `id`. */
+async function realAgent(leafTtl: string, id: SpiffeId = workloadId) {
+  await using opening = new AsyncDisposableStack()
+  const leaf = Temporal.Duration.from(leafTtl)
+  const { ca } = opening.use(await startCa({ leafTtl: leaf }))
+  const dir = opening.use(await temporaryDir())
+  const registry = createWorkloadRegistry({ clock: realClock })
+  const self = readProcess(process.pid)
+  registry.setWorkloads(self ? [{ ...self, spiffeId: id }] : [])
+  const agent = opening.use(
+    await openAgent(
+      {
+        trustDomain,
+        agentId,
+        caAddress: ca.address,
+        socketPath: join(dir.path, 'agent.sock'),
+        joinToken: await newToken(ca),
+      },
+      {
+        clock: realClock,
+        now: () => Temporal.Now.instant(),
+        random: Math.random,
+        log: () => {},
+        caRoots: ca.bundle.current.roots,
+        identify: registry.identify,
+      },
+    ),
+  )
+  const owned = opening.move()
+  return { agent, dir: dir.path, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() }
+}
+
+const gospiffe = process.env['REDOUBT_GOSPIFFE']
+const withGospiffe = gospiffe ? test : test.skip
+withGospiffe(
+  `go-spiffe makes mTLS with what the agent gives${gospiffe ? '' : ' (SKIPPED: set REDOUBT_GOSPIFFE to the program)'}`,
+  async (t) => {
+    await using running = await realAgent('PT1H')
+    const { stdout } = await promisify(execFile)(gospiffe ?? '', [
+      '-sock',
+      `unix://${running.agent.socketPath}`,
+      'mtls',
+      workloadId,
+    ])
+    t.regex(stdout, /other id refused: true/)
+    t.regex(stdout, /^PASS$/m)
+  },
+)
+
+const envoyConfig = (
+  socket: string,
+  admin: number,
+  port: number,
+  names: readonly string[],
+): object => {
+  const sds = {
+    resource_api_version: 'V3',
+    api_config_source: {
+      api_type: 'GRPC',
+      transport_api_version: 'V3',
+      grpc_services: [{ envoy_grpc: { cluster_name: 'agent' } }],
+    },
+  }
+  const secret = (name: string | undefined) => ({ name, sds_config: sds })
+  const address = (value: number) => ({
+    socket_address: { address: '127.0.0.1', port_value: value },
+  })
+  const matcher = { san_type: 'URI', matcher: { exact: workloadId } }
+  const tls = {
+    '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+    require_client_certificate: true,
+    common_tls_context: {
+      tls_certificate_sds_secret_configs: [secret(names[0])],
+      combined_validation_context: {
+        default_validation_context: { match_typed_subject_alt_names: [matcher] },
+        validation_context_sds_secret_config: secret(names[1]),
+      },
+    },
+  }
+  const router = {
+    name: 'router',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router',
+    },
+  }
+  const http = {
+    '@type':
+      'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+    stat_prefix: 'in',
+    route_config: {
+      virtual_hosts: [
+        {
+          name: 'v',
+          domains: ['*'],
+          routes: [
+            {
+              match: { prefix: '/' },
+              direct_response: { status: 200, body: { inline_string: 'ok' } },
+            },
+          ],
+        },
+      ],
+    },
+    http_filters: [router],
+  }
+  const http2 = {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+      '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  }
+  return {
+    node: { id: 'envoy', cluster: 'envoy' },
+    admin: { address: address(admin) },
+    static_resources: {
+      listeners: [
+        {
+          address: address(port),
+          filter_chains: [
+            {
+              transport_socket: { name: 'tls', typed_config: tls },
+              filters: [{ name: 'hcm', typed_config: http }],
+            },
+          ],
+        },
+      ],
+      clusters: [
+        {
+          name: 'agent',
+          connect_timeout: '1s',
+          typed_extension_protocol_options: http2,
+          load_assignment: {
+            cluster_name: 'agent',
+            endpoints: [{ lb_endpoints: [{ endpoint: { address: { pipe: { path: socket } } } }] }],
+          },
+        },
+      ],
+    },
+  }
+}
+
+function isReady(admin: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    request({ host: '127.0.0.1', port: admin, path: '/ready' }, (response) => {
+      response.resume()
+      resolve(response.statusCode === 200)
+    })
+      .on('error', () => resolve(false))
+      .end()
+  })
+}
+
+const envoy = process.env['REDOUBT_ENVOY']
+const withEnvoy = envoy ? test.serial : test.serial.skip
+for (const names of [
+  [workloadId, 'spiffe://prod.example'],
+  ['default', 'ROOTCA'],
+]) {
+  withEnvoy(
+    `Envoy takes ${names.join(' and ')} by SDS, serves with them and rotates${envoy ? '' : ' (SKIPPED: set REDOUBT_ENVOY to the program)'}`,
+    async (t) => {
+      await using running = await realAgent('PT6S')
+      const { agent, dir } = running
+      const [admin = 0, port = 0] = await freePorts(2)
+      const file = join(dir, 'envoy.json')
+      await writeFile(file, JSON.stringify(envoyConfig(agent.socketPath, admin, port, names)))
+      const child = spawn(envoy ?? '', ['-c', file, '--concurrency', '1', '--log-level', 'error'], {
+        stdio: 'ignore',
+      })
+      const exited = once(child, 'exit')
+      const ending = new AbortController()
+      try {
+        for (let tries = 0; tries < 100 && !(await isReady(admin)); tries += 1) await sleep(100)
+        const svid = await openSvid(
+          { socketPath: agent.socketPath, clock: realClock, random: Math.random, log: () => {} },
+          ending.signal,
+        )
+        const serials = new Set<string>()
+        for (let second = 0; second < 8; second += 1) {
+          const { chainPem: cert, keyPem: key, bundles } = svid.current
+          const socket = connectTls({
+            host: '127.0.0.1',
+            port,
+            cert,
+            key,
+            rejectUnauthorized: false,
+          })
+          await once(socket, 'secureConnect')
+          const now = Temporal.Now.instant()
+          const verdict = verifySvid(peerChain(socket), bundles, now, 'server')
+          if (verdict.kind !== 'ok') return t.fail(JSON.stringify(verdict))
+          serials.add(verdict.serial)
+          socket.write('GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')
+          const [answer] = await once(socket, 'data')
+          t.regex(String(answer), /^HTTP\/1\.1 200 /)
+          socket.destroy()
+          await sleep(1000)
+        }
+        t.true(serials.size >= 3, `${serials.size} serials in 8 s`)
+      } finally {
+        ending.abort()
+        child.kill()
+        await exited
+      }
+    },
+  )
+}
