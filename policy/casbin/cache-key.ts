@@ -1,5 +1,6 @@
 import { claimAt } from './claim.ts'
-import { type Attempt, headerLines, type Reads } from './match.ts'
+import type { Attempt, Reads } from './constraint.ts'
+import { headerLines } from './match.ts'
 
 /** Attributes of an attempt, as one text. */
 export type CacheKey = (attempt: Attempt) => string

@@ -2,14 +2,8 @@
 import type { Condition, Operation, Source } from '../model/index.ts'
 import type { MatcherFunctions } from './enforcer.ts'
 import { ANY, type PolicyLine } from './lines.ts'
-import {
-  allOf,
-  anyOf,
-  compileCondition,
-  compileOperation,
-  compileSource,
-  type Test,
-} from './match.ts'
+import { allOf, anyOf, type Test } from './constraint.ts'
+import { compileCondition, compileOperation, compileSource } from './match.ts'
 
 /** A line's parts as tests; `to` is one list of tests for each alternative. */
 export interface LineTests {

@@ -12,7 +12,7 @@ import {
 import type { FindMatch } from './enforcer.ts'
 import type { Group } from './groups.ts'
 import type { PolicyLine } from './lines.ts'
-import type { Attempt } from './match.ts'
+import type { Attempt } from './constraint.ts'
 
 /** Enforcers that answer for the attempts of some connections, in the order of {@link Group}s. */
 export interface Answers {

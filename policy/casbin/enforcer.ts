@@ -1,7 +1,7 @@
 import { Enforcer, FunctionMap, Model, newModelFromString } from 'casbin'
 import type { Action } from '../model/index.ts'
 import { lineToColumns, type PolicyLine } from './lines.ts'
-import type { Attempt } from './match.ts'
+import type { Attempt } from './constraint.ts'
 import { MODELS } from './models.ts'
 
 /** The first line that matches an attempt, as Casbin says. Throws when a matcher function does. */

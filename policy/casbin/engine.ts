@@ -16,7 +16,7 @@ import { AMBIGUOUS, type Answers, decide, FAULT } from './decide.ts'
 import { createEnforcers } from './enforcer.ts'
 import { groupPolicies } from './groups.ts'
 import type { Chain } from './lines.ts'
-import type { Attempt } from './match.ts'
+import type { Attempt } from './constraint.ts'
 import { narrow, prepareLine } from './narrow.ts'
 import { createFinder } from './path-index.ts'
 

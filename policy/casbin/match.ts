@@ -7,7 +7,6 @@
 import {
   blockHas,
   type Condition,
-  type Connection,
   type HttpAttributes,
   type Operation,
   readAddress,
@@ -16,6 +15,7 @@ import {
   type Source,
 } from '../model/index.ts'
 import { type ClaimsTest, compileClaim, compileRequestPrincipal } from './claim.ts'
+import { anyOf, not, type Reads, type Test } from './constraint.ts'
 import { isMapKey, readClaimPath, readHeaderName } from './condition-key.ts'
 import {
   compileNamespace,
@@ -26,28 +26,6 @@ import {
 } from './identity.ts'
 import { compileTemplate, isTemplate } from './template.ts'
 import { compileText, type TextTest } from './text.ts'
-
-/** What a line is held against: a connection, and the request when it carries HTTP. */
-export interface Attempt {
-  readonly connection: Connection
-  readonly http: HttpAttributes | undefined
-}
-
-/** One attribute of an attempt: of the connection, or of the request. */
-export type Reads =
-  | {
-      readonly of: 'connection'
-      readonly name: 'peer' | 'sourceIp' | 'destinationIp' | 'destinationPort' | 'sni' | 'nothing'
-    }
-  | { readonly of: 'request'; readonly name: 'method' | 'path' | 'host' | 'remoteIp' }
-  | { readonly of: 'header'; readonly name: string }
-  | { readonly of: 'claim'; readonly path: readonly string[] }
-
-/** Part of a rule: what it reads, and whether an attempt meets it. */
-export interface Test {
-  readonly reads: readonly Reads[]
-  readonly meets: (attempt: Attempt) => boolean
-}
 
 type CompileValue = (written: string) => Test
 
@@ -92,28 +70,6 @@ function compileField(
   if (values !== undefined) tests.push(anyOf(values.map(compile)))
   if (notValues !== undefined) tests.push(not(anyOf(notValues.map(compile))))
   return tests
-}
-
-/** Met when one of `tests` is; of none: never. */
-export function anyOf(tests: readonly Test[]): Test {
-  const [only] = tests
-  if (only !== undefined && tests.length === 1) return only
-  return {
-    reads: tests.flatMap(({ reads }) => reads),
-    meets: (attempt) => tests.some(({ meets }) => meets(attempt)),
-  }
-}
-
-/** Met when all of `tests` are; of none: always. */
-export function allOf(tests: readonly Test[]): Test {
-  return {
-    reads: tests.flatMap(({ reads }) => reads),
-    meets: (attempt) => tests.every(({ meets }) => meets(attempt)),
-  }
-}
-
-function not({ reads, meets }: Test): Test {
-  return { reads, meets: (attempt) => !meets(attempt) }
 }
 
 const PEER: readonly Reads[] = [{ of: 'connection', name: 'peer' }]

@@ -8,7 +8,7 @@
 import type { Connection } from '../model/index.ts'
 import type { LineTests } from './columns.ts'
 import type { PolicyLine } from './lines.ts'
-import type { Reads, Test } from './match.ts'
+import type { Reads, Test } from './constraint.ts'
 
 /** A line with what of it is settled by the connection, and what each request must still meet. */
 export interface NarrowableLine {
