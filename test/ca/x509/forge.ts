@@ -33,8 +33,9 @@ export interface Forgery {
   readonly extensions?: ExtensionSet
   /** Signs in place of the issuer. */
   readonly signWith?: KeyObject
-  /** Changes the signed part after it was made and before it is signed. */
   readonly version?: Uint8Array
+  /** In place of the explicitly tagged list of extensions; empty for none. */
+  readonly extensionPart?: (list: Uint8Array) => Uint8Array
 }
 
 const key = () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
@@ -101,6 +102,7 @@ export function forge(what: Forgery): Forged {
   const issuer = what.issuer ?? { name, key: subjectKey, ski }
   const signingKey = what.signWith ?? issuer.key
   const signer = signerOf(signingKey)
+  const { extensionPart = (list) => derOf(contextTag(3), list) } = what
   const extensions = { ski: ext.ski(ski), aki: ext.aki(issuer.ski), ...what.extensions }
   const tbs = sequence(
     what.version ?? derOf(contextTag(0), derOf(TAG.integer, Uint8Array.of(2))),
@@ -113,7 +115,7 @@ export function forge(what: Forgery): Forged {
     ),
     name,
     spki,
-    derOf(contextTag(3), sequence(...Object.values(extensions).filter((one) => one !== undefined))),
+    extensionPart(sequence(...Object.values(extensions).filter((one) => one !== undefined))),
   )
   const der = signedDer(tbs, signer, sign(signer.hash, tbs, signingKey))
   return { der, key: subjectKey, name, ski }
