@@ -173,9 +173,8 @@ export class InboundRequests implements RequestSink, HopAnswer {
   }
 
   onRefused(answer: Rescue, fault: string): void {
-    const record = this.#record ?? this.#open()
-    this.#finish(answer, answer.status)
-    record.details = fault
+    if (this.#record === undefined) this.#open()
+    this.#finish({ ...answer, details: fault }, answer.status)
   }
 
   onInterim(head: ResponseHead): void {
