@@ -181,7 +181,10 @@ const UNTOUCHED =
 
 /** The line that tells an app which attempt it sees (istio-semantics §13.4), `attempt` from 1. */
 export function attemptCountLine(attempt: number): string {
-  return attempt === 1 ? FIRST_ATTEMPT : `x-envoy-attempt-count: ${attempt}\r\n`
+  return attempt === 1 ? FIRST_ATTEMPT : `${ATTEMPT_COUNT}: ${attempt}\r\n`
 }
 
-const FIRST_ATTEMPT = 'x-envoy-attempt-count: 1\r\n'
+/** The field's name. */
+export const ATTEMPT_COUNT = 'x-envoy-attempt-count'
+
+const FIRST_ATTEMPT = `${ATTEMPT_COUNT}: 1\r\n`

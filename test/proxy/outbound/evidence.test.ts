@@ -143,6 +143,8 @@ test('an endpoint that nobody listens on costs a retry elsewhere and no request,
     }
   }, app.address)
   t.is(app.requests.length, 20)
+  const counts = app.requests.map((one) => /\r\nx-envoy-attempt-count: (\d)\r\n/.exec(one)?.[1])
+  t.deepEqual(new Set(counts), new Set(['1', '2']))
   for (const request of app.requests) t.true(request.includes('\r\n\r\nbody'), request)
   const attempts = source.map((line) => line['attempts'])
   t.true(attempts.includes(2) && attempts.includes(1), String(attempts))
@@ -188,13 +190,24 @@ test('time for one try is up: another one, and 504 with UT when all is up', asyn
     requests += 1
   })
   const { source } = await linesAfter(async (pair) => {
-    routeTo(pair, { retry: retry(['5xx'], { perTryTimeoutMs: 50 }), timeoutMs: 2000 })
+    routeTo(pair, { retry: retry(['5xx'], { perTryTimeoutMs: 150 }), timeoutMs: 4000 })
     using client = await openRaw(pair.outbound)
     client.send(GET)
     t.true((await client.until('timeout')).startsWith('HTTP/1.1 504 '))
   }, app.address)
-  t.is(requests, 3)
+  // On a busy machine the first handshake alone may use up a try.
+  t.true(requests >= 1 && requests <= 3, String(requests))
   t.like(source[0], { response_code: 504, response_flags: 'UT,URX', attempts: 3 })
+})
+
+test('an app that says which attempt it makes is not believed', async (t) => {
+  await using app = await openEchoApp()
+  await linesAfter(async (pair) => {
+    using client = await openRaw(pair.outbound)
+    client.send('GET /a HTTP/1.1\r\nhost: server\r\nx-envoy-attempt-count: 9\r\n\r\n')
+    await client.until('GET /a HTTP/1.1\n')
+  }, app.address)
+  t.deepEqual(app.requests[0]?.match(/x-envoy-attempt-count: .*/g), ['x-envoy-attempt-count: 1'])
 })
 
 // Denials.
