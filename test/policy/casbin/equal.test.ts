@@ -22,6 +22,7 @@ const attempts = fc.array(fc.tuple(connection, fc.option(http, { nil: undefined,
 const providers = fc.option(fc.subarray(['a', 'b']), { nil: undefined })
 const sets = fc.tuple(policies, trust, providers, attempts)
 
+/** 2,500 sets of policies a run, 10,000 attempts: half of them the same in every run, half never the same. */
 for (const [which, seed] of Object.entries({ fixed: FIXED_SEED, fresh: randomInt(2 ** 31) })) {
   test(`compileAuthorization() decides as evaluateAuthorization() does, ${which} seed`, (t) => {
     const kinds: Record<string, number> = {}
@@ -37,11 +38,11 @@ for (const [which, seed] of Object.entries({ fixed: FIXED_SEED, fresh: randomInt
           return isDeepStrictEqual(unfold(decision), unfold(plain(peer)(request)))
         })
       }),
-      { numRuns: 2000, seed },
+      { numRuns: 1250, seed },
     )
     t.log(`seed ${seed}: ${JSON.stringify(kinds)}`)
     for (const kind of ['allow', 'ask', 'denied-by-policy', 'no-allow-matched']) {
-      t.true((kinds[kind] ?? 0) > 200, `${kind} must occur: ${JSON.stringify(kinds)}`)
+      t.true((kinds[kind] ?? 0) > 100, `${kind} must occur: ${JSON.stringify(kinds)}`)
     }
   })
 }
