@@ -45,10 +45,7 @@ export interface IssuedSvid {
 const generate = promisify(generateKeyPair)
 
 /** A new key (ECDSA P-256, design.md §2) and its request. Every rotation has a key of its own. */
-export async function createRequest(
-  id: SpiffeId,
-  ttl?: Temporal.Duration,
-): Promise<SvidRequest> {
+export async function createRequest(id: SpiffeId, ttl?: Temporal.Duration): Promise<SvidRequest> {
   const { privateKey } = await generate('ec', { namedCurve: 'P-256' })
   return { id, key: privateKey, csr: buildCsr(privateKey), ttl }
 }

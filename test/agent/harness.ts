@@ -143,8 +143,8 @@ const STEP_MS = 250
 
 /** Waits, in real time, until `holds` does. */
 export async function until(holds: () => boolean, what = 'it'): Promise<void> {
-  for (const endMs = performance.now() + 5000; !holds(); await realSleep(2)) {
-    if (performance.now() > endMs) throw new Error(`waited 5 s for ${what} in vain`)
+  for (const endMs = performance.now() + 20_000; !holds(); await realSleep(2)) {
+    if (performance.now() > endMs) throw new Error(`waited 20 s for ${what} in vain`)
   }
 }
 

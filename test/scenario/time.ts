@@ -11,7 +11,7 @@ const SETTLE_MS = 3
 /** Real milliseconds that time waits for work under way, which may itself be waiting for time. */
 const GATE_MS = 100
 /** Real milliseconds after which a story that does not go on has failed. */
-const PATIENCE_MS = 10_000
+const PATIENCE_MS = 20_000
 
 export interface StoryTime {
   readonly clock: FakeClock
