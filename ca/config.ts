@@ -26,30 +26,46 @@ const MIN_LEAF_LIVES_PER_CA = 6
 
 /** Everything that is wrong with `config`; empty when nothing is. Pure. */
 export function configFaults(config: CaConfig): readonly string[] {
-  const leafMs = milliseconds(config.leafTtl)
-  const maxLeafMs = milliseconds(config.maxLeafTtl)
-  const caMs = milliseconds(config.caTtl)
-  const rootMs = milliseconds(config.rootTtl)
-  const { host, port } = config.listen
-  const rules: readonly (readonly [boolean, string])[] = [
-    [
-      config.stateDir.startsWith('/'),
-      `stateDir is "${config.stateDir}", expected an absolute path`,
-    ],
+  const { stateDir, listen } = config
+  const { host, port } = listen
+  const isPort = Number.isInteger(port) && port >= 0 && port <= 65_535
+  return faultsOf([
+    [stateDir.startsWith('/'), `stateDir is "${stateDir}", expected an absolute path`],
     [host !== '', 'listen.host is empty, expected an address'],
-    [
-      Number.isInteger(port) && port >= 0 && port <= 65_535,
-      `listen.port is ${port}, expected 0 to 65535`,
-    ],
-    [leafMs >= 1000, `leafTtl is ${config.leafTtl}, expected at least PT1S`],
-    [maxLeafMs >= leafMs, `maxLeafTtl is ${config.maxLeafTtl}, expected at least leafTtl`],
-    [
-      caMs >= MIN_LEAF_LIVES_PER_CA * leafMs,
-      `caTtl is ${config.caTtl}, expected at least ${MIN_LEAF_LIVES_PER_CA} times leafTtl (${config.leafTtl})`,
-    ],
-    [rootMs >= caMs, `rootTtl is ${config.rootTtl}, expected at least caTtl (${config.caTtl})`],
-  ]
+    [isPort, `listen.port is ${port}, expected 0 to 65535`],
+    ...lifeRules(config),
+  ])
+}
+
+type Rule = readonly [holds: boolean, fault: string]
+
+function faultsOf(rules: readonly Rule[]): readonly string[] {
   return rules.flatMap(([holds, fault]) => (holds ? [] : [fault]))
+}
+
+/** Each with its fault; NaN, for a life without a fixed length, breaks no rule but the first. */
+function lifeRules({ leafTtl, maxLeafTtl, caTtl, rootTtl }: CaConfig): readonly Rule[] {
+  const leafMs = milliseconds(leafTtl)
+  const caMs = milliseconds(caTtl)
+  const fixed = Object.entries({ leafTtl, maxLeafTtl, caTtl, rootTtl }).map(
+    ([name, life]): Rule => [
+      !Number.isNaN(milliseconds(life)),
+      `${name} is ${life}, expected days or smaller units: years and months have no fixed length`,
+    ],
+  )
+  return [
+    ...fixed,
+    [!(leafMs < 1000), `leafTtl is ${leafTtl}, expected at least PT1S`],
+    [
+      !(milliseconds(maxLeafTtl) < leafMs),
+      `maxLeafTtl is ${maxLeafTtl}, expected at least leafTtl (${leafTtl})`,
+    ],
+    [
+      !(caMs < MIN_LEAF_LIVES_PER_CA * leafMs),
+      `caTtl is ${caTtl}, expected at least ${MIN_LEAF_LIVES_PER_CA} times leafTtl (${leafTtl})`,
+    ],
+    [!(milliseconds(rootTtl) < caMs), `rootTtl is ${rootTtl}, expected at least caTtl (${caTtl})`],
+  ]
 }
 
 /** @throws {CaError} `CA_CONFIG_INVALID` naming every fault */

@@ -204,7 +204,7 @@ const faulty: Readonly<Record<string, readonly [string, Partial<CaConfig>]>> = {
     { rootTtl: duration('P6D') },
   ],
   'a longest life below the default one': [
-    'maxLeafTtl is PT30M, expected at least leafTtl',
+    'maxLeafTtl is PT30M, expected at least leafTtl (PT1H)',
     { maxLeafTtl: duration('PT30M') },
   ],
   'a relative state directory': [
@@ -216,7 +216,7 @@ const faulty: Readonly<Record<string, readonly [string, Partial<CaConfig>]>> = {
     { listen: { host: '::1', port: 65_536 } },
   ],
   'a life in months': [
-    'rootTtl is P1M, expected at least caTtl (P7D)',
+    'rootTtl is P1M, expected days or smaller units: years and months have no fixed length',
     { rootTtl: duration('P1M') },
   ],
 }

@@ -91,13 +91,6 @@ const refused: Readonly<Record<string, () => Uint8Array>> = {
     const spki = sequence(algorithm, derOf(TAG.bitString, Uint8Array.of(0), point))
     return request({ parts: [version, sequence(), spki, derOf(contextTag(0))] })
   },
-  'a compressed point': () => {
-    const point = Uint8Array.from(spkiOf(key).subarray(-65, -32))
-    point[0] = 2
-    const algorithm = sequence(oid('1.2.840.10045.2.1'), oid('1.2.840.10045.3.1.7'))
-    const spki = sequence(algorithm, derOf(TAG.bitString, Uint8Array.of(0), point))
-    return request({ parts: [version, sequence(), spki, derOf(contextTag(0))] })
-  },
   'a point off the curve': () => {
     const point = Uint8Array.from(spkiOf(key).subarray(-65))
     point[64]! ^= 1
@@ -114,6 +107,22 @@ for (const [what, der] of Object.entries(refused)) {
     t.throws(() => verifyCsr(der()), { instanceOf: CaError, code: 'CA_CSR_REJECTED' })
   })
 }
+
+test('verifyCsr() refuses a compressed point and a negative modulus by their DER alone', (t) => {
+  const algorithm = sequence(oid('1.2.840.10045.2.1'), oid('1.2.840.10045.3.1.7'))
+  const point = Uint8Array.from(spkiOf(key).subarray(-65, -32))
+  point[0] = 2
+  const ec = sequence(algorithm, derOf(TAG.bitString, Uint8Array.of(0), point))
+  t.throws(() => verifyCsr(request({ parts: [version, sequence(), ec, derOf(contextTag(0))] })), {
+    message: /its point is not in uncompressed form$/,
+  })
+  const modulus = derOf(TAG.integer, new Uint8Array(256).fill(0x80))
+  const rsaKey = sequence(modulus, derOf(TAG.integer, Uint8Array.of(1, 0, 1)))
+  const name = sequence(oid('1.2.840.113549.1.1.1'), Uint8Array.of(TAG.null, 0))
+  const negative = sequence(name, derOf(TAG.bitString, Uint8Array.of(0), rsaKey))
+  const parts = [version, sequence(), negative, derOf(contextTag(0))]
+  t.throws(() => verifyCsr(request({ parts })), { message: /its modulus is negative$/ })
+})
 
 test('verifyCsr() refuses a huge RSA key before any arithmetic', (t) => {
   const modulus = derOf(TAG.integer, Uint8Array.of(0, 0xff), new Uint8Array(7000).fill(0xff))
