@@ -2,7 +2,7 @@
  * Would this be let through? Asked of manifests alone, answered by the functions that assemble a
  * sidecar's bundle and by the engine that it runs.
  */
-import { type SpiffeId, trustDomainOf } from '#ca/spiffe/index.ts'
+import { serviceAccountOf, type SpiffeId, trustDomainOf } from '#ca/spiffe/index.ts'
 import { assembleInbound, targets } from '../assemble/inbound.ts'
 import { compileAuthorization } from '../casbin/index.ts'
 import type { Engine, InboundBundle, InboundPort, Intent, Workload } from '../model/index.ts'
@@ -49,9 +49,10 @@ export function createPreparer(intent: Intent): (query: CheckQuery) => Prepared 
     const refusal = refusedAtHandshake(query.from, port, bundle)
     if (refusal !== undefined) return settled('deny', refusal, { mtlsMode })
 
+    const sourceIp = query.sourceIp ?? sourceAddress(intent, query.from) ?? '127.0.0.1'
     const connection = {
       peer: query.from,
-      sourceIp: query.sourceIp ?? '127.0.0.1',
+      sourceIp,
       destinationIp: query.destinationIp ?? '127.0.0.1',
       destinationPort: port.port,
       sni: query.from && (query.sni ?? sidecarSni(intent, port))?.toLowerCase(),
@@ -61,7 +62,7 @@ export function createPreparer(intent: Intent): (query: CheckQuery) => Prepared 
     if (protocol === 'tcp') {
       return { kind: 'attempt', bundle, attempt: { ...attempt, http: undefined, isGrpc: false } }
     }
-    const request = readHttpRequest(query, protocol, bundle.pathNormalization)
+    const request = readHttpRequest({ ...query, sourceIp }, protocol, bundle.pathNormalization)
     if (request.kind === 'refused') {
       return settled('deny', request.reason, { mtlsMode, status: request.status })
     }
@@ -130,6 +131,16 @@ function protocolOf(query: CheckQuery, { protocol }: InboundPort): QueryProtocol
   if (protocol !== 'auto') return protocol
   const { method, path, host, headers, claims } = query
   return (method ?? path ?? host ?? headers ?? claims) ? 'http1' : 'tcp'
+}
+
+/** Where the caller's sidecar connects from, if its account is that of one workload with an address of its own. */
+function sourceAddress({ workloads }: Intent, from: SpiffeId | undefined): string | undefined {
+  const account = from && serviceAccountOf(from)
+  const callers = workloads.filter(
+    ({ namespace, serviceAccount }) =>
+      namespace === account?.namespace && serviceAccount === account.serviceAccount,
+  )
+  return callers.length === 1 ? callers[0]?.sourceAddress : undefined
 }
 
 /** What a client's sidecar sends: `outbound_.<service port>_._.<host>`. */

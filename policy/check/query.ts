@@ -26,7 +26,7 @@ export interface CheckQuery {
   readonly headers?: Readonly<Record<string, readonly string[]>>
   /** Of a token taken as verified. @default no token */
   readonly claims?: Claims
-  /** @default 127.0.0.1 */
+  /** @default the caller's `sourceAddress` if it is a workload that has one, else 127.0.0.1 */
   readonly sourceIp?: string
   /** @default what `x-forwarded-for` says, else `sourceIp` */
   readonly remoteIp?: string

@@ -272,6 +272,32 @@ spec:
   t.like(check(read.intent, { ...query, path: '/b' }), { decision: 'allow' })
 })
 
+test('check() takes a caller with an address of its own to come from there', (t) => {
+  const text = `${MANIFESTS}---
+apiVersion: redoubt.io/v1alpha1
+kind: Workload
+metadata: { name: client, namespace: front }
+spec: { serviceAccount: web, ports: [{ port: 80 }], run: { command: [x] }, sourceAddress: 127.0.0.7 }
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: by-address, namespace: app }
+spec:
+  selector: { matchLabels: { app: db } }
+  rules: [{ from: [{ source: { ipBlocks: [127.0.0.7], remoteIpBlocks: [127.0.0.7] } }] }]
+`
+  const read = readManifests([{ path: 'mesh.yaml', text }])
+  t.deepEqual(
+    read.documents.flatMap(({ errors }) => errors),
+    [],
+  )
+  const query = { to: { namespace: 'app', name: 'db' }, from: front }
+  t.is(check(read.intent, query).decision, 'allow')
+  t.is(check(read.intent, { ...query, sourceIp: '127.0.0.8' }).decision, 'deny')
+  const forwarded = { 'x-forwarded-for': ['127.0.0.7, 10.0.0.1'] }
+  t.is(check(read.intent, { ...query, headers: forwarded }).decision, 'deny')
+})
+
 test('explain() gives the decision of check(), and the first field that stopped each rule', (t) => {
   const query = { ...allowed, path: '/b', from: front }
   const { policies, ...result } = explain(intent, query)
