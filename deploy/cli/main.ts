@@ -87,7 +87,10 @@ function commanderOption({ flags, summary, repeat, required, choices, ...rest }:
   if (required) option.makeOptionMandatory()
   if (repeat) {
     option.default(required ? undefined : [], 'none')
-    option.argParser((value: string, before: readonly string[] = []) => [...before, value])
+    option.argParser((value: string, before: readonly string[] | undefined) => [
+      ...(before ?? []),
+      value,
+    ])
   }
   return rest.default === undefined ? option : option.default(rest.default)
 }

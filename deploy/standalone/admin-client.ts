@@ -2,7 +2,8 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 
 import { DeployError } from '../error.ts'
-import { readLock, socketDirOf } from './state-dir.ts'
+import { lockOwner } from './lock.ts'
+import { socketDirOf } from './state-dir.ts'
 
 export interface AdminClientDeps {
   readonly env: Readonly<Record<string, string | undefined>>
@@ -21,7 +22,7 @@ export async function askMesh(
   deps: AdminClientDeps,
   signal: AbortSignal,
 ): Promise<unknown> {
-  const owner = await readLock(state)
+  const owner = await lockOwner(state)
   if (!owner) throw notFound(state, 'none runs there')
   const socketPath = join(socketDirOf(state, deps), 'admin.sock')
   const { status, body } = await get(socketPath, path, signal).catch((cause: unknown) => {

@@ -39,7 +39,7 @@ export async function readFiles(
   cwd: string,
 ): Promise<readonly SourceFile[]> {
   const lists = await Promise.all(
-    roots.map(({ path, isDirectory }) => (isDirectory ? listManifests(path, cwd) : [path])),
+    roots.map(async ({ path, isDirectory }) => (isDirectory ? listManifests(path, cwd) : [path])),
   )
   const files = await Promise.all(
     [...new Set(lists.flat())].map(async (path) => {

@@ -1,15 +1,12 @@
-/**
- * The state directory: keys, ledger, logs, `mesh.json`, `admin.sock`, and a lock that tells whether
- * a mesh runs on it. The lock names its owner by pid *and* start time, so that it needs nobody to
- * clear it up: after `kill -9`, or a reboot, its owner is not there any more.
- */
+/** The state directory: keys, ledger, logs, `mesh.json`, `admin.sock`, and the lock of whoever runs on it. */
 import { createHash } from 'node:crypto'
-import { chmod, link, mkdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
 import { DeployError } from '../error.ts'
-import { isRunning, type ProcessIdentity, readProcess } from './process-identity.ts'
+import { takeLock } from './lock.ts'
+import { type ProcessIdentity, readProcess } from './process-identity.ts'
 
 /** Bytes of `sun_path` without its end (unix(7)). */
 const MAX_SOCKET_PATH_BYTES = 107
@@ -70,12 +67,6 @@ export async function openStateDir(path: string, deps: StateDirDeps): Promise<St
   }
 }
 
-/** The running mesh on a state directory; `undefined` if there is none. */
-export async function readLock(path: string): Promise<ProcessIdentity | undefined> {
-  const owner = await readOwner(join(path, 'lock'))
-  return owner && isRunning(owner) ? owner : undefined
-}
-
 async function assertOwned(path: string, uid: number): Promise<void> {
   const found = await stat(path)
   if (found.uid === uid || uid === 0) return
@@ -105,58 +96,14 @@ const STATE_FAULTS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
 }
 
-/**
- * Takes `<path>/lock` by linking a finished file to that name, which only one process can. A lock
- * whose owner is gone is moved aside first, and only if it is still the one that was judged.
- */
 async function lock(path: string, { pid }: StateDirDeps): Promise<() => Promise<void>> {
-  const file = join(path, 'lock')
   const own = readProcess(pid)
   if (!own) throw unusable(path, new Error('this system has no /proc'))
-  const text = `${own.pid} ${own.startTime}\n`
-  const draft = `${file}.${own.pid}.${own.startTime}`
-  await writeFile(draft, text, { mode: 0o600 }).catch((cause: unknown) => {
+  const locking = await takeLock(path, own).catch((cause: unknown) => {
     throw unusable(path, cause)
   })
-  try {
-    for (;;) {
-      const refused = await link(draft, file).catch((cause: NodeJS.ErrnoException) => cause)
-      if (!refused) break
-      if (refused.code !== 'EEXIST') throw unusable(path, refused)
-      const owner = await readOwner(file)
-      if (owner && isRunning(owner)) throw inUse(path, owner)
-      await moveAside(file, `${draft}.stale`, owner)
-    }
-  } finally {
-    await unlink(draft)
-  }
-  return async () => {
-    if ((await readFile(file, 'utf8').catch(() => '')) === text) await unlink(file)
-  }
-}
-
-async function moveAside(
-  file: string,
-  aside: string,
-  judged: ProcessIdentity | undefined,
-): Promise<void> {
-  await rename(file, aside).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code !== 'ENOENT') throw cause
-  })
-  const moved = await readOwner(aside)
-  if (moved?.pid !== judged?.pid || moved?.startTime !== judged?.startTime) {
-    // Another process has taken the stale lock in between: this is its, and goes back.
-    await link(aside, file).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'EEXIST') throw cause
-    })
-  }
-  await rm(aside, { force: true })
-}
-
-async function readOwner(file: string): Promise<ProcessIdentity | undefined> {
-  const text = await readFile(file, 'utf8').catch(() => '')
-  const [, pid, startTime] = /^(\d+) (\d+)\n$/.exec(text) ?? []
-  return pid && startTime ? { pid: Number(pid), startTime } : undefined
+  if (locking.kind === 'in-use') throw inUse(path, locking.owner)
+  return locking.release
 }
 
 function inUse(path: string, { pid }: ProcessIdentity): DeployError {

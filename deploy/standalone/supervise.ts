@@ -5,12 +5,8 @@ import { join } from 'node:path'
 import type { Live } from '#core/live.ts'
 import type { PolicyEvent } from '#policy/index.ts'
 import { DeployError } from '../error.ts'
-import {
-  openControlPlane,
-  orAborted,
-  type RunningControlPlane,
-  type SuperviseDeps,
-} from './control-plane.ts'
+import { openControlPlane, type RunningControlPlane } from './control-plane.ts'
+import { orAborted, type SuperviseDeps } from './entry-point.ts'
 import { faultLines, type Reading } from './last-good.ts'
 import { trimLogs } from './log-files.ts'
 import type { HeldCertificate } from './messages.ts'
@@ -50,6 +46,8 @@ interface Running {
   readonly workloads: WorkloadSet
   readonly control: RunningControlPlane
   topology: Topology
+  /** Of the last intent, as JSON: to see a change that the CA cannot follow. */
+  lives: string
 }
 
 /**
@@ -92,11 +90,15 @@ export async function openMesh(
 
 async function openRunning(reading: Live<Reading>, deps: MeshDeps): Promise<Running> {
   const workloads = createWorkloadSet(GRACE)
-  const at = { topology: planTopology(reading.current.intent, deps.cwd) }
+  const { intent } = reading.current
+  const at = {
+    topology: planTopology(intent, deps.cwd),
+    lives: JSON.stringify(intent.mesh.certificates),
+  }
   const control = await openControlPlane(
     {
       topology: () => at.topology,
-      lives: reading.current.intent.mesh.certificates,
+      lives: intent.mesh.certificates,
       policy: () => ({
         files: reading.current.files,
         instances: workloads.instances(reading.current.intent),
@@ -140,7 +142,7 @@ function assertGood({ faulty, intent }: Reading): void {
 /** Waits for every workload; for apps not longer than a while, since one may well be broken. */
 async function untilServing({ workloads, deps }: Running): Promise<void> {
   const all = workloads.all()
-  await Promise.all(all.map(({ sidecar }) => sidecar?.firstReady))
+  await Promise.all(all.map(async ({ sidecar }) => sidecar?.firstReady))
   const patience = new AbortController()
   await Promise.race([
     Promise.all(all.map(({ firstReady }) => firstReady)),
@@ -167,6 +169,12 @@ async function apply(running: Running, { intent, faulty }: Reading): Promise<voi
       'DEPLOY_MANIFESTS_INVALID',
       `Cannot change the trust domain to ${planned.trustDomain}: the mesh runs; stop it and start it anew`,
     )
+  }
+  if (JSON.stringify(intent.mesh.certificates) !== running.lives) {
+    running.lives = JSON.stringify(intent.mesh.certificates)
+    const detail =
+      'the certificate lives of the Mesh have changed: they hold from the next start on'
+    deps.tell({ event: 'rejected', detail })
   }
   const { added, removed, changed } = planChange(running.topology.workloads, planned.workloads)
   running.topology = planned

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { WorkloadInstance } from '#policy/index.ts'
 import { appEnvironment } from './app-environment.ts'
 import { type Child, startChild } from './child.ts'
-import { orAborted, type SuperviseDeps, startEntryPoint } from './control-plane.ts'
+import { orAborted, type SuperviseDeps, startEntryPoint } from './entry-point.ts'
 import { type KeptProcess, keepProcess } from './kept-process.ts'
 import type {
   HeldCertificate,

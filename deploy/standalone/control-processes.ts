@@ -1,0 +1,197 @@
+/** The CA, the agent and the policy server, each kept running on the addresses it had. */
+import { rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import type { Intent, WorkloadInstance } from '#policy/index.ts'
+import { orAborted, startEntryPoint, type SuperviseDeps } from './entry-point.ts'
+import { makeJoinToken } from './join-tokens.ts'
+import { type KeptProcess, keepProcess } from './kept-process.ts'
+import type {
+  AgentProcessConfig,
+  AgentReady,
+  CaEvent,
+  CaProcessConfig,
+  CaReady,
+  PolicyProcessConfig,
+  PolicyReady,
+  SourceFile,
+} from './messages.ts'
+import type { Registrations } from './registrations.ts'
+import type { Topology } from './topology.ts'
+
+/** What the policy server has to know, now. */
+export interface PolicyInput {
+  readonly files: readonly SourceFile[]
+  readonly instances: readonly WorkloadInstance[]
+}
+
+export interface ControlPlaneOptions {
+  readonly topology: () => Topology
+  readonly lives: Intent['mesh']['certificates']
+  readonly policy: () => PolicyInput
+  /** Events of the policy server. */
+  readonly onPolicyEvent: (event: unknown) => void
+}
+
+const ANY_PORT = '127.0.0.1:0'
+
+interface Kept<At> {
+  readonly process: KeptProcess
+  /** Where it listens; kept over restarts. */
+  readonly at: At
+}
+
+/** The CA; every change of its bundle is written to `bundleFile`. */
+export function keepCa(
+  { topology, lives }: ControlPlaneOptions,
+  bundleFile: string,
+  deps: SuperviseDeps,
+): Kept<{ address: string; metrics: string }> & { readonly roots: () => string } {
+  const at = { address: ANY_PORT, metrics: ANY_PORT }
+  let roots = ''
+  let written = Promise.resolve()
+  const write = async (): Promise<void> => {
+    await writeFile(`${bundleFile}.new`, roots, { mode: 0o644 })
+    await rename(`${bundleFile}.new`, bundleFile)
+  }
+  const take = (newest: string): Promise<void> => {
+    roots = newest
+    written = written.then(write, write)
+    return written
+  }
+  const process = keepProcess(
+    {
+      name: 'ca',
+      start: () =>
+        startEntryPoint(
+          'ca',
+          'the CA',
+          {
+            logFile: join(deps.state.path, 'logs', 'ca.log'),
+            trustDomain: topology().trustDomain,
+            stateDir: join(deps.state.path, 'ca'),
+            listen: at.address,
+            metrics: at.metrics,
+            leafTtl: String(lives.leafTtl),
+            maxLeafTtl: String(lives.maxLeafTtl),
+            caTtl: String(lives.caTtl),
+            rootTtl: String(lives.rootTtl),
+          } satisfies CaProcessConfig,
+          deps,
+          (event) => {
+            take((event as CaEvent).roots).catch((cause: unknown) =>
+              deps.log('error', 'bundle-not-written', { cause: String(cause) }),
+            )
+          },
+        ),
+      async serve(child, signal) {
+        const ready = (await orAborted(child.ready, signal)) as CaReady
+        Object.assign(at, { address: ready.address, metrics: ready.metrics })
+        await take(ready.roots)
+      },
+    },
+    deps,
+  )
+  return { process, at, roots: () => roots }
+}
+
+/** The agent; it proves itself by a new one-time token at each start. */
+export function keepAgent(
+  { topology }: ControlPlaneOptions,
+  {
+    ca,
+    socket,
+    registrations,
+  }: {
+    readonly ca: ReturnType<typeof keepCa>
+    readonly socket: string
+    readonly registrations: Registrations
+  },
+  deps: SuperviseDeps,
+): Kept<{ metrics: string }> & { readonly widen: () => Promise<void> } {
+  const at = { metrics: ANY_PORT }
+  let granted = ''
+  /** A token for the topology of now. */
+  const joinToken = async (): Promise<string> => {
+    const { control, scope } = topology()
+    const { token, call } = makeJoinToken(control.agentId, scope, deps.now())
+    await ca.process.call('add-join-token', call)
+    granted = scope.join(' ')
+    return token
+  }
+  const process = keepProcess(
+    {
+      name: 'agent',
+      async start() {
+        const configuration: AgentProcessConfig = {
+          logFile: join(deps.state.path, 'logs', 'agent.log'),
+          trustDomain: topology().trustDomain,
+          agentId: topology().control.agentId,
+          caAddress: ca.at.address,
+          socketPath: socket,
+          joinToken: await joinToken(),
+          roots: ca.roots(),
+          metrics: at.metrics,
+          workloads: registrations.list(),
+        }
+        return startEntryPoint('agent', 'the agent', configuration, deps)
+      },
+      async serve(child, signal) {
+        Object.assign(at, (await orAborted(child.ready, signal)) as AgentReady)
+        // Who was started while the agent was.
+        await child.call('workloads', registrations.list())
+      },
+    },
+    deps,
+  )
+  return {
+    process,
+    at,
+    async widen() {
+      if (topology().scope.join(' ') !== granted) await process.call('attest', await joinToken())
+    },
+  }
+}
+
+/** The policy server. */
+export function keepPolicy(
+  { topology, policy, onPolicyEvent }: ControlPlaneOptions,
+  { socket, registrations }: { readonly socket: string; readonly registrations: Registrations },
+  deps: SuperviseDeps,
+): Kept<{ address: string; metrics: string }> {
+  const at = { address: ANY_PORT, metrics: ANY_PORT }
+  const process = keepProcess(
+    {
+      name: 'policy',
+      async start() {
+        const { trustDomain, control } = topology()
+        const configuration: PolicyProcessConfig = {
+          logFile: join(deps.state.path, 'logs', 'policy.log'),
+          trustDomain,
+          agentSocket: socket,
+          listen: at.address,
+          metrics: at.metrics,
+          ...policy(),
+        }
+        const child = await startEntryPoint(
+          'policy',
+          'the policy server',
+          configuration,
+          deps,
+          onPolicyEvent,
+        )
+        registrations.set('policy', child, control.policyId)
+        return child
+      },
+      async serve(child, signal) {
+        const ready = (await orAborted(child.ready, signal)) as PolicyReady
+        Object.assign(at, { address: ready.address, metrics: ready.metrics })
+        const { files, instances } = policy() // What has changed while it started.
+        await child.call('manifests', files)
+        await child.call('instances', instances)
+      },
+    },
+    deps,
+  )
+  return { process, at }
+}
