@@ -30,7 +30,10 @@ export const QUERY_OPTIONS: readonly CommandOption[] = [
   { flags: '--host <authority>', summary: 'Host or :authority' },
   { flags: '--header <k=v>', summary: 'a header line', repeat: true },
   { flags: '--claims <json>', summary: 'claims of a token taken as verified' },
-  { flags: '--source-ip <address>', summary: 'where the connection comes from (the caller, else 127.0.0.1)' },
+  {
+    flags: '--source-ip <address>',
+    summary: 'where the connection comes from (the caller, else 127.0.0.1)',
+  },
   { flags: '--remote-ip <address>', summary: 'the client behind trusted hops' },
   { flags: '--dest-ip <address>', summary: 'address of the workload (127.0.0.1)' },
   { flags: '--sni <name>', summary: 'SNI that the caller sends' },
