@@ -264,13 +264,10 @@ test('Bundles sends the bundle at once, and ends when the CA closes', async (t) 
   t.is(bundle.generation, 1n)
   t.is(bundle.roots.length, 1)
   stream.write({ generation: bundle.generation })
-  stream.on('error', () => undefined)
   stream.resume()
-  const ended = once(stream, 'end')
-  const startMs = performance.now()
+  const ended = once(stream, 'end') // rejects at an error: a stream that is cut does not end
   await running[Symbol.asyncDispose]()
-  await ended
-  t.true(performance.now() - startMs < 1500)
+  t.deepEqual(await ended, [])
 })
 
 test('a CA that restarts on its state keeps root and agents, and its ledger', async (t) => {
@@ -292,15 +289,15 @@ test('the CA’s own certificate is an SVID of its own, renewed before it runs o
   const leafTtl = Temporal.Duration.from('PT2S')
   await using running = await startCa({ leafTtl })
   const serials = new Set<string>()
-  const untilMs = performance.now() + 4000
-  while (serials.size < 3 && performance.now() < untilMs) {
+  const patience = AbortSignal.timeout(20_000)
+  while (serials.size < 3 && !patience.aborted) {
     using client = new Client(running.ca)
     await failureOf(client.issue(asked()))
     const expiry = /certificate="server"\} (\d+)/.exec(await running.ca.metrics())?.[1]
     serials.add(String(expiry))
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await realClock.sleep(200, patience)
   }
-  t.true(serials.size >= 3, `${serials.size} certificates in 4 s of 2 s each`)
+  t.true(serials.size >= 3, `${serials.size} certificates of 2 s each`)
   t.true(running.log.some(({ event }) => event === 'ca-server-certificate-renewed'))
   t.is(running.ca.serverId, parseSpiffeId('spiffe://prod.example/ns/redoubt-system/sa/redoubt-ca'))
 })

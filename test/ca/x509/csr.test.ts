@@ -108,6 +108,12 @@ for (const [what, der] of Object.entries(refused)) {
   })
 }
 
+test('verifyCsr() refuses what is too large before it reads it', (t) => {
+  t.throws(() => verifyCsr(new Uint8Array(MAX_CSR_BYTES + 1)), {
+    message: 'Cannot take a certificate request: it has 8193 bytes, expected at most 8192',
+  })
+})
+
 test('verifyCsr() refuses a compressed point and a negative modulus by their DER alone', (t) => {
   const algorithm = sequence(oid('1.2.840.10045.2.1'), oid('1.2.840.10045.3.1.7'))
   const point = Uint8Array.from(spkiOf(key).subarray(-65, -32))
