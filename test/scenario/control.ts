@@ -66,6 +66,8 @@ export async function startAuthority(
 /** A node for each identity, whose agent answers everybody with it. */
 export interface Nodes extends AsyncDisposable {
   readonly agentFor: (id: SpiffeId) => Promise<Agent>
+  /** Ends the agent of `id` and, once `meanwhile` is over, starts another on its socket. */
+  readonly restart: (id: SpiffeId, meanwhile: () => Promise<void>) => Promise<void>
   readonly rotations: ReadonlyMap<SpiffeId, readonly Rotation[]>
 }
 
@@ -77,9 +79,13 @@ export function createNodes(
   const agents = new Map<SpiffeId, Promise<Agent>>()
   const rotations = new Map<SpiffeId, Rotation[]>()
 
+  const nodes = new Map<SpiffeId, number>()
+  let tokens = 0
+
   const openNode = async (id: SpiffeId, node: number): Promise<Agent> => {
     const ca = authority.current()
-    const joinToken = sha256(`a token for node ${node}`)
+    tokens += 1
+    const joinToken = sha256(`token ${tokens}`)
     const agentId = systemId(trustDomain, 'redoubt-agent')
     await ca.addJoinToken({
       tokenSha256: sha256(joinToken),
@@ -98,17 +104,28 @@ export function createNodes(
       },
       { ...deps, identify: async () => id, caRoots: ca.bundle.current.roots },
     )
-    const seen: Rotation[] = []
+    const seen = rotations.get(id) ?? []
     rotations.set(id, seen)
     agent.onRotated((rotation) => seen.push(rotation))
     return agent
   }
 
+  const agentFor = (id: SpiffeId): Promise<Agent> => {
+    const node = nodes.get(id) ?? nodes.size
+    nodes.set(id, node)
+    const agent = agents.get(id) ?? openNode(id, node)
+    agents.set(id, agent)
+    return agent
+  }
+
   return {
-    agentFor(id) {
-      const agent = agents.get(id) ?? openNode(id, agents.size)
-      agents.set(id, agent)
-      return agent
+    agentFor,
+    async restart(id, meanwhile) {
+      const agent = await agents.get(id)
+      agents.delete(id)
+      await agent?.[Symbol.asyncDispose]()
+      await meanwhile()
+      await agentFor(id)
     },
     rotations,
     async [Symbol.asyncDispose]() {

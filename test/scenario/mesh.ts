@@ -47,6 +47,7 @@ export interface MeshOptions {
 export interface MeshWorkload extends AsyncDisposable {
   readonly spiffeId: SpiffeId
   readonly proxy: Sidecar
+  /** Its node's, as it was at first. */
   readonly agent: Agent
   readonly app: App
   /** Lines of its sidecar's access log, parsed. */
@@ -68,6 +69,8 @@ export interface Mesh extends StoryTime, AsyncDisposable {
   readonly ca: Authority
   /** The app and its sidecar vanish; peers still hold their address. */
   readonly kill: (name: string) => Promise<void>
+  /** The agent of a workload's node ends; after `meanwhile` it starts again and attests anew. */
+  readonly restartAgent: (name: string, meanwhile: () => Promise<void>) => Promise<void>
   readonly log: readonly LogEntry[]
 }
 
@@ -137,6 +140,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
       workloads.delete(name)
       await gone[Symbol.asyncDispose]()
     },
+    restartAgent: (name, meanwhile) => nodes.restart(workload(name).spiffeId, meanwhile),
     log,
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   }

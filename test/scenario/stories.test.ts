@@ -175,7 +175,7 @@ test.serial(
 
     await mesh.ca.start()
     await mesh.until(() => front.proxy.svid.current.serial !== serial, 'rotation to go on')
-    await mesh.pass(30_000)
+    await mesh.pass(18_000)
     t.deepEqual(load.lost.slice(0, 5), [])
     t.true(front.agent.health().ready)
   },
@@ -218,10 +218,29 @@ test.serial('without the policy server the sidecars go on as they were', async (
   await mesh.policy[Symbol.asyncDispose]()
   {
     await using load = startLoad(mesh, 2, () => front.call('back', '/'))
-    await mesh.pass(30_000)
+    await mesh.pass(18_000)
     t.deepEqual(load.lost.slice(0, 5), [])
   }
   t.is((await stranger.call('back', '/')).status, 403)
   const unmet = await mesh.during(mesh.workload('back-a').call('back', '/'))
   t.is(unmet.status, 503, 'what was never met cannot be reached, and the wait has an end')
 })
+
+test.serial(
+  'an agent may end and start again: its sidecar keeps its certificate and then rotates on',
+  async (t) => {
+    await using mesh = await start()
+    const front = mesh.workload('front')
+    await using load = startLoad(mesh, 3, () => front.call('back', '/'))
+    await mesh.pass(1000)
+    const { serial } = front.proxy.svid.current
+    await mesh.restartAgent('front', async () => {
+      await mesh.pass(9000)
+      t.is(front.proxy.svid.current.serial, serial, 'nobody renewed it')
+    })
+    await mesh.until(() => front.proxy.svid.current.serial !== serial, 'the new agent to be found')
+    const second = front.proxy.svid.current.serial
+    await mesh.until(() => front.proxy.svid.current.serial !== second, 'rotation to go on')
+    t.deepEqual(load.lost.slice(0, 5), [])
+  },
+)
