@@ -50,7 +50,7 @@ export const COMMON_RULES: readonly Rule[] = [
   {
     rule: 'rsa-bits',
     severity: 'error',
-    source: 'design: leaf keys',
+    source: 'Redoubt: leaf keys',
     check: ({ facts: { key } }) =>
       key.bits !== undefined &&
       (key.bits < 2048 || key.bits > 4096) &&
@@ -68,7 +68,7 @@ export const COMMON_RULES: readonly Rule[] = [
   {
     rule: 'key-type',
     severity: 'error',
-    source: 'design: leaf keys',
+    source: 'Redoubt: leaf keys',
     check: ({ facts: { key } }) =>
       !KEYS.has(key.curve ?? key.type) &&
       `its key is ${key.curve ?? key.type}, expected P-256, P-384, P-521, RSA or Ed25519`,

@@ -85,7 +85,7 @@ export const LEAF_RULES: readonly Rule[] = [
   {
     rule: 'svid-mesh-name',
     severity: 'info',
-    source: 'design: identity of a workload',
+    source: 'Redoubt: identity of a workload',
     check: ({ uris: [uri = ''] }) =>
       /^spiffe:\/\/[^/]+\/./.test(uri) &&
       !/^spiffe:\/\/[^/]+\/ns\/[^/]+\/sa\/[^/]+$/.test(uri) &&
@@ -94,7 +94,7 @@ export const LEAF_RULES: readonly Rule[] = [
   {
     rule: 'svid-short-life',
     severity: 'warning',
-    source: 'design: lives of certificates',
+    source: 'Redoubt: lives of certificates',
     hint: 'an SVID cannot be called back by most peers; give it a short life and rotate it',
     check: ({ facts: { notBefore, notAfter } }) => {
       const hours = notAfter.since(notBefore).total('hours')
@@ -104,7 +104,7 @@ export const LEAF_RULES: readonly Rule[] = [
   {
     rule: 'svid-rotation-late',
     severity: 'warning',
-    source: 'design: renewal at half of the life',
+    source: 'Redoubt: renewal at half of the life',
     hint: 'see that the agent runs and reaches the CA: redoubt status, redoubt logs',
     check: ({ facts, now }) =>
       isRotationLate(facts, now) && 'a fifth of its life is left and it has not been renewed',
@@ -117,5 +117,5 @@ function isRotationLate({ notBefore, notAfter }: Subject['facts'], now: Temporal
   return leftMs > 0 && leftMs < Math.max(0, lifeMs - BACK_DATE_MS) / 5
 }
 
-/** NotBefore lies this far before the issue (design.md §2), which is no part of a leaf's life. */
+/** NotBefore lies this far before the issue, which is no part of a leaf's life. */
 const BACK_DATE_MS = 120_000
