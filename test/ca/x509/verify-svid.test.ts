@@ -290,6 +290,39 @@ const refused: Readonly<Record<string, readonly [PeerRefusal, () => readonly For
     'name-constraint',
     () => constrained('.example', 'excluded'),
   ],
+  'a name constraint on a kind of name that the leaf has, which nothing here can judge': [
+    'name-constraint',
+    () => {
+      const [, middle] = constrained('api.pay', 'permitted', 2)
+      return [
+        forgeLeaf(middle!, {
+          extensions: {
+            san: ext.san([
+              [6, LEAF_ID],
+              [2, 'api.pay'],
+            ]),
+          },
+        }),
+        middle!,
+      ]
+    },
+  ],
+  'name constraints that permit nothing that can be named': [
+    'malformed',
+    () => {
+      const value = sequence(derOf(contextTag(0)))
+      return under({ extensions: { nc: ext.raw(OID.nameConstraints, value, true) } })
+    },
+  ],
+  'name constraints with limits': [
+    'malformed',
+    () => {
+      const base = derOf(contextTag(6, 'primitive'), Buffer.from('prod.example'))
+      const limited = sequence(base, derOf(contextTag(0, 'primitive'), Uint8Array.of(1)))
+      const value = sequence(derOf(contextTag(0), limited))
+      return under({ extensions: { nc: ext.raw(OID.nameConstraints, value, true) } })
+    },
+  ],
   'a leaf signed by another key than its issuer’s': [
     'bad-signature',
     () => [forgeLeaf(issuing, { signWith: root.key }), issuing],
