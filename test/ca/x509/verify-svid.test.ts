@@ -307,6 +307,15 @@ const refused: Readonly<Record<string, readonly [PeerRefusal, () => readonly For
       ]
     },
   ],
+  'a name constraint on subjects, for a leaf that has one': [
+    'name-constraint',
+    () => {
+      const subtree = sequence(derOf(contextTag(4), nameOf('api')))
+      const value = sequence(derOf(contextTag(0), subtree))
+      const [, middle] = under({ extensions: { nc: ext.raw(OID.nameConstraints, value, true) } })
+      return [forgeLeaf(middle!, { name: nameOf('api') }), middle!]
+    },
+  ],
   'name constraints that permit nothing that can be named': [
     'malformed',
     () => {
