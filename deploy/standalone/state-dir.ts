@@ -1,6 +1,6 @@
 /** The state directory: keys, ledger, logs, `mesh.json`, `admin.sock`, and the lock of whoever runs on it. */
 import { createHash } from 'node:crypto'
-import { chmod, mkdir, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
@@ -46,13 +46,18 @@ export async function openStateDir(path: string, deps: StateDirDeps): Promise<St
   try {
     await mkdir(path, { recursive: true, mode: 0o700 })
     await assertOwned(path, deps.uid)
+    await assertOurs(path)
     await chmod(path, 0o700)
     await mkdir(join(path, 'logs'), { recursive: true, mode: 0o700 })
   } catch (cause) {
     throw unusable(path, cause)
   }
   const unlock = await lock(path, deps)
-  const sockets = await makeSocketDir(path, deps).catch(async (cause: unknown) => {
+  const prepare = async (): Promise<string> => {
+    await putLogsAside(join(path, 'logs'))
+    return makeSocketDir(path, deps)
+  }
+  const sockets = await prepare().catch(async (cause: unknown) => {
     await unlock()
     throw unusable(path, cause)
   })
@@ -67,12 +72,29 @@ export async function openStateDir(path: string, deps: StateDirDeps): Promise<St
   }
 }
 
+/** Logs are of the mesh that runs; those of the one before are kept once, as `<name>.1`. */
+async function putLogsAside(folder: string): Promise<void> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.log'))
+  await Promise.all(names.map((name) => rename(join(folder, name), join(folder, `${name}.1`))))
+}
+
 async function assertOwned(path: string, uid: number): Promise<void> {
   const found = await stat(path)
   if (found.uid === uid || uid === 0) return
   throw new DeployError(
     'DEPLOY_STATE_UNUSABLE',
     `Cannot use the state directory ${path}: it belongs to another user; choose another with --state DIR`,
+  )
+}
+
+/** A directory with files of others in it is not made private under their hands: `--state .` is easily said. */
+async function assertOurs(path: string): Promise<void> {
+  const names = await readdir(path)
+  const isPrivate = ((await stat(path)).mode & 0o077) === 0
+  if (isPrivate || names.length === 0 || names.some((name) => /^lock\.\d+$/.test(name))) return
+  throw new DeployError(
+    'DEPLOY_STATE_UNUSABLE',
+    `Cannot use the state directory ${path}: it holds files of others; choose a new or empty one with --state DIR`,
   )
 }
 

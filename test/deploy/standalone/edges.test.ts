@@ -172,6 +172,25 @@ test('openStateDir() refuses a path below a file', async (t) => {
   })
 })
 
+test('openStateDir() does not make a directory private that holds files of others', async (t) => {
+  await using folder = await temporary()
+  await chmod(folder.path, 0o755)
+  await writeFile(join(folder.path, 'thesis.txt'), '')
+  await t.throwsAsync(openStateDir(folder.path, OWN), { message: /it holds files of others/ })
+  t.is((await stat(folder.path)).mode & 0o777, 0o755)
+})
+
+test('openStateDir() puts the logs of the mesh before aside', async (t) => {
+  await using folder = await temporary()
+  const path = join(folder.path, 'state')
+  {
+    await using _ = await openStateDir(path, OWN)
+    await writeFile(join(path, 'logs', 'ca.log'), 'old')
+  }
+  await using _ = await openStateDir(path, OWN)
+  t.deepEqual(readdirSync(join(path, 'logs')), ['ca.log.1'])
+})
+
 test('stateDirOf() asks the flag, the environment, the working directory', (t) => {
   t.is(stateDirOf('s', { REDOUBT_STATE: '/e' }, '/w'), '/w/s')
   t.is(stateDirOf(undefined, { REDOUBT_STATE: '/e' }, '/w'), '/e')
