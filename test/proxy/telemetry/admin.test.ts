@@ -255,20 +255,20 @@ test('/stats/prometheus is the same on the admin and the metrics port, and reads
     t.is(status, 200)
     t.is(type, 'text/plain; version=0.0.4; charset=utf-8')
     const { samples } = readExposition(body)
-    const valueOf = (name: string, labels: object = {}) =>
+    const readValue = (name: string, labels: object = {}) =>
       samples.find(
         (one) =>
           one.name === name &&
           Object.entries(labels).every(([key, value]) => one.labels[key] === value),
       )?.value
-    t.is(valueOf('istio_build', { component: 'proxy', tag: '1.2.3' }), 1)
-    t.is(valueOf('redoubt_ready'), 1)
-    t.is(valueOf('redoubt_svid_rotations_total'), 1)
-    t.is(valueOf('redoubt_config_resources', { state: 'rejected' }), 1)
-    t.is(valueOf('redoubt_config_resources', { state: 'applied' }), 1)
-    t.is(valueOf('redoubt_config_resources', { state: 'pending' }), 1)
+    t.is(readValue('istio_build', { component: 'proxy', tag: '1.2.3' }), 1)
+    t.is(readValue('redoubt_ready'), 1)
+    t.is(readValue('redoubt_svid_rotations_total'), 1)
+    t.is(readValue('redoubt_config_resources', { state: 'rejected' }), 1)
+    t.is(readValue('redoubt_config_resources', { state: 'applied' }), 1)
+    t.is(readValue('redoubt_config_resources', { state: 'pending' }), 1)
     t.is(
-      valueOf('redoubt_svid_expiry_timestamp_seconds', { spiffe_id: SERVER_ID }),
+      readValue('redoubt_svid_expiry_timestamp_seconds', { spiffe_id: SERVER_ID }),
       opened.svid.live.current.notAfter.epochMilliseconds / 1000,
     )
   }

@@ -295,6 +295,14 @@ test('accessLogLine() names the ALLOW policies that a default denial considered'
   })
 })
 
+test('accessLogLine() tells a path that servers read differently apart from a denial', (t) => {
+  t.like(lineOf({ status: 400, decision: denied({ reason: 'ambiguous-path' }) }), {
+    response_code: 400,
+    response_code_details: 'path_normalization_failed',
+    reason: 'ambiguous-path',
+  })
+})
+
 test('accessLogLine() names the policy that allowed, and says none when none applied', (t) => {
   t.like(lineOf({ decision: allowed('qotm/allow-edge', 0) }), {
     decision: 'allow',
