@@ -362,6 +362,19 @@ test('admit() lets a wide scope have everything but the CA’s own name', (t) =>
   })
 })
 
+test('admit() refuses what no scope can give: another trust domain, and a name without a path', (t) => {
+  const scope = ['spiffe://evil.example/*', 'spiffe://prod.example']
+  for (const [spiffeId, why] of [
+    ['spiffe://evil.example/ns/pay/sa/api', 'this CA vouches for "prod.example" only'],
+    ['spiffe://prod.example', 'it names a trust domain, expected a workload'],
+  ] as const) {
+    t.throws(() => admit({ ...asked, spiffeId }, { ...caller, scope }, rules), {
+      code: 'CA_NOT_ADMITTED',
+      message: `Cannot issue "${spiffeId}" to "${agentId}": ${why}`,
+    })
+  }
+})
+
 test('isInScope() covers whole segments only', (t) => {
   const segment = fc.stringMatching(/^[a-z]{1,4}$/)
   const property = fc.property(segment, segment, (one, other) => {
