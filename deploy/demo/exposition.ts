@@ -21,11 +21,11 @@ export function readExposition(text: string): readonly ExposedSample[] {
 
 function readLabels(text: string): Readonly<Record<string, string>> {
   return Object.fromEntries(
-    [...text.matchAll(LABEL)].map(([, name = '', value = '']) => [name, unescape(value)]),
+    [...text.matchAll(LABEL)].map(([, name = '', value = '']) => [name, unescaped(value)]),
   )
 }
 
 /** `\\`, `\"` and `\n` (Prometheus text format 0.0.4). */
-function unescape(value: string): string {
+function unescaped(value: string): string {
   return value.replace(/\\(.)/g, (_, letter: string) => (letter === 'n' ? '\n' : letter))
 }

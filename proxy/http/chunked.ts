@@ -134,5 +134,4 @@ export class ChunkedReader {
   }
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: a tab may stand in a field value
 const TRAILER_LINE = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r$/

@@ -13,13 +13,15 @@ import { peek } from '../capture/peek.ts'
 import { type InboundListener, parseAddress } from '../config.ts'
 import { plainDial } from '../mesh/dial.ts'
 import { Http1Hop } from '../mesh/http1.ts'
-import { type OpenConnections } from '../stack/open-connections.ts'
+import type { OpenConnections } from '../stack/open-connections.ts'
+import type { ServerConnection } from '../stack/server-connection.ts'
 import type { TimerWheel } from '../stack/timer-wheel.ts'
 import { joinSockets } from '../stack/tunnel.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { denialReason } from '../telemetry/access-log-line.ts'
 import { ALPN } from '../tls/parameters.ts'
 import { createTlsTerminator } from '../tls/server.ts'
+import { lifeMs } from '../tls/verify-peer.ts'
 import { InboundRequests } from './forward.ts'
 import { type InboundConfiguration, type PortRules, rulesOfPort } from './inbound-port.ts'
 import { type Peer, type PeerOptions, peerOf, plaintextPeer } from './peer.ts'
@@ -68,7 +70,13 @@ export async function listenInbound(
       if (current === undefined) return void socket.destroy()
       const known = peerOf(socket, peer, peerOptions())
       if (isOpaque(current, socket)) carryOpaque(socket, known, current)
-      else serve(socket, known)
+      else {
+        const connection = serve(socket, known)
+        // A certificate is judged when a connection begins; this is the end of what it said.
+        const timer = wheel.timer(() => connection.expire())
+        timer.set(lifeMs(peer.notAfter, deps.now()))
+        socket.once('close', timer.clear)
+      }
     },
     onRefused: (_socket, why) => log('warn', 'inbound-peer-refused', { port, ...why }),
   })
@@ -77,8 +85,12 @@ export async function listenInbound(
   const requests = { app: hop, upstream, rules, random, nowMs, telemetry }
   const peerOptions = (): PeerOptions => ({ own: deps.svid.current.id, port, telemetry })
 
-  function serve(socket: Socket, peer: Peer, head?: Buffer): void {
-    connections.serve(socket, (connection) => new InboundRequests(requests, peer, connection), head)
+  function serve(socket: Socket, peer: Peer, head?: Buffer): ServerConnection {
+    return connections.serve(
+      socket,
+      (connection) => new InboundRequests(requests, peer, connection),
+      head,
+    )
   }
 
   function accept(socket: Socket): void {

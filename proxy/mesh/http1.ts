@@ -145,7 +145,10 @@ export class Http1Hop implements Hop {
       this.#inFlight -= 1
       if (!aborted) answer.onFailure(failure)
     })
-    return { write: () => true, pause() {}, resume() {}, abort: () => void (aborted = true) }
+    const abort = (): void => {
+      aborted = true
+    }
+    return { write: () => true, pause() {}, resume() {}, abort }
   }
 
   /** An exchange that has no connection yet: what is written to it waits along. */

@@ -70,7 +70,10 @@ for (const [name, { policies, path }] of Object.entries(SETS)) {
   const again = request(`${path}same`)
   const kind = decide(again).kind
   bench.add(`${name}: repeated (${kind})`, () => decide(again))
-  bench.add(`${name}: first seen`, () => decide(request(`${path}${(serial += 1)}`)))
+  bench.add(`${name}: first seen`, () => {
+    serial += 1
+    return decide(request(`${path}${serial}`))
+  })
   bench.add(`${name}: accept, then decide`, () => engine(connection)(again))
   bench.add(`${name}: compile`, () => compileAuthorization(input(policies)))
 }

@@ -206,7 +206,7 @@ test('routes redirect, answer, rewrite and edit headers', async (t) => {
   raw.send(GET('/old?x=1'))
   t.regex(
     await raw.until('\r\n\r\n'),
-    /^HTTP\/1\.1 301 [^]*\r\nlocation: http:\/\/server\/new\?x=1\r\n/,
+    /^HTTP\/1\.1 301 [\s\S]*\r\nlocation: http:\/\/server\/new\?x=1\r\n/,
   )
   raw.send(GET('/fixed'))
   t.regex(await raw.until('teapot'), /^HTTP\/1\.1 418 /)
