@@ -142,6 +142,9 @@ test('Issue answers a batch in order, with a typed refusal where there is one', 
     'CA_CSR_REJECTED',
     'spiffe://prod.example/ns/pay/sa/other',
   ])
+  const metrics = await running.ca.metrics()
+  t.regex(metrics, /redoubt_ca_svids_issued_total 3\n/)
+  t.regex(metrics, /redoubt_ca_refusals_total\{reason="CA_NOT_ADMITTED"\} 1\n/)
   const refusal = results[1]?.outcome
   t.deepEqual(refusal?.$case === 'refusal' && refusal.refusal, {
     reason: 'CA_NOT_ADMITTED',
