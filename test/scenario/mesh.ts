@@ -30,7 +30,6 @@ import {
   startAuthority,
   systemId,
 } from './control.ts'
-import { freePorts } from './free-ports.ts'
 import { createStoryTime, type StoryTime } from './time.ts'
 
 export interface MeshOptions {
@@ -42,6 +41,8 @@ export interface MeshOptions {
   readonly leafTtl?: string
   /** Life of the agents' own, after their first. @default 1 h */
   readonly ownTtl?: string
+  /** Numbers in [0, 1). @default always 0.5 */
+  readonly random?: () => number
 }
 
 export interface MeshWorkload extends AsyncDisposable {
@@ -87,7 +88,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const deps: ControlDeps = {
     clock: time.clock,
     now: time.now,
-    random: () => 0.5,
+    random: options.random ?? (() => 0.5),
     log: (_level, event, fields = {}) => void log.push({ event, fields }),
   }
   const manifests = openManifests(options.manifests)
@@ -102,23 +103,24 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   }
   const ca = opening.use(await startAuthority(control, deps))
   const nodes = opening.use(createNodes(control, ca, deps))
-  const sites = await planSites(planned)
-  const instances = createLive(sites.map(({ instance }) => instance))
+  const instances = createLive(planned.map((one) => instanceOf(one, {})))
   const policy = opening.use(
     openPolicyServer({ ...deps, intent: manifests.intent, instances: instances.live }),
   )
   const policyId = systemId(trustDomain, 'redoubt-policy')
   const listener = opening.use(await servePolicy(policy, await nodes.agentFor(policyId), deps))
 
-  const open = async (site: Site): Promise<[string, MeshWorkload]> => {
-    const { name } = site.workload
-    const agent = await nodes.agentFor(serviceAccountId(trustDomain, site.workload))
+  const open = async (one: Workload): Promise<[string, MeshWorkload]> => {
+    const { name } = one
+    const agent = await nodes.agentFor(serviceAccountId(trustDomain, one))
     const control = { agent, policyAddress: listener.address, policyId }
-    return [name, await openWorkload(site, options.apps?.[name] ?? echo(name), control, deps)]
+    const opened = await openWorkload(one, options.apps?.[name] ?? echo(name), control, deps)
+    return [name, opening.use(opened)]
   }
-  const workloads = new Map(await Promise.all(sites.map(open)))
-  opening.defer(() => disposeAll(workloads.values()))
-
+  const workloads = new Map(await Promise.all(planned.map(open)))
+  instances.set(
+    planned.map((one) => instanceOf(one, workloads.get(one.name)?.proxy.addresses.inbound ?? {})),
+  )
   time.gates.add(() => rotationsSettle([...workloads.values()], time.now))
 
   const workload = (name: string): MeshWorkload => {
@@ -170,25 +172,22 @@ function openManifests(text: string) {
   }
 }
 
-/** A workload, and where it will listen. */
-interface Site {
-  readonly workload: Workload
-  readonly instance: WorkloadInstance
-}
-
-async function planSites(workloads: readonly Workload[]): Promise<readonly Site[]> {
-  const free = [...(await freePorts(workloads.flatMap(({ ports }) => ports).length))]
-  return workloads.map((workload) => {
-    const { namespace, name, labels, serviceAccount, sidecar } = workload
-    const ports = workload.ports.map((port) => ({ ...port, address: `127.0.0.1:${free.shift()}` }))
-    return { workload, instance: { namespace, name, labels, serviceAccount, sidecar, ports } }
-  })
+/** A workload as its peers find it. Before it listens they find a port at which nobody is. */
+function instanceOf(
+  { namespace, name, labels, serviceAccount, sidecar, ports }: Workload,
+  addresses: Readonly<Record<number, string>>,
+): WorkloadInstance {
+  const listening = ports.map((port) => ({
+    ...port,
+    address: addresses[port.port] ?? '127.0.0.1:1',
+  }))
+  return { namespace, name, labels, serviceAccount, sidecar, ports: listening }
 }
 
 const ANY_PORT = '127.0.0.1:0'
 
 async function openWorkload(
-  { workload: { namespace, name }, instance }: Site,
+  { namespace, name, ports }: Workload,
   answer: RequestListener,
   control: { readonly agent: Agent; readonly policyAddress: string; readonly policyId: SpiffeId },
   deps: ControlDeps,
@@ -203,11 +202,7 @@ async function openWorkload(
       agentSocket: agent.socketPath,
       policyAddress,
       policyId,
-      inbound: instance.ports.map(({ port, address: listen }) => ({
-        port,
-        listen,
-        app: app.address,
-      })),
+      inbound: ports.map(({ port }) => ({ port, listen: ANY_PORT, app: app.address })),
       outbound: ANY_PORT,
       admin: ANY_PORT,
       metrics: ANY_PORT,
@@ -244,8 +239,4 @@ async function rotationsSettle(
     return isDue || proxy.svid.current.serial !== held.svid.serial
   }
   for (let tries = 0; tries < 8 && workloads.some(isOnItsWay); tries += 1) await realSleep(2)
-}
-
-async function disposeAll(each: Iterable<AsyncDisposable>): Promise<void> {
-  await Promise.all([...each].map((one) => one[Symbol.asyncDispose]()))
 }

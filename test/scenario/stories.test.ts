@@ -1,4 +1,5 @@
 /** What the mesh promises, each as a story of milliseconds: only the clock is not the real one. */
+import { readFileSync } from 'node:fs'
 import test from 'ava'
 import { readCertificate } from '#ca/x509/index.ts'
 import type { Reply } from './app.ts'
@@ -242,5 +243,56 @@ test.serial(
     const second = front.proxy.svid.current.serial
     await mesh.until(() => front.proxy.svid.current.serial !== second, 'rotation to go on')
     t.deepEqual(load.lost.slice(0, 5), [])
+  },
+)
+
+/** Numbers in [0, 1), the same in every run (Park and Miller's generator). */
+function seeded(seed = 42): () => number {
+  let state = seed
+  return () => {
+    state = (state * 48_271) % 2_147_483_647
+    return state / 2_147_483_647
+  }
+}
+
+/** The sample that `npm start` runs. */
+function sample(): string {
+  const folder = new URL('../../deploy/samples/qotm/', import.meta.url)
+  const files = ['mesh', 'services', 'workloads', 'policy']
+  return files.map((name) => readFileSync(new URL(`${name}.yaml`, folder), 'utf8')).join('\n---\n')
+}
+
+test.serial(
+  'the sample splits nine to one, and each refusal of its intruder says why',
+  async (t) => {
+    await using mesh = await start({ manifests: sample(), random: seeded() })
+    const edge = mesh.workload('edge')
+    const replies: Reply[] = []
+    for (let batch = 0; batch < 40; batch += 1) {
+      const calls = Array.from({ length: 20 }, () => edge.call('qotm', '/quote'))
+      replies.push(...(await mesh.during(Promise.all(calls))))
+    }
+    t.deepEqual([...new Set(replies.map(({ status }) => status))], [200])
+    const canary = replies.filter(({ body }) => body.startsWith('qotm-v2')).length / replies.length
+    t.true(canary > 0.06 && canary < 0.14, `${canary} of the requests went to v2`)
+
+    const intruder = mesh.workload('intruder')
+    const byName = await intruder.call('qotm', '/quote')
+    const byDefault = await intruder.call('quotes-db', '/quotes/1')
+    for (const { status, body } of [byName, byDefault]) {
+      t.deepEqual([status, body], [403, 'RBAC: access denied'])
+    }
+    await mesh.pass(1000) // the access log is written in batches
+    const reasons = ['qotm-v1', 'qotm-v2', 'quotes-db'].flatMap((name) =>
+      mesh
+        .workload(name)
+        .accessLog.filter((line) => line['response_code'] === 403)
+        .map((line) => line['decision_reason']),
+    )
+    t.deepEqual(reasons, [
+      'DENY policy qotm/deny-intruder matched by rule 0',
+      'none of the ALLOW policies that apply matched: qotm/allow-nothing, qotm/allow-qotm',
+    ])
+    t.is(mesh.workload('quotes-db').app.requests(), 0)
   },
 )
