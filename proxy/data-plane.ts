@@ -10,7 +10,7 @@ import type { FindDestination } from './outbound/destination.ts'
 import { createOutboundEdges } from './outbound/edges.ts'
 import { createHops } from './outbound/hops.ts'
 import { listenOutbound } from './outbound/outbound.ts'
-import { createOpenConnections } from './stack/open-connections.ts'
+import { createOpenConnections, type OpenConnections } from './stack/open-connections.ts'
 import { createTimerWheel } from './stack/timer-wheel.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 
@@ -52,9 +52,10 @@ export async function openDataPlane(
   const { clock, svid, now, random, log, telemetry } = deps
   const aborter = new AbortController()
   const wheel = createTimerWheel(clock, aborter.signal)
-  const nowMs = clock.nowMs
+  const nowMs = (): number => clock.nowMs()
   const connections = createOpenConnections(wheel)
   const common = { svid, now, nowMs, random, log, wheel, connections, telemetry }
+  const workload = () => deps.inbound.current?.bundle.workload
   const listeners: Listener[] = []
   const inbound: Record<number, string> = {}
   try {
@@ -75,18 +76,15 @@ export async function openDataPlane(
       random,
       connections,
       telemetry,
-      edges: createOutboundEdges({
-        telemetry,
-        svid,
-        workload: () => deps.inbound.current?.bundle.workload,
-      }),
+      edges: createOutboundEdges({ telemetry, svid, workload }),
       allowsAny: () => deps.inbound.current?.bundle.outboundPolicy === 'ALLOW_ANY',
     })
     listeners.push(outbound)
     return {
       outbound: outbound.address,
       inbound,
-      drain,
+      drain: () =>
+        drain({ listeners, connections, clock, drainMs: config.drainMs }, aborter.signal),
       async [Symbol.asyncDispose]() {
         for (const listener of listeners) listener.stop()
         connections.destroyAll()
@@ -98,19 +96,28 @@ export async function openDataPlane(
     for (const listener of listeners) listener.stop()
     throw cause
   }
+}
 
-  async function drain(): Promise<void> {
-    const startMs = clock.nowMs()
-    for (const listener of listeners) listener.stop()
-    connections.retireAll()
-    for (;;) {
-      const elapsedMs = clock.nowMs() - startMs
-      if (elapsedMs >= config.drainMs) break
-      if (connections.busy() === 0 && (connections.count() === 0 || elapsedMs >= DRAIN_GRACE_MS)) {
-        break
-      }
-      await clock.sleep(DRAIN_POLL_MS, aborter.signal)
-    }
-    connections.closeIdle()
+interface Draining {
+  readonly listeners: readonly Listener[]
+  readonly connections: OpenConnections
+  readonly clock: Clock
+  readonly drainMs: number
+}
+
+async function drain(
+  { listeners, connections, clock, drainMs }: Draining,
+  signal: AbortSignal,
+): Promise<void> {
+  const startMs = clock.nowMs()
+  for (const listener of listeners) listener.stop()
+  connections.retireAll()
+  for (;;) {
+    const elapsedMs = clock.nowMs() - startMs
+    if (elapsedMs >= drainMs) break
+    const isGraceOver = connections.count() === 0 || elapsedMs >= DRAIN_GRACE_MS
+    if (connections.busy() === 0 && isGraceOver) break
+    await clock.sleep(DRAIN_POLL_MS, signal)
   }
+  connections.closeIdle()
 }

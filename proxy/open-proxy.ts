@@ -49,7 +49,9 @@ export async function openProxy(config: ProxyConfig, deps: ProxyDeps): Promise<P
   const { workload, policyAddress: address, policyId } = config
   const session = openPolicyStream({ svid, address, policyId, workload, ...common }, signal)
   const { writeAccessLog } = deps
-  const telemetry = opened.use(createTelemetry({ ...common, writeAccessLog }, signal))
+  const telemetry = opened.use(
+    createTelemetry({ ...common, writeAccessLog, logs: config.accessLog }, signal),
+  )
   const health = createHealth(session)
   const admin = opened.use(
     await openAdmin(config, {

@@ -117,6 +117,7 @@ export class InboundRequests implements RequestSink, HopAnswer {
     record.decision = decision
     if (decision.kind === 'deny') {
       const { connection } = this.#peer
+      noteRequest(record, head, true)
       record.decisionId = this.#deps.telemetry.noteDenial({
         decision,
         connection,

@@ -1,4 +1,8 @@
-/** The client's side of one HTTP/1.1 connection. One exchange at a time. */
+/**
+ * The client's side of one HTTP/1.1 connection. One exchange at a time.
+ *
+ * Long because it is one state machine whose states share the socket and the bytes at hand.
+ */
 import type { Socket } from 'node:net'
 import { FRAMING, type Framing } from '../http/body.ts'
 import { ChunkedReader } from '../http/chunked.ts'

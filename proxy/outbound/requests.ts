@@ -2,7 +2,9 @@
  * Requests of one connection from the app: destination, route, endpoint, attempt, and again.
  *
  * One object a connection: its requests come one after another, so it is both who takes them and who
- * takes the peers' answers. It is long because retries, timeouts and answers act on the same state.
+ * takes the peers' answers.
+ *
+ * Long because attempts, retries, timeouts and answers act on the same state of one request.
  */
 import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'

@@ -2,8 +2,9 @@
  * The server's side of one HTTP/1.1 connection: requests are read one after another, each is given
  * to a {@link RequestSink}, and the next is not looked at until its answer is whole.
  *
- * A small request is one read and one call; a small answer is one write. The class is long because
- * it is one state machine whose states share the socket and the bytes at hand.
+ * A small request is one read and one call; a small answer is one write.
+ *
+ * Long because it is one state machine whose states share the socket and the bytes at hand.
  */
 import type { Socket } from 'node:net'
 import { FRAMING, type Framing } from '../http/body.ts'
@@ -94,6 +95,12 @@ export class ServerConnection {
   /** Says `connection: close` with the next answer, and ends after it. */
   retire(): void {
     this.#retiring = true
+  }
+
+  /** Ends the connection after the request at hand, or now when there is none. */
+  expire(): void {
+    this.#retiring = true
+    if (this.isIdle) this.#endSocket()
   }
 
   /** Takes bytes that were read before this object was made. */

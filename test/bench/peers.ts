@@ -21,6 +21,8 @@ export interface PeerEnvironment {
   readonly appPort: number
   readonly cipher: string
   readonly group: string
+  /** Which peers. */
+  readonly names: readonly string[]
 }
 
 interface Peer {
@@ -68,7 +70,7 @@ export async function startPeers(
 ): Promise<{ readonly pairs: readonly Pair[]; readonly missing: readonly string[] }> {
   const pairs: Pair[] = []
   const missing: string[] = []
-  for (const peer of PEERS) {
+  for (const peer of PEERS.filter(({ name }) => environment.names.includes(name))) {
     const program = peer.program()
     if (program === undefined) missing.push(peer.name)
     else pairs.push(await startPeer(peer, program, environment))
