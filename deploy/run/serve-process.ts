@@ -65,12 +65,12 @@ export async function serveProcess<Config extends { readonly logFile: string }>(
       now: systemNow,
       random: Math.random, // Jitter, balancing, names of requests: nothing that has to be secret.
       log,
-      emit: (body) => send({ kind: 'event', body }),
+      emit: (body) => void send({ kind: 'event', body }),
       signal: ending.signal,
       pid: process.pid,
     })
     for (const [call, run] of Object.entries(serving.calls ?? {})) calls.set(call, run)
-    send({ kind: 'ready', body: serving.ready })
+    void send({ kind: 'ready', body: serving.ready })
     opened.resolve()
     log('info', 'process-ready')
     flushCompileCache() // For those who start next; by itself it is written at the end only.
@@ -78,7 +78,7 @@ export async function serveProcess<Config extends { readonly logFile: string }>(
     log('info', 'process-ending')
     await Promise.race([serving[Symbol.asyncDispose](), patience()])
   } catch (cause) {
-    if (!ending.signal.aborted) fail(log, cause, flush)
+    if (!ending.signal.aborted) await fail(log, cause, flush)
   }
   flush()
   process.exit(0)
@@ -90,15 +90,23 @@ function openLog(name: string, file: string): { log: Log; flush: () => void } {
   const base = { process: name, pid: process.pid }
   const logger = pino({ base, level }, destination as DestinationStream)
   const log: Log = (level, event, fields) => logger[level]({ ...fields, event })
-  process.on('uncaughtException', (cause) => fail(log, cause, () => destination.flushSync()))
-  return { log, flush: () => destination.flushSync() }
+  const flush = (): void => {
+    try {
+      destination.flushSync()
+    } catch {
+      // The file is not open yet: the process ends in the moment in which it began.
+    }
+  }
+  process.on('uncaughtException', (cause) => void fail(log, cause, flush))
+  return { log, flush }
 }
 
-function fail(log: Log, cause: unknown, flush: () => void): never {
+/** Ends the process, once the supervisor has been told why. */
+async function fail(log: Log, cause: unknown, flush: () => void): Promise<never> {
   const message = cause instanceof Error ? cause.message : String(cause)
   log('error', 'process-failed', { message, stack: cause instanceof Error ? cause.stack : '' })
-  send({ kind: 'failed', message })
   flush()
+  await send({ kind: 'failed', message })
   process.exit(1)
 }
 
@@ -110,15 +118,23 @@ async function answer(
     const run = calls.get(name)
     if (!run)
       throw new Error(`Cannot answer the call "${name}": this process has none of that name`)
-    send({ kind: 'answer', id, body: await run(body as never) })
+    void send({ kind: 'answer', id, body: await run(body as never) })
   } catch (cause) {
-    send({ kind: 'refused', id, message: cause instanceof Error ? cause.message : String(cause) })
+    void send({
+      kind: 'refused',
+      id,
+      message: cause instanceof Error ? cause.message : String(cause),
+    })
   }
 }
 
-function send(message: Up): void {
-  // A channel that has closed meanwhile is the supervisor's end, which `disconnect` reports.
-  if (process.connected) process.send?.(message, undefined, undefined, () => {})
+/** Resolves when the message is on its way, or can go nowhere. */
+function send(message: Up): Promise<void> {
+  return new Promise((resolve) => {
+    // A channel that has closed meanwhile is the supervisor's end, which `disconnect` reports.
+    if (process.connected) process.send?.(message, undefined, undefined, () => resolve())
+    else resolve()
+  })
 }
 
 function ended(signal: AbortSignal): Promise<void> {

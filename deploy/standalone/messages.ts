@@ -121,6 +121,7 @@ export interface ProxyProcessConfig extends ProcessConfig {
   readonly sourceAddress?: string
   readonly drainMs: number
   readonly accessLogFile: string
+  readonly accessLog: 'all' | 'refusals'
 }
 
 export interface ProxyAddresses {

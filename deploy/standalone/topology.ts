@@ -36,6 +36,8 @@ export interface SidecarPlan {
   readonly metrics: string
   readonly readiness: string
   readonly sourceAddress?: string
+  /** Which requests it logs. */
+  readonly accessLog: Intent['mesh']['accessLog']
 }
 
 export type AppPlan =
@@ -67,12 +69,16 @@ export function planTopology(intent: Intent, cwd: string): Topology {
     agentId: system('redoubt-agent'),
     policyId: system('redoubt-policy'),
   }
-  const workloads = intent.workloads.map((workload) => planWorkload(workload, trustDomain, cwd))
+  const workloads = intent.workloads.map((workload) => planWorkload(workload, intent.mesh, cwd))
   const ids = new Set([control.policyId, ...workloads.map(({ spiffeId }) => spiffeId)])
   return { trustDomain, control, workloads, scope: [...ids].sort() }
 }
 
-function planWorkload(workload: Workload, trustDomain: TrustDomain, cwd: string): WorkloadPlan {
+function planWorkload(
+  workload: Workload,
+  { trustDomain, accessLog }: Intent['mesh'],
+  cwd: string,
+): WorkloadPlan {
   const { namespace, name, serviceAccount, ports, ready } = workload
   return {
     key: `${namespace}/${name}`,
@@ -81,12 +87,15 @@ function planWorkload(workload: Workload, trustDomain: TrustDomain, cwd: string)
     spiffeId: serviceAccountId(trustDomain, { namespace, serviceAccount }),
     ports,
     app: planApp(workload, cwd),
-    ...(workload.sidecar ? { sidecar: planSidecar(workload) } : {}),
+    ...(workload.sidecar ? { sidecar: planSidecar(workload, accessLog) } : {}),
     ...(ready ? { ready } : {}),
   }
 }
 
-function planSidecar({ ports, proxyPorts, sourceAddress }: Workload): SidecarPlan {
+function planSidecar(
+  { ports, proxyPorts, sourceAddress }: Workload,
+  accessLog: SidecarPlan['accessLog'],
+): SidecarPlan {
   const local = (port = 0): string => `127.0.0.1:${port}`
   return {
     outbound: local(proxyPorts.outbound),
@@ -94,6 +103,7 @@ function planSidecar({ ports, proxyPorts, sourceAddress }: Workload): SidecarPla
     admin: local(proxyPorts.admin),
     metrics: local(proxyPorts.metrics),
     readiness: local(proxyPorts.readiness),
+    accessLog,
     ...(sourceAddress === undefined ? {} : { sourceAddress }),
   }
 }

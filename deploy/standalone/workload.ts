@@ -132,6 +132,7 @@ function keepSidecar(
         const configuration: ProxyProcessConfig = {
           logFile: `${logs}.sidecar.log`,
           accessLogFile: `${logs}.access.log`,
+          accessLog: wanted.accessLog,
           trustDomain: context.trustDomain,
           workload: { namespace, name },
           agentSocket: context.agentSocket,

@@ -76,7 +76,7 @@ export async function startMesh(
     throw new Error(`redoubt up ended with ${code} before it was ready: ${redoubt.err()}`)
   })
   early.catch(() => {})
-  const first = await Promise.race([until(() => redoubt.out[0], 20_000), early])
+  const first = await Promise.race([until(() => redoubt.out[0], 40_000), early])
   const ready = JSON.parse(first) as ReadyLine
   const readyMs = performance.now() - startedMs
   const events = (): MeshEvent[] => redoubt.out.slice(1).map((line) => JSON.parse(line))

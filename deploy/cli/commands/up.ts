@@ -35,6 +35,7 @@ export const up: Command = {
     const lastsMs = parseForOption(textOption(input, 'for'))
     const paths = listOption(input, 'file')
     const ready = Promise.withResolvers<void>()
+    if (io.isTerminal && format === 'text') io.err('Starting the mesh …')
     await using mesh = await openStandalone(
       {
         paths,

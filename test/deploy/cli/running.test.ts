@@ -1,0 +1,250 @@
+/** Commands about a mesh that runs, and the program around all commands. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import test from 'ava'
+
+import { loadCommands } from '#deploy/cli/commands/index.ts'
+import { init } from '#deploy/cli/commands/init.ts'
+import { logs } from '#deploy/cli/commands/logs.ts'
+import { isWell, status } from '#deploy/cli/commands/status.ts'
+import { parseDuration } from '#deploy/cli/duration.ts'
+import { systemClock } from '#deploy/run/system-clock.ts'
+import { listenAdmin } from '#deploy/standalone/admin-server.ts'
+import { faultLines } from '#deploy/standalone/last-good.ts'
+import { openStateDir } from '#deploy/standalone/state-dir.ts'
+import type { MeshStatus } from '#deploy/standalone/status.ts'
+import { readManifests } from '#policy/index.ts'
+import { runCommand } from '#test/fakes/fake-io.ts'
+import { LAUNCHER, temporary, until } from '#test/process/mesh.ts'
+
+const uid = process.getuid?.() ?? 0
+
+/** All is well. */
+const WELL: MeshStatus = {
+  trustDomain: 'td.example',
+  state: '/s',
+  processes: [{ name: 'ca', state: 'ready', pid: 7, restarts: 0 }],
+  workloads: [
+    {
+      namespace: 'n',
+      name: 'web',
+      spiffeId: 'spiffe://td.example/ns/n/sa/web',
+      ready: true,
+      certificate: {
+        serial: 'ab12',
+        issuedAt: '2026-01-01T00:00:00Z',
+        notAfter: '2026-01-01T01:00:00Z',
+        remainingSeconds: 1800,
+        rotations: 3,
+        bundleGeneration: 2,
+      },
+      connected: true,
+      configuration: [{ name: 'inbound/n/web', desired: 'v2', applied: 'v2' }],
+      app: { name: 'app', state: 'ready', pid: 8, restarts: 1, lastExit: 'it exited with code 3' },
+    },
+  ],
+  manifests: [],
+}
+
+const [WEB] = WELL.workloads
+const REJECTED = {
+  name: 'x',
+  desired: 'v2',
+  applied: 'v1',
+  rejected: { version: 'v2', reason: 'no' },
+}
+
+const AMISS: Readonly<Record<string, MeshStatus>> = {
+  'a process that waits': {
+    ...WELL,
+    processes: [{ name: 'ca', state: 'waiting', restarts: 2, lastExit: 'it was ended by SIGKILL' }],
+  },
+  'a workload that is not ready': { ...WELL, workloads: [{ ...WEB!, ready: false }] },
+  'a rejected bundle': { ...WELL, workloads: [{ ...WEB!, configuration: [REJECTED] }] },
+  'a manifest with a fault': {
+    ...WELL,
+    manifests: readManifests([{ path: 'a.yaml', text: 'kind: Nonsense' }]).documents,
+  },
+}
+
+async function shownStatus(mesh: MeshStatus, output: string) {
+  await using folder = await temporary()
+  await using state = await openStateDir(join(folder.path, 's'), { pid: process.pid, uid, env: {} })
+  await using _ = await listenAdmin(
+    state.sockets,
+    { '/status': () => mesh },
+    { uid, log: () => {} },
+  )
+  return await runCommand(status, { uid, options: { state: state.path, output } })
+}
+
+test('status shows what there is to know, and exits 0 when all is well', async (t) => {
+  const { exitCode, out } = await shownStatus(WELL, 'text')
+  t.is(exitCode, 0)
+  for (const fact of [
+    'td.example',
+    'ca       ready, pid 7',
+    'spiffe://td.example/ns/n/sa/web',
+    'certificate ab12, 1800 s left, rotated 3 times, bundle generation 2',
+    'inbound/n/web: v2 in force',
+    'restarted once, last: it exited with code 3',
+  ]) {
+    t.true(out.includes(fact), fact)
+  }
+  t.deepEqual(JSON.parse((await shownStatus(WELL, 'json')).out), WELL)
+})
+
+for (const [what, mesh] of Object.entries(AMISS)) {
+  test(`status exits 1 on ${what}`, async (t) => {
+    t.false(isWell(mesh))
+    const { exitCode, out } = await shownStatus(mesh, 'text')
+    t.is(exitCode, 1)
+    for (const line of mesh.manifests.flatMap(faultLines)) t.true(out.includes(line))
+  })
+}
+
+test('status says that there is no mesh', async (t) => {
+  await t.throwsAsync(runCommand(status, { uid, options: { state: '/no/mesh' } }), {
+    message: /^Cannot ask the mesh on \/no\/mesh: none runs there; start one/,
+  })
+})
+
+async function logsFolder(path: string): Promise<string> {
+  const folder = join(path, 'logs')
+  await mkdir(folder)
+  await writeFile(join(folder, 'ca.log'), 'c1\n')
+  await writeFile(
+    join(folder, 'n.web.app.log'),
+    Array.from({ length: 60 }, (_, n) => `a${n}\n`).join(''),
+  )
+  await writeFile(join(folder, 'n.web.sidecar.log'), 's1\ns2\n')
+  await writeFile(join(folder, 'n.web.access.log'), '{"path":"/"}\n')
+  await writeFile(join(folder, 'n.webshop.app.log'), 'other\n')
+  return folder
+}
+
+test('logs prints the newest lines of a workload, and of no other', async (t) => {
+  await using folder = await temporary()
+  await logsFolder(folder.path)
+  const show = async (args: readonly string[], options: Readonly<Record<string, unknown>>) =>
+    (await runCommand(logs, { arguments: args, options: { state: folder.path, ...options } })).out
+  t.is(
+    await show(['n/web'], { lines: '2' }),
+    [
+      'n.web.access: {"path":"/"}',
+      'n.web.app: a58',
+      'n.web.app: a59',
+      'n.web.sidecar: s1',
+      'n.web.sidecar: s2',
+    ].join('\n'),
+  )
+  t.is(await show(['n/web'], { app: true, lines: '1' }), 'a59')
+  t.is(await show(['n/web'], { access: true }), '{"path":"/"}')
+  t.is(await show(['ca'], {}), 'c1')
+  t.false((await show([], {})).includes('"path"'))
+  await t.throwsAsync(show(['n/we'], {}), {
+    message: /^Cannot find logs of n\/we: there are n\/web, ca/,
+  })
+})
+
+test('logs --follow prints what is written, also after the file was cut', async (t) => {
+  await using folder = await temporary()
+  const file = join(await logsFolder(folder.path), 'ca.log')
+  const out: string[] = []
+  const ended = new AbortController()
+  const input = { arguments: ['ca'], options: { state: folder.path, follow: true, lines: '1' } }
+  const io = { clock: systemClock, env: {}, cwd: '/', out: (line: string) => void out.push(line) }
+  const following = logs.run(
+    { ...io } as unknown as Parameters<typeof logs.run>[0],
+    input,
+    ended.signal,
+  )
+  await until(() => out.length === 1 || undefined, 2000)
+  await appendFile(file, 'c2\nhal')
+  await until(() => out.length === 2 || undefined, 2000)
+  await appendFile(file, 'f\n')
+  await until(() => out.length === 3 || undefined, 2000)
+  await writeFile(file, 'n\n')
+  await until(() => out.length === 4 || undefined, 2000)
+  ended.abort()
+  t.is(await following, 0)
+  t.deepEqual(out, ['c1', 'c2', 'half', 'n'])
+})
+
+test('init writes a mesh that is valid, denies by default, and is not written twice', async (t) => {
+  await using folder = await temporary()
+  const { exitCode, out } = await runCommand(init, { cwd: folder.path, arguments: ['a/mesh'] })
+  t.is(exitCode, 0)
+  t.true(out.includes('redoubt up -f a/mesh'))
+  const written = join(folder.path, 'a', 'mesh')
+  const files = await Promise.all(
+    (await readdir(written))
+      .filter((name) => name.endsWith('.yaml'))
+      .map(async (name) => ({ path: name, text: await readFile(join(written, name), 'utf8') })),
+  )
+  const { intent, documents } = readManifests(files)
+  t.deepEqual(documents.flatMap(faultLines), [])
+  t.is(intent.workloads.length, 2)
+  t.true(intent.authorizationPolicies.some(({ policy }) => policy.rules?.length === 0))
+  await t.throwsAsync(runCommand(init, { cwd: folder.path, arguments: ['a/mesh'] }), {
+    message: 'Cannot write a mesh into a/mesh: it is not empty',
+  })
+  await t.throwsAsync(runCommand(init, { cwd: folder.path, arguments: ['a/mesh/hello.js'] }), {
+    message: 'Cannot write a mesh into a/mesh/hello.js: it is a file',
+  })
+  t.true((await stat(join(written, 'hello.js'))).isFile())
+})
+
+for (const [written, ms] of [
+  ['20s', 20_000],
+  ['500ms', 500],
+  ['1.5m', 90_000],
+  ['1h', 3_600_000],
+] as const) {
+  test(`parseDuration() reads ${written}`, (t) => t.is(parseDuration(written), ms))
+}
+
+for (const written of ['', '20', 's', '-1s', '1d', '1s1s']) {
+  test(`parseDuration() refuses ${JSON.stringify(written)}`, (t) => {
+    t.throws(() => parseDuration(written), { message: /^Cannot read the duration/ })
+  })
+}
+
+test('every command has a summary and two examples that call it', async (t) => {
+  const all = await loadCommands('')
+  t.true(all.length >= 10)
+  for (const { name, summary, examples } of all) {
+    t.regex(summary, /^[a-z].*[^.]$/, name)
+    for (const { what, command } of examples) {
+      t.regex(what, /^[A-Z].*[^.]$/, name)
+      t.true(command.includes(`redoubt ${name}`), `${name}: ${command}`)
+    }
+  }
+})
+
+async function redoubt(...args: readonly string[]) {
+  const child = spawn(process.execPath, [LAUNCHER, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const [out, err] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close'),
+  ])
+  return { code: child.exitCode, out, err }
+}
+
+test('help is an answer (0), a wrong word is none (2), and every help ends with its examples', async (t) => {
+  const help = await redoubt('--help')
+  t.is(help.code, 0)
+  for (const { name } of await loadCommands('')) {
+    t.true(help.out.includes(`  ${name.split(' ')[0]} `), name)
+  }
+  const up = await redoubt('up', '--help')
+  t.is(up.code, 0)
+  t.regex(up.out, /\nExamples:\n {2}# .*\n {2}\$ redoubt up .*\n {2}# .*\n {2}\$ redoubt up .*\n+$/)
+  const wrong = await redoubt('upp')
+  t.deepEqual([wrong.code, wrong.out], [2, ''])
+  t.regex(wrong.err, /unknown command 'upp'\n\(Did you mean up\?\)/)
+})
