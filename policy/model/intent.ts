@@ -37,6 +37,8 @@ export interface Mesh {
   readonly pathNormalization: PathNormalization
   /** Off: clients speak plaintext unless a DestinationRule says ISTIO_MUTUAL (§2.5). */
   readonly autoMtls: boolean
+  /** Whether sidecars log every request, or those that policy refused (MeshConfig `accessLogFile`). */
+  readonly accessLog: 'all' | 'refusals'
   /** For connections whose DestinationRule names none. */
   readonly connectTimeoutMs: number
   /** Takes the place of §5.8's default where a route has no `retries`. */

@@ -14,6 +14,8 @@ export interface TelemetryDeps {
   readonly random: () => number
   /** Left out: no access log. */
   readonly writeAccessLog?: WriteLine | undefined
+  /** What is logged. @default 'all' */
+  readonly logs?: 'all' | 'refusals' | undefined
 }
 
 /** What is known of a request or connection that was refused. */
@@ -38,7 +40,7 @@ export interface Telemetry extends Disposable {
   readonly record: (record: RequestRecord) => void
   /** Counts an opaque connection in; what it returns is called once, when it is over. */
   readonly openTunnel: (labels: EdgeLabels) => (carried: CarriedBytes) => void
-  /** Whether `record` writes a line, so that fields only it reads are worth reading. */
+  /** Whether `record` writes a line for every request, so that fields only it reads are worth reading. */
   readonly isLogging: boolean
   /** Keeps a denial for `/decisions` and returns its new id. */
   readonly noteDenial: (denial: Denial) => string
@@ -49,13 +51,13 @@ export interface Telemetry extends Disposable {
 
 /** Evidence of one sidecar. `signal` ends its timers; disposing it writes the last lines. */
 export function createTelemetry(deps: TelemetryDeps, signal: AbortSignal): Telemetry {
-  const { clock, now, random, writeAccessLog: write } = deps
+  const { clock, now, random, writeAccessLog: write, logs = 'all' } = deps
   const metrics = createMetrics()
   const decisions = createDecisionRing()
   const log: AccessLog | undefined = write && createAccessLog({ write, clock, now }, signal)
   return {
     edge: metrics.edge,
-    isLogging: log !== undefined,
+    isLogging: log !== undefined && logs === 'all',
     decisions,
     openTunnel(labels) {
       const series = metrics.edge({ ...labels, protocol: 'tcp' }).tcpSeries()
@@ -71,7 +73,7 @@ export function createTelemetry(deps: TelemetryDeps, signal: AbortSignal): Telem
         ? metrics.count
         : (record) => {
             metrics.count(record)
-            log.add(record)
+            if (logs === 'all' || record.decision?.kind === 'deny') log.add(record)
           },
     noteDenial({ decision, connection, decide, attributes }) {
       const { action, reason, policy, rule, considered } = decision

@@ -41,6 +41,8 @@ const spec = fields(
         .optional(),
     }).optional(),
     enableAutoMtls: z.boolean().optional(),
+    /** Not set: only refusals are logged. Standalone, a sidecar's standard output is `redoubt logs`. */
+    accessLogFile: z.enum(['', '/dev/stdout']).optional(),
     connectTimeout: duration,
     defaultHttpRetryPolicy: retriesSchema.optional(),
   },
@@ -99,6 +101,7 @@ function readMesh(written: z.output<typeof spec>): Mesh {
     certificates: readLives(written.certificates ?? {}),
     outboundPolicy: written.outboundTrafficPolicy?.mode ?? 'ALLOW_ANY',
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
+    accessLog: written.accessLogFile === '/dev/stdout' ? 'all' : 'refusals',
     autoMtls: written.enableAutoMtls ?? true,
     connectTimeoutMs: parseDurationMs(written.connectTimeout ?? '10s') ?? 10_000,
     ...(written.defaultHttpRetryPolicy

@@ -54,6 +54,7 @@ test('planTopology() plans a started workload: identity, sidecar, app', (t) => {
         metrics: '127.0.0.1:0',
         readiness: '127.0.0.1:0',
         sourceAddress: '127.0.0.7',
+        accessLog: 'refusals',
       },
       ready: { kind: 'http', path: '/healthz', port: 8080 },
     },

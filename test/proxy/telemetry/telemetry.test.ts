@@ -471,6 +471,34 @@ test('createTelemetry() gives a denial an id by which it is found again', (t) =>
   })
 })
 
+test('createTelemetry() logs refusals alone when told so, and counts all the same', (t) => {
+  const lines: string[] = []
+  const telemetry = createTelemetry(
+    {
+      clock: new FakeClock(),
+      now: () => EPOCH,
+      random: Math.random,
+      writeAccessLog: (line) => lines.push(line),
+      logs: 'refusals',
+    },
+    new AbortController().signal,
+  )
+  const record = (decision: Decision) =>
+    telemetry.record(
+      recordOf(telemetry, { decision, status: decision.kind === 'deny' ? 403 : 200 }),
+    )
+  record(allowed('qotm/allow-edge', 0))
+  record({ ...denied({ policy: 'qotm/deny-intruder', rule: 0 }), kind: 'deny' })
+  telemetry[Symbol.dispose]()
+  t.false(telemetry.isLogging)
+  t.deepEqual(
+    lines.map((line) => JSON.parse(line).policy),
+    ['qotm/deny-intruder'],
+  )
+  const counted = telemetry.render([]).match(/^istio_requests_total\{/gm) ?? []
+  t.is(counted.length, 2)
+})
+
 test('createTelemetry() counts opaque connections, and their bytes when they close', (t) => {
   const deps = { clock: new FakeClock(), now: () => EPOCH, random: Math.random }
   using telemetry = createTelemetry(deps, new AbortController().signal)
