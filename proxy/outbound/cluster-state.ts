@@ -29,6 +29,8 @@ export class EndpointState {
   /** Requests sent there that are not over. */
   active = 0
   health: Health = HEALTHY
+  /** Until then others are preferred, because it could not be reached; monotonic milliseconds. */
+  restsUntilMs = 0
   /** The data path's way there, opened at the first request and closed when the endpoint retires. */
   hop: Hop | undefined = undefined
   /** Where requests to it are counted; resolved at the first one. */
@@ -41,6 +43,12 @@ export class EndpointState {
 
 /** How an attempt ended, for the endpoint's health: the status of its answer, or 0 without one. */
 export type AttemptStatus = number
+
+/**
+ * Milliseconds that an endpoint is passed over after nobody could be reached there. Without it the
+ * least busy endpoint is the one that fails fastest, and a dead one draws most of the requests.
+ */
+const REST_MS = 1000
 
 /** See the module comment. */
 export class ClusterState {
@@ -61,6 +69,8 @@ export class ClusterState {
   #ejected = 0
   /** When the first ejection ends. */
   #returnMs = Number.POSITIVE_INFINITY
+  /** When the last endpoint that rests is awake; 0: none rests. */
+  #awakeMs = 0
 
   constructor(name: string, cluster: Cluster, deps: ClusterDeps) {
     this.name = name
@@ -96,9 +106,26 @@ export class ClusterState {
    */
   pick(tried?: readonly EndpointState[]): EndpointState | undefined {
     if (this.#ejected > 0) this.#readmit()
-    if (tried === undefined || tried.length === 0) return this.#balance(this.#available)
-    const fresh = this.#available.filter((one) => !tried.includes(one))
+    const available = this.#awakeMs === 0 ? this.#available : this.#awake()
+    if (tried === undefined || tried.length === 0) return this.#balance(available)
+    const fresh = available.filter((one) => !tried.includes(one))
     return this.#balance(fresh.length > 0 ? fresh : this.#available)
+  }
+
+  /** Lets `endpoint` rest: a connection to it could not be made. Where all rest, none does. */
+  rest(endpoint: EndpointState): void {
+    endpoint.restsUntilMs = this.#deps.nowMs() + REST_MS
+    this.#awakeMs = endpoint.restsUntilMs
+  }
+
+  #awake(): readonly EndpointState[] {
+    const nowMs = this.#deps.nowMs()
+    if (nowMs >= this.#awakeMs) {
+      this.#awakeMs = 0
+      return this.#available
+    }
+    const awake = this.#available.filter(({ restsUntilMs }) => restsUntilMs <= nowMs)
+    return awake.length > 0 ? awake : this.#available
   }
 
   /** Counts an attempt to `endpoint` in; followed by one {@link end}. */

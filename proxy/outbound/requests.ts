@@ -424,6 +424,8 @@ export class OutboundRequests implements RequestSink, HopAnswer {
   }
 
   onFailure(failure: HopFailure): void {
+    const endpoint = this.#endpoint
+    if (failure.kind === 'connect' && endpoint !== undefined) this.#cluster?.rest(endpoint)
     this.#endAttempt(0)
     if (this.#record !== undefined) this.#record.upstreamFailure = failure.detail
     if (this.#answered || !this.#retry(failure)) this.#fail(codeOfFailure(failure))

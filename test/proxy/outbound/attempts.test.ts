@@ -368,6 +368,20 @@ test('ClusterState counts no answer as a gateway error', (t) => {
   t.deepEqual([...reached()].sort(byName), ['b:1', 'c:1'])
 })
 
+test('ClusterState passes over an endpoint that could not be reached, unless none could', (t) => {
+  const { state, time, reached } = openCluster({ outlierDetection: undefined } as never)
+  const [a, b, c] = state.endpoints as readonly [EndpointState, EndpointState, EndpointState]
+  state.rest(a)
+  t.deepEqual([...reached()].sort(byName), ['b:1', 'c:1'])
+  t.is(state.pick([b, c])?.endpoint.address !== undefined, true)
+  time.nowMs = 999
+  t.is(reached().size, 2)
+  time.nowMs = 1000
+  t.is(reached().size, 3)
+  for (const one of [a, b, c]) state.rest(one)
+  t.is(reached().size, 3)
+})
+
 test('ClusterState tries another endpoint first, and the same when there is no other', (t) => {
   const { state } = openCluster()
   const [a, b, c] = state.endpoints as readonly [EndpointState, EndpointState, EndpointState]
