@@ -4,6 +4,16 @@ export interface InitFile {
   readonly text: string
 }
 
+const MESH = `# The mesh: its name, and what holds everywhere in it.
+apiVersion: redoubt.io/v1alpha1
+kind: Mesh
+metadata: { name: mesh }
+spec:
+  trustDomain: cluster.local
+  # Every request is logged: redoubt logs default/api --access. Left out: refusals alone.
+  accessLogFile: /dev/stdout
+`
+
 const WORKLOADS = `# Your processes. Redoubt starts each with a sidecar beside it, and tells it in its environment:
 #   PORT              where to listen (on 127.0.0.1)
 #   http_proxy        its sidecar: HTTP clients that honour it reach the services below by name
@@ -87,6 +97,7 @@ import('node:http').then(({ createServer, get }) => {
 `
 
 export const INIT_FILES: readonly InitFile[] = [
+  { name: 'mesh.yaml', text: MESH },
   { name: 'workloads.yaml', text: WORKLOADS },
   { name: 'policy.yaml', text: POLICY },
   { name: 'hello.js', text: HELLO },
