@@ -28,8 +28,8 @@ await serveProcess<ProxyProcessConfig>('proxy', async (config, { emit, signal, .
     {
       ...deps,
       writeAccessLog(line) {
-        accessLog.write(`${line}\n`)
         digest(line)
+        return accessLog.write(`${line}\n`)
       },
     },
   )

@@ -37,6 +37,7 @@ export const logs: Command = {
     const only = flagOption(input, 'app') ? 'app' : flagOption(input, 'access') ? 'access' : ''
     const wanted = names.filter((name) => isWanted(name, workload, only)).sort()
     if (wanted.length === 0) throw notFound(workload, names)
+    await io.clock.sleep(SETTLE_MS, signal).catch(() => {}) // What is there is printed all the same.
     const lines = Number(textOption(input, 'lines') ?? 50)
     const tails = wanted.map((name) => createTail(join(folder, name), io, wanted.length > 1))
     for (const tail of tails) await tail.last(lines)
@@ -49,6 +50,9 @@ export const logs: Command = {
 }
 
 const FOLLOW_MS = 200
+
+/** A sidecar keeps a line of its access log for up to 100 ms: one asks for what one has just done. */
+const SETTLE_MS = 200
 
 /** Bytes that the newest lines are looked for in. */
 const TAIL_BYTES = 1024 * 1024
