@@ -1,12 +1,17 @@
 #!/usr/bin/env node
 /** The node agent's process. */
-import { createWorkloadRegistry, openAgent } from '#agent/index.ts'
+import { type Agent, createWorkloadRegistry, openAgent } from '#agent/index.ts'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { derFromPem } from '#ca/x509/index.ts'
 import { parseAddress } from '../standalone/address.ts'
 import { listenHealth } from '../standalone/health-listener.ts'
-import type { AgentProcessConfig, AgentReady, RegisteredProcess } from '../standalone/messages.ts'
-import { serveProcess } from './serve-process.ts'
+import type {
+  AgentEvent,
+  AgentProcessConfig,
+  AgentReady,
+  RegisteredProcess,
+} from '../standalone/messages.ts'
+import { type ProcessDeps, serveProcess } from './serve-process.ts'
 
 await serveProcess<AgentProcessConfig>('agent', async (config, deps) => {
   const registry = createWorkloadRegistry(deps)
@@ -27,6 +32,7 @@ await serveProcess<AgentProcessConfig>('agent', async (config, deps) => {
       identify: registry.identify,
     },
   )
+  void tellWhenUnknown(agent, deps)
   const health = await listenHealth(parseAddress(config.metrics), agent)
   return {
     ready: { metrics: health.address } satisfies AgentReady,
@@ -40,3 +46,12 @@ await serveProcess<AgentProcessConfig>('agent', async (config, deps) => {
     },
   }
 })
+
+/** A node whose certificate ran out (a laptop that slept) needs a new token from the supervisor. */
+async function tellWhenUnknown({ node }: Agent, { emit, signal }: ProcessDeps): Promise<void> {
+  let known = false
+  for await (const { kind } of node.changes(signal)) {
+    if (known && kind === 'unattested') emit({ kind } satisfies AgentEvent)
+    known = kind === 'attested'
+  }
+}

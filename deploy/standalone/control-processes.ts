@@ -95,6 +95,9 @@ export function keepCa(
   return { process, at, roots: () => roots }
 }
 
+/** Milliseconds between two attempts to let a node that lost its identity join again. */
+const REJOIN_MS = 1000
+
 /** The agent; it proves itself by a new one-time token at each start. */
 export function keepAgent(
   { topology }: ControlPlaneOptions,
@@ -119,6 +122,17 @@ export function keepAgent(
     granted = scope.join(' ')
     return token
   }
+  let serving: AbortSignal | undefined
+  const rejoin = async (): Promise<void> => {
+    while (serving && !serving.aborted) {
+      try {
+        return await process.call('attest', await joinToken()).then(() => {})
+      } catch (cause) {
+        deps.log('warn', 'agent-not-attested-anew', { cause: String(cause) })
+        await deps.clock.sleep(REJOIN_MS, serving).catch(() => {}) // It is being restarted.
+      }
+    }
+  }
   const process = keepProcess(
     {
       name: 'agent',
@@ -134,9 +148,10 @@ export function keepAgent(
           metrics: at.metrics,
           workloads: registrations.list(),
         }
-        return startEntryPoint('agent', 'the agent', configuration, deps)
+        return startEntryPoint('agent', 'the agent', configuration, deps, () => void rejoin())
       },
       async serve(child, signal) {
+        serving = signal
         Object.assign(at, (await orAborted(child.ready, signal)) as AgentReady)
         // Who was started while the agent was.
         await child.call('workloads', registrations.list())

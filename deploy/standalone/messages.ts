@@ -81,6 +81,11 @@ export interface AgentReady {
   readonly metrics: string
 }
 
+/** The CA does not know the node any more: it wants a new join token, by its call `attest`. */
+export interface AgentEvent {
+  readonly kind: 'unattested'
+}
+
 /** A file of manifests with its last good text. */
 export interface SourceFile {
   readonly path: string

@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 
 import {
@@ -103,6 +104,33 @@ test.serial('workloads come, change and go while the mesh runs', async (t) => {
   await until(async () => ((await find('api')) ? undefined : true), 8000)
   t.throws(() => process.kill(changed.pid, 0))
   t.truthy(await find('web'))
+})
+
+test.serial('a node that slept past its own certificate is let in again', async (t) => {
+  await using folder = await temporary()
+  const mesh = `
+apiVersion: redoubt.io/v1alpha1
+kind: Mesh
+metadata: { name: mesh }
+spec: { certificates: { leafTtl: 3s, maxLeafTtl: 3s } }
+---${workload('web')}`
+  const manifests = await smallMesh(folder.path, mesh)
+  await using running = await startMesh(['-f', manifests, '--state', join(folder.path, 'state')])
+  const processes = await processesOf(running.mark, running.ready.pid)
+  const agent = processes.find(([, command]) => command.includes('run/agent.ts'))?.[0]
+  if (agent === undefined) return t.fail('the mesh has no agent')
+
+  process.kill(agent, 'SIGSTOP')
+  await sleep(5000)
+  const from = running.events().length
+  process.kill(agent, 'SIGCONT')
+  const rotated = await running.event(({ event }) => event === 'rotated', {
+    from,
+    withinMs: 10_000,
+  })
+  t.is(rotated.workload, 'team/web')
+  const log = await readFile(join(folder.path, 'state', 'logs', 'ca.log'), 'utf8')
+  t.is(log.split('agent-attested').length - 1, 2)
 })
 
 test.serial('Ctrl-C at a terminal ends a mesh whose wrapper ends first', async (t) => {
