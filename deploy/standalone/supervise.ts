@@ -72,6 +72,8 @@ export async function openMesh(
   try {
     await running.workloads.open(running.topology.workloads, contextOf(running))
     await orAborted(untilServing(running), signal)
+    running.control.refreshPolicy()
+    await untilApplied(running, signal)
     await writeMeshFile(running)
   } catch (cause) {
     await end()
@@ -148,6 +150,27 @@ async function untilServing({ workloads, deps }: Running): Promise<void> {
     Promise.all(all.map(({ firstReady }) => firstReady)),
     deps.clock.sleep(APPS_READY_MS, patience.signal),
   ]).finally(() => patience.abort())
+}
+
+/** Milliseconds that sidecars have to acknowledge what is in force, and between two looks. */
+const APPLIED_MS = 5000
+const APPLIED_POLL_MS = 20
+
+/**
+ * Waits until sidecars have acknowledged what the policy server last gave them: an app that asked for
+ * a service while it was starting has been told that nobody serves it.
+ */
+async function untilApplied({ control, deps }: Running, signal: AbortSignal): Promise<void> {
+  const endMs = deps.clock.nowMs() + APPLIED_MS
+  while (deps.clock.nowMs() < endMs) {
+    const subscribers = await control.policyStatus().catch(() => [])
+    const resources = subscribers.flatMap((one) => (one.connected ? one.resources : []))
+    const isPending = resources.some(
+      ({ desired, applied, rejected }) => desired !== applied && !rejected,
+    )
+    if (!isPending) return
+    await deps.clock.sleep(APPLIED_POLL_MS, signal)
+  }
 }
 
 async function follow(running: Running, signal: AbortSignal): Promise<void> {
