@@ -10,6 +10,7 @@ import type {
   ServiceEntry,
   Workload,
 } from '../model/intent.ts'
+import type { RequestAuthentication } from '../model/request-authentication.ts'
 import type { DestinationRule, VirtualService } from '../model/traffic.ts'
 import { type Metadata, metadataSchema, type RawMetadata, readMetadata } from './metadata.ts'
 import type { PathKey } from './pointer.ts'
@@ -24,6 +25,7 @@ export interface Placed {
   readonly workloads: Workload
   readonly authorizationPolicies: AuthorizationIntent
   readonly peerAuthentications: PeerAuthentication
+  readonly requestAuthentications: RequestAuthentication
   readonly virtualServices: VirtualService
   readonly destinationRules: DestinationRule
 }

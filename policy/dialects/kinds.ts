@@ -2,6 +2,7 @@
 import { peerAuthenticationKind } from './istio/authentication.ts'
 import { authorizationPolicyKind } from './istio/authorization.ts'
 import { destinationRuleKind } from './istio/destination.ts'
+import { requestAuthenticationKind } from './istio/request-authentication.ts'
 import { virtualServiceKind } from './istio/route.ts'
 import { serviceEntryKind } from './istio/service-entry.ts'
 import type { Kind } from './kind.ts'
@@ -19,6 +20,7 @@ export const KINDS: readonly Kind[] = [
   meshKind,
   authorizationPolicyKind,
   peerAuthenticationKind,
+  requestAuthenticationKind,
   virtualServiceKind,
   destinationRuleKind,
 ]

@@ -152,6 +152,7 @@ function intentOf(judged: readonly Judged[]): Intent {
     workloads: [],
     authorizationPolicies: [],
     peerAuthentications: [],
+    requestAuthentications: [],
     virtualServices: [],
     destinationRules: [],
   }

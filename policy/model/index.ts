@@ -71,10 +71,16 @@ export type {
   WorkloadInstance,
   WorkloadPort,
 } from './intent.ts'
-export { isKnownMethod } from './method.ts'
+export { isKnownMethod, KNOWN_METHODS } from './method.ts'
 export type { NormalizedPath, PathRefusal } from './path.ts'
 export { isAmbiguousPath, normalizePath, withoutPathParameters } from './path.ts'
 export { MAX_BUNDLE_BYTES, parseDestinationBundle, parseInboundBundle } from './read-bundle.ts'
+export type {
+  ClaimOutput,
+  JwtRule,
+  RequestAuthentication,
+  TokenHeader,
+} from './request-authentication.ts'
 export type {
   DestinationRule,
   HttpAction,

@@ -11,6 +11,7 @@
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { AuthorizationPolicy } from './authorization.ts'
 import type { MtlsMode, PathNormalization, PortProtocol } from './bundle.ts'
+import type { RequestAuthentication } from './request-authentication.ts'
 import type { DestinationRule, RetryIntent, VirtualService } from './traffic.ts'
 
 export type Labels = Readonly<Record<string, string>>
@@ -184,6 +185,7 @@ export interface Intent {
   readonly workloads: readonly Workload[]
   readonly authorizationPolicies: readonly AuthorizationIntent[]
   readonly peerAuthentications: readonly PeerAuthentication[]
+  readonly requestAuthentications: readonly RequestAuthentication[]
   readonly virtualServices: readonly VirtualService[]
   readonly destinationRules: readonly DestinationRule[]
 }

@@ -2,6 +2,7 @@
 import type { Warning } from '../kind.ts'
 import type { PathKey } from '../pointer.ts'
 import { filledLists } from './authorization-values.ts'
+import { isTargeted } from './target-ref.ts'
 
 type Lists = Readonly<Record<string, readonly string[] | undefined>>
 
@@ -26,11 +27,6 @@ export function warnPolicy(policy: RawPolicy): readonly Warning[] {
     ...warnTargets(policy),
     ...warnCustom(policy),
   ]
-}
-
-/** Attached by reference, so for gateways and waypoints (§0.4). */
-export function isTargeted({ targetRef: single, targetRefs = [] }: RawPolicy): boolean {
-  return single !== undefined || targetRefs.length > 0
 }
 
 function warnEmptyLists({ rules = [] }: RawPolicy): readonly Warning[] {

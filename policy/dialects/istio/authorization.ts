@@ -16,8 +16,9 @@ import {
   type ValueFault,
   VALUES,
 } from './authorization-values.ts'
-import { isTargeted, warnPolicy } from './authorization-warnings.ts'
+import { warnPolicy } from './authorization-warnings.ts'
 import { matchLabelsSchema, selectorOf, warnEmptySelector } from './selector.ts'
+import { checkAttachment, isTargeted, targetFields } from './target-ref.ts'
 
 const DRY_RUN = 'istio.io/dry-run'
 const MAX_SERVICE_ACCOUNTS = 16
@@ -26,14 +27,6 @@ const BOOLEANS: Readonly<Record<string, boolean>> = {
   ...Object.fromEntries(['1', 't', 'T', 'TRUE', 'true', 'True'].map((word) => [word, true])),
   ...Object.fromEntries(['0', 'f', 'F', 'FALSE', 'false', 'False'].map((word) => [word, false])),
 }
-
-/** What a policy may refer to with `targetRefs`, as `group/kind`. */
-const TARGETS = [
-  '/Service',
-  'networking.istio.io/ServiceEntry',
-  'gateway.networking.k8s.io/Gateway',
-  'gateway.networking.k8s.io/GatewayClass',
-]
 
 const strings = z.array(z.string()).optional()
 
@@ -115,53 +108,18 @@ const rule = fields({
   when: z.array(condition).optional(),
 })
 
-const targetRef = fields(
-  {
-    group: z.string().optional(),
-    kind: z.string().min(1),
-    name: z.string().min(1),
-    namespace: z.string().optional(),
-  },
-  {
-    check: ({ group = '', kind, namespace = '' }, report) => {
-      if (namespace !== '')
-        report(['namespace'], 'a reference to another namespace is not supported: leave it out')
-      if (!TARGETS.includes(`${group}/${kind}`)) {
-        report(
-          [],
-          `found ${JSON.stringify(`${group}/${kind}`)}, expected one of ${TARGETS.join(', ')}`,
-        )
-      }
-    },
-  },
-)
-
 const spec = fields(
   {
     selector: matchLabelsSchema.optional(),
-    targetRef: targetRef.optional(),
-    targetRefs: z.array(targetRef).max(16).optional(),
+    ...targetFields,
     action: z.enum(['ALLOW', 'DENY', 'AUDIT', 'CUSTOM']).optional(),
     provider: fields({ name: z.string().optional() }).optional(),
     rules: z.array(rule).max(512).optional(),
   },
   {
     check: (value, report) => {
-      const {
-        selector,
-        targetRef: single,
-        targetRefs = [],
-        action = 'ALLOW',
-        provider,
-        rules = [],
-      } = value
-      const scopes = [selector !== undefined, single !== undefined, targetRefs.length > 0]
-      if (scopes.filter(Boolean).length > 1) {
-        report(
-          [],
-          'more than one of selector, targetRef and targetRefs is set: expected one at most',
-        )
-      }
+      const { action = 'ALLOW', provider, rules = [] } = value
+      checkAttachment(value, report)
       if ((action === 'DENY' || action === 'CUSTOM') && rules.length === 0) {
         report(
           ['rules'],

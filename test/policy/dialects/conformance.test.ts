@@ -16,7 +16,7 @@ interface Case {
 }
 
 /** Kinds whose every verdict is Istio's. */
-const EXACT = ['AuthorizationPolicy', 'PeerAuthentication']
+const EXACT = ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication']
 
 if (existsSync(FILE)) {
   const cases = readFileSync(FILE, 'utf8')
