@@ -93,7 +93,7 @@ function startsWith(bytes: Uint8Array, from: number, wanted: Uint8Array): boolea
 export const TOKEN_BYTE = 1
 /** May stand in a field value: visible, obs-text, space, tab (RFC 9110 §5.5). */
 export const VALUE_BYTE = 2
-/** May stand in a request target: visible ASCII without `#` (a fragment is never sent, RFC 9112 §3.2). */
+/** May stand in a request target: visible ASCII without `#`, at which a target ends. */
 export const TARGET_BYTE = 4
 
 const TOKEN = /[!#$%&'*+.^_`|~0-9A-Za-z-]/

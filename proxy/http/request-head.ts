@@ -3,6 +3,7 @@
  *
  * @see RFC 9112 §3–§6
  */
+import { isKnownMethod } from '#policy/model/index.ts'
 import { FRAMING, type Framing, isChunked, parseContentLength, readConnection } from './body.ts'
 import { BYTE_CLASS, FIELD, TARGET_BYTE } from './field.ts'
 import { FAULTY, FieldBlock, type FieldsFault, NEED_MORE } from './field-block.ts'
@@ -30,13 +31,6 @@ export type RequestFault =
   | 'expectation-unknown'
   | 'connect-with-body'
 
-/** What any parser before or behind us knows too (istio-semantics §0.8.15). A new word is refused. */
-const METHODS: ReadonlySet<string> = new Set(
-  `GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH ACL BIND CHECKOUT COPY LINK LOCK MERGE MKACTIVITY
-  MKCALENDAR MKCOL MOVE NOTIFY PROPFIND PROPPATCH PURGE QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE UNBIND
-  UNLINK UNLOCK UNSUBSCRIBE`.split(/\s+/),
-)
-
 /** Fields that a `Connection` field may not take away: framing, routing, and what policies decide on. */
 const NOT_NOMINABLE =
   /^(host|content-length|transfer-encoding|authorization|cookie|traceparent|x-.*|:.*)$/
@@ -44,12 +38,15 @@ const NOT_NOMINABLE =
 const SPACE = 0x20
 const CR = 0x0d
 const LF = 0x0a
+const HASH = 0x23
 
 export class RequestHead {
   readonly fields: FieldBlock = new FieldBlock()
   method = ''
-  /** As sent, in origin form: path and query, every byte kept; `*`, or '' for CONNECT. */
+  /** As sent, in origin form: path and query, every byte kept; `*`, or '' for CONNECT. No fragment. */
   target = ''
+  /** Whether a fragment was cut, so that the request line has to be written anew. */
+  hasFragment = false
   /** `Host` as sent, or the authority of an absolute or CONNECT target, which overrides it (RFC 9112 §3.2.2). */
   authority = ''
   /** Whether `authority` came with the target, so that `Host` has to be written anew. */
@@ -105,18 +102,22 @@ export class RequestHead {
     if (at === end) return at - start > 32 ? this.#refuse('method-unknown') : NEED_MORE
     if (bytes[at] !== SPACE || at === start) return this.#refuse('request-line-malformed')
     this.method = bytes.toString('latin1', start, at)
-    if (!METHODS.has(this.method)) return this.#refuse('method-unknown')
+    if (!isKnownMethod(this.method)) return this.#refuse('method-unknown')
     const targetAt = at + 1
     at = targetAt
     while (at < end && BYTE_CLASS[bytes[at]!]! & TARGET_BYTE) at += 1
     if (at === end) return NEED_MORE
+    const targetEnd = at
+    this.hasFragment = bytes[at] === HASH
+    if (this.hasFragment) at = endOfFragment(bytes, at, end)
+    if (at === end) return NEED_MORE
     // HTTP/0.9: a request line without a version.
-    if (at > targetAt && bytes[at] === CR) {
+    if (targetEnd > targetAt && bytes[at] === CR) {
       if (at + 1 === end) return NEED_MORE
       return this.#refuse(bytes[at + 1] === LF ? 'version-unsupported' : 'target-malformed')
     }
-    if (bytes[at] !== SPACE || at === targetAt) return this.#refuse('target-malformed')
-    this.target = bytes.toString('latin1', targetAt, at)
+    if (bytes[at] !== SPACE || targetEnd === targetAt) return this.#refuse('target-malformed')
+    this.target = bytes.toString('latin1', targetAt, targetEnd)
     return this.#readVersion(bytes, at + 1, end)
   }
 
@@ -269,6 +270,13 @@ export class RequestHead {
     if (!isCarried) this.upgrade = ''
     return true
   }
+}
+
+/** A fragment is nobody's business but the client's: Envoy cuts it in every mode (istio-semantics §0.8.10). */
+function endOfFragment(bytes: Buffer, start: number, end: number): number {
+  let at = start
+  while (at < end && (bytes[at] === HASH || BYTE_CLASS[bytes[at]!]! & TARGET_BYTE)) at += 1
+  return at
 }
 
 const VERSION: Uint8Array = Buffer.from('HTTP/1.1\r\n', 'latin1')

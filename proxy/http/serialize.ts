@@ -27,7 +27,7 @@ export function serializeRequest(head: RequestHead, edits: RequestEdits): string
   const framing =
     (head.framing === FRAMING.chunked ? CHUNKED : '') +
     (head.upgrade === '' ? '' : `connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`)
-  if (authority === undefined && edits.target === undefined) {
+  if (authority === undefined && edits.target === undefined && !head.hasFragment) {
     if (fields.isWhole) return `${fields.text.slice(0, fields.endAt)}${edits.added}${framing}\r\n`
     const line = fields.text.slice(0, fields.startAt)
     return `${line}${fields.kept()}${edits.added}${framing}\r\n`

@@ -1,14 +1,10 @@
-import type { Claims, HttpAttributes } from '#policy/model/index.ts'
+import {
+  type Claims,
+  clientAddress,
+  headerValues,
+  type HttpAttributes,
+} from '#policy/model/index.ts'
 import type { RequestHead } from '../http/request-head.ts'
-
-/** Fields whose lines are one value, joined with a comma, to policies (istio-semantics §0.8.17). */
-const JOINED: ReadonlySet<string> = new Set(
-  `accept accept-encoding access-control-request-method authorization cache-control content-type expect
-  grpc-timeout if-none-match origin pragma referer user-agent via x-client-trace-id
-  x-envoy-decorator-operation x-forwarded-for x-forwarded-host x-forwarded-proto x-request-id`.split(
-    /\s+/,
-  ),
-)
 
 /**
  * The request as policies see it: a view of the head that a connection fills again and again. One
@@ -18,17 +14,15 @@ export class RequestAttributes implements HttpAttributes {
   readonly #head: RequestHead
   readonly #sourceIp: string
   path = ''
-  readonly claims: Claims | undefined = undefined
+  /** Of the request's token, verified. */
+  claims: Claims | undefined = undefined
   readonly header: (name: string) => readonly string[]
 
   constructor(head: RequestHead, sourceIp: string) {
     this.#head = head
     this.#sourceIp = sourceIp
-    this.header = (name) => {
-      if (name === 'host') return [head.authority]
-      const values = head.fields.values(name)
-      return values.length > 1 && JOINED.has(name) ? [values.join(',')] : values
-    }
+    this.header = (name) =>
+      name === 'host' ? [head.authority] : headerValues(name, head.fields.values(name))
   }
 
   get method(): string {
@@ -39,9 +33,7 @@ export class RequestAttributes implements HttpAttributes {
     return this.#head.authority
   }
 
-  /** The right-most entry of the last `X-Forwarded-For` line, else the connection's source (§0.8.19). */
   get remoteIp(): string {
-    const last = this.#head.fields.values('x-forwarded-for').at(-1)
-    return last === undefined ? this.#sourceIp : last.slice(last.lastIndexOf(',') + 1).trim()
+    return clientAddress(this.#head.fields.values('x-forwarded-for'), this.#sourceIp)
   }
 }

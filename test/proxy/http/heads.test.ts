@@ -35,6 +35,24 @@ test('RequestHead reads a plain request', (t) => {
   t.deepEqual(head.fields.values('accept'), ['*/*'])
 })
 
+test('§0.8.10 a fragment is cut before anything else is done with the target', (t) => {
+  for (const [written, target] of [
+    ['/a#b', '/a'],
+    ['/a?c=d#e?f', '/a?c=d'],
+    ['/#', '/'],
+    ['/a##/../b', '/a'],
+    ['http://a/b#c', '/b'],
+  ] as const) {
+    const head = accepted(`GET ${written} HTTP/1.1\r\nHost: a\r\n\r\n`)
+    t.is(head.target, target)
+    t.is(serializeRequest(head, { added: '' }).split('\r\n', 1)[0], `GET ${target} HTTP/1.1`)
+  }
+  const head = accepted('GET /a#b HTTP/1.1\r\nHost: a\r\nx: y\r\n\r\n')
+  t.is(serializeRequest(head, { added: '' }), 'GET /a HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\n')
+  t.is(read('GET /a#b'), 'need-more')
+  t.is(read('GET /a#b\x7f HTTP/1.1\r\nHost: a\r\n\r\n'), 'target-malformed')
+})
+
 /** Each is a request with one thing wrong, or one thing that servers disagree about. */
 const REFUSED: Readonly<Record<string, readonly [text: string, fault: RequestFault]>> = {
   'a bare LF after the request line': ['GET / HTTP/1.1\nHost: a\r\n\r\n', 'request-line-malformed'],
@@ -132,7 +150,7 @@ const REFUSED: Readonly<Record<string, readonly [text: string, fault: RequestFau
   'two spaces': ['GET  / HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
   'a space in the target': ['GET /a b HTTP/1.1\r\nHost: a\r\n\r\n', 'request-line-malformed'],
   'a tab in the target': ['GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
-  'a fragment': ['GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
+  'a fragment and nothing else': ['GET #b HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
   'a NUL in the target': ['GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
   'raw UTF-8 in the target': ['GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
   'a relative target': ['GET a HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
@@ -216,7 +234,7 @@ test('RequestHead judges every byte alike in name, value and target', (t) => {
     const value = read(`GET / HTTP/1.1\r\nHost: a\r\nx: a${char}b\r\n\r\n`)
     t.is(typeof value !== 'string', byte === 9 || (byte >= 32 && byte !== 127), `value ${byte}`)
     const target = read(`GET /a${char}b HTTP/1.1\r\nHost: a\r\n\r\n`)
-    t.is(typeof target !== 'string', byte > 32 && byte < 127 && char !== '#', `target ${byte}`)
+    t.is(typeof target !== 'string', byte > 32 && byte < 127, `target ${byte}`)
     const method = read(`${char}ET / HTTP/1.1\r\nHost: a\r\n\r\n`)
     t.is(typeof method !== 'string', char === 'G', `method ${byte}`)
   }

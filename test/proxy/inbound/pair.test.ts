@@ -4,6 +4,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
+import { RequestHead } from '../../../proxy/http/request-head.ts'
+import { RequestAttributes } from '../../../proxy/inbound/attributes.ts'
 import { compiledInbound, inboundBundle, openFakePair } from '#test/fakes/fake-sidecars.ts'
 import { openEchoApp, openRaw, openRawApp } from '#test/fakes/raw-http.ts'
 
@@ -76,7 +78,6 @@ const REFUSED: Readonly<Record<string, readonly [request: string, status: number
   ],
   'two Hosts': ['GET / HTTP/1.1\r\nhost: server\r\nhost: other\r\n\r\n', 400],
   'a lower-case method': ['get / HTTP/1.1\r\nhost: server\r\n\r\n', 400],
-  'a fragment': [GET('/a#b'), 400],
   'a NUL': [GET('/', 'x: a\0b\r\n'), 400],
   'HTTP/1.0': ['GET / HTTP/1.0\r\nhost: server\r\n\r\n', 426],
   'HTTP/0.9': ['GET /\r\n', 426],
@@ -100,6 +101,30 @@ test('what is refused by form never reaches the app, and the connection closes',
     } else t.true((await client.until('\r\n\r\n')).startsWith('HTTP/1.1 404 '), what)
   }
   t.deepEqual(app.requests, [])
+})
+
+test('§0.8.10 a fragment is neither decided on nor sent on', async (t) => {
+  await using app = await openEchoApp()
+  await using pair = await openFakePair(app.address)
+  using client = await openRaw(pair.outbound)
+  client.send(GET('/forbidden#/a') + GET('/a?b#/forbidden'))
+  t.true((await client.until('RBAC: access denied')).startsWith('HTTP/1.1 403 '))
+  t.true((await client.until('GET /a?b HTTP/1.1\n')).startsWith('HTTP/1.1 200 '))
+  t.is(app.requests.length, 1)
+})
+
+test('§0.8.19 remoteIp is the last entry of X-Forwarded-For if that is an address', (t) => {
+  const remoteIp = (lines: string) => {
+    const head = new RequestHead()
+    const bytes = Buffer.from(GET('/', lines), 'latin1')
+    t.true(head.read(bytes, 0, bytes.length) > 0)
+    return new RequestAttributes(head, '10.0.0.1').remoteIp
+  }
+  t.is(remoteIp('x-forwarded-for: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2, 3.3.3.3\r\n'), '3.3.3.3')
+  for (const odd of ['1.2.3.4:80', '1.2.3.4,', 'me', '']) {
+    t.is(remoteIp(`x-forwarded-for: ${odd}\r\n`), '10.0.0.1', odd)
+  }
+  t.is(remoteIp(''), '10.0.0.1')
 })
 
 test('a chunked body that breaks its framing is cut off on every hop', async (t) => {
