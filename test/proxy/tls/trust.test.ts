@@ -55,26 +55,28 @@ test('an inbound port answers a peer of the mesh, and nobody else', async (t) =>
   const other = await createFakeIssuer()
   const good = await pair.issuer.issue(CLIENT_ID)
   t.regex(await ask(dial(inbound, good)), /^HTTP\/1\.1 200/)
-  const refused: Readonly<Record<string, TLSSocket>> = {
-    'no certificate': dial(inbound, undefined),
-    'a stranger CA': dial(inbound, await other.issue(CLIENT_ID)),
-    'an unknown trust domain': dial(
-      inbound,
-      await (await createFakeIssuer('other.example')).issue(
-        'spiffe://other.example/ns/test/sa/client',
-      ),
-    ),
-    'an expired certificate': dial(inbound, await pair.issuer.issue(CLIENT_ID, { lifeMs: -1000 })),
-    'an identity without a path': dial(inbound, await pair.issuer.issue('spiffe://cluster.local')),
-    'TLS 1.2': dial(inbound, good, {
-      minVersion: 'TLSv1.2',
-      maxVersion: 'TLSv1.2',
-      ciphers: 'DEFAULT',
-    }),
-    'another protocol': dial(inbound, good, { ALPNProtocols: ['h2'] }),
+  // Dialled one by one, so that each is listened to before it can be closed.
+  const refused: Readonly<Record<string, () => Promise<TLSSocket>>> = {
+    'no certificate': async () => dial(inbound, undefined),
+    'a stranger CA': async () => dial(inbound, await other.issue(CLIENT_ID)),
+    'an unknown trust domain': async () => {
+      const foreign = await createFakeIssuer('other.example')
+      return dial(inbound, await foreign.issue('spiffe://other.example/ns/test/sa/client'))
+    },
+    'an expired certificate': async () =>
+      dial(inbound, await pair.issuer.issue(CLIENT_ID, { lifeMs: -1000 })),
+    'an identity without a path': async () =>
+      dial(inbound, await pair.issuer.issue('spiffe://cluster.local')),
+    'TLS 1.2': async () =>
+      dial(inbound, good, {
+        minVersion: 'TLSv1.2',
+        maxVersion: 'TLSv1.2',
+        ciphers: 'DEFAULT',
+      }),
+    'another protocol': async () => dial(inbound, good, { ALPNProtocols: ['h2'] }),
   }
-  for (const [what, socket] of Object.entries(refused)) {
-    t.notRegex(await ask(socket), /HTTP\/1\.1 200/, what)
+  for (const [what, open] of Object.entries(refused)) {
+    t.notRegex(await ask(await open()), /HTTP\/1\.1 200/, what)
   }
   t.is(app.requests.length, 1)
   const reasons = pair.server.events.map(({ fields }) => (fields as { reason: string }).reason)
