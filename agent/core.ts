@@ -10,6 +10,8 @@ import { keepBundle } from './bundle/keep-bundle.ts'
 import type { Identify } from './callers.ts'
 import type { AgentConfig } from './config.ts'
 import { AgentError } from './error.ts'
+import { acceptToken, type IssuedToken, type TokenRequest } from './jwt/issued-token.ts'
+import { createTokenCache, type TokenCache } from './jwt/token-cache.ts'
 import { type AgentMetrics, createMetrics } from './metrics.ts'
 import { createBatcher } from './svid/batch.ts'
 import { createSvidCache, type SvidCache } from './svid/cache.ts'
@@ -47,6 +49,7 @@ export interface Core {
   readonly node: Node
   readonly bundle: Live<TrustBundle>
   readonly cache: SvidCache
+  readonly tokens: TokenCache
   readonly metrics: AgentMetrics
   readonly listeners: Set<(rotation: Rotation) => void>
   readonly signal: AbortSignal
@@ -63,19 +66,36 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
   const failed = (cause: unknown): void =>
     metrics.add('redoubt_agent_rotations_total', { result: 'failed', reason: codeOf(cause) })
 
-  const issue = createBatcher<SvidRequest, IssuedSvid>(async (requests, until) => {
+  const ask = async <Answer>(
+    question: (connection: AuthorityConnection) => Promise<Answer>,
+    until: AbortSignal,
+  ): Promise<Answer> => {
     await attested(node.state, until)
     // Read in the turn of the call: a channel that has been replaced meanwhile takes no more calls.
-    const answers = await connectionOf(node)
-      .issue(requests, until)
-      .catch((cause: unknown) => {
-        if (cause instanceof AgentError && cause.code === 'AGENT_NOT_ATTESTED') {
-          node.disown(cause.message)
-        }
-        throw cause
-      })
+    return question(connectionOf(node)).catch((cause: unknown) => {
+      if (cause instanceof AgentError && cause.code === 'AGENT_NOT_ATTESTED') {
+        node.disown(cause.message)
+      }
+      throw cause
+    })
+  }
+
+  const issue = createBatcher<SvidRequest, IssuedSvid>(async (requests, until) => {
+    const answers = await ask((connection) => connection.issue(requests, until), until)
     const trust = { bundles: [bundle.live.current], now: now() }
-    return requests.map((request, index) => accept(request, answers[index], trust))
+    return requests.map((request, index) => {
+      const answer = answers[index] ?? { chain: [], issuedAt: trust.now }
+      return judged(answer, (good) => acceptSvid(request, good, trust))
+    })
+  }, signal)
+
+  const issueToken = createBatcher<TokenRequest, IssuedToken>(async (requests, until) => {
+    const answers = await ask((connection) => connection.issueTokens(requests, until), until)
+    const trust = { bundle: bundle.live.current, now: now() }
+    return requests.map((request, index) => {
+      const answer = answers[index] ?? { token: '', issuedAt: trust.now }
+      return judged(answer, (good) => acceptToken(request, good, trust))
+    })
   }, signal)
 
   const node: Node = createNode(
@@ -106,17 +126,22 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
     },
     signal,
   )
-  return { node, bundle: bundle.live, cache, metrics, listeners, signal, now }
+  const tokens = createTokenCache({
+    ...deps,
+    bundle: bundle.live,
+    issue: (id, audience) => issueToken({ id, audience }),
+  })
+  return { node, bundle: bundle.live, cache, tokens, metrics, listeners, signal, now }
 }
 
-function accept(
-  request: SvidRequest,
-  answer: Awaited<ReturnType<AuthorityConnection['issue']>>[number] | undefined,
-  trust: Parameters<typeof acceptSvid>[2],
-): IssuedSvid | AgentError {
+/** What `accept` makes of an answer; a refusal and an answer that is not believed stay errors of one request. */
+function judged<Answer, Accepted>(
+  answer: Answer | AgentError,
+  accept: (answer: Answer) => Accepted,
+): Accepted | AgentError {
   if (answer instanceof AgentError) return answer
   try {
-    return acceptSvid(request, answer ?? { chain: [], issuedAt: trust.now }, trust)
+    return accept(answer)
   } catch (cause) {
     if (cause instanceof AgentError) return cause
     throw cause

@@ -82,7 +82,7 @@ async function serve(
   core: Core,
   signal: AbortSignal,
 ): Promise<{ readonly listening: Listening; readonly callers: Callers }> {
-  const { metrics, cache, bundle, now } = core
+  const { metrics, cache, tokens, bundle, now } = core
   const { clock, log } = deps
   const callers = createCallers(deps, signal)
   const refused = (api: string, cause: unknown): void => {
@@ -93,7 +93,7 @@ async function serve(
     metrics.add('redoubt_agent_sds_rejected_total', {})
     log('warn', 'sds-rejected', { id, version, reason: reason.slice(0, 200) })
   }
-  const shared = { callers, cache, bundle, now, clock, refused, rejected }
+  const shared = { callers, cache, tokens, bundle, now, clock, refused, rejected }
   server.addService(SpiffeWorkloadAPIService, createWorkloadApi(shared))
   server.addService(SecretDiscoveryServiceService, createSds(shared))
 

@@ -4,6 +4,7 @@ import { AgentError, type AgentErrorCode } from './error.ts'
 /** What a caller is told: SPIFFE Workload Endpoint, "Error codes"; SDS follows the same. */
 const STATUS: Readonly<Partial<Record<AgentErrorCode, status>>> = {
   AGENT_REQUEST_INVALID: status.INVALID_ARGUMENT,
+  AGENT_JWT_INVALID: status.INVALID_ARGUMENT,
   AGENT_PEER_UNKNOWN: status.PERMISSION_DENIED,
   AGENT_PEER_UNREADABLE: status.PERMISSION_DENIED,
   AGENT_ISSUE_REFUSED: status.PERMISSION_DENIED,

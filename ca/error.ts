@@ -11,6 +11,8 @@ export type CaErrorCode =
   | 'CA_LISTEN_FAILED'
   | 'CA_SIGNER_UNAVAILABLE'
   | 'CA_SVID_SELF_CHECK_FAILED'
+  | 'CA_JWT_INVALID'
+  | 'CA_CREDENTIAL_UNSUPPORTED'
 
 /** The only error class that leaves `ca/`. */
 export class CaError extends Error {

@@ -1,15 +1,16 @@
 /** The half of the CA that has no network: state directory, ledger, keys, trust bundle. */
 import { join } from 'node:path'
 
-import { createLive, type Live } from '#core/live.ts'
+import type { Live } from '#core/live.ts'
 import { type AgentRegistry, createAgentRegistry } from './attest/join-token.ts'
 import { type CaConfig, exactLives } from './config.ts'
-import { bundleGeneration } from './issue/bundle-generation.ts'
+import { type BundleSource, createBundleSource } from './issue/bundle-source.ts'
 import { openDatabase } from './issue/database.ts'
 import { createSvidSigner, type SvidSigner } from './issue/issue-svid.ts'
 import { createLedger, type Ledger } from './issue/ledger.ts'
 import type { Authority } from './keys/authority.ts'
 import { authorityRow } from './keys/authority-row.ts'
+import { type JwtKeyring, openJwtKeyring } from './keys/jwt-keyring.ts'
 import { type KeyStoreInput, openIssuing, openRoot, renewIssuing } from './keys/key-store.ts'
 import { openStateDir } from './keys/state-dir.ts'
 import type { TrustBundle } from './x509/index.ts'
@@ -19,9 +20,16 @@ export interface OpenAuthority extends AsyncDisposable {
   readonly ledger: Ledger
   readonly agents: AgentRegistry
   readonly bundle: Live<TrustBundle>
+  readonly publish: BundleSource['publish']
+  /** What signs tokens at an instant. */
+  readonly jwtSigner: JwtKeyring['signer']
+  /** Of the newest key for tokens. */
+  readonly jwtLife: JwtKeyring['life']
   readonly root: Authority
   /** The issuing CA that signs now. */
   readonly signer: () => SvidSigner
+  /** Prepares the next key for JWT-SVIDs and puts it in the bundle. */
+  readonly renewJwt: () => Promise<void>
   /** Makes a new issuing CA under the same root and signs with it from then on. */
   readonly renew: () => Promise<void>
 }
@@ -51,14 +59,26 @@ export async function openAuthority(
   const root = await openRoot(keys, now())
   let signer = createSvidSigner(await openIssuing(keys, root, now()))
   const roots = [root.certificate.der]
-  const generation = await bundleGeneration(queries, roots)
+  const jwt = await openJwtKeyring(state, keys.caTtl, now())
+  const bundle = await createBundleSource(queries, {
+    trustDomain,
+    roots,
+    jwtKeys: jwt.publicKeys(),
+  })
   const opened = opening.move()
   return {
     ledger,
     agents: createAgentRegistry(queries, trustDomain),
-    bundle: createLive<TrustBundle>({ trustDomain, generation, roots }).live,
+    bundle: bundle.live,
+    publish: bundle.publish,
+    jwtSigner: jwt.signer,
+    jwtLife: jwt.life,
     root,
     signer: () => signer,
+    async renewJwt() {
+      await jwt.prepare(now())
+      await bundle.publish({ jwtKeys: jwt.publicKeys() })
+    },
     async renew() {
       signer = createSvidSigner(await renewIssuing(keys, root, now()))
     },

@@ -70,10 +70,16 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     report()
     log('info', 'ca-issuing-renewed', { serial: issuingOf(authority).serial })
   }
+  const renewJwt = async () => {
+    await authority.renewJwt()
+    report()
+    log('info', 'ca-jwt-key-prepared')
+  }
   opening.use(
     inBackground(deps, [
       { life: () => own.life, renew: renewOwn },
       { life: () => issuingLife(authority), renew: renewIssuing },
+      { life: authority.jwtLife, renew: renewJwt },
     ]),
   )
   log('info', 'ca-open', { address: server.address, trustDomain })
@@ -97,6 +103,7 @@ function reportExpiry(metrics: CaMetrics, authority: OpenAuthority, own: OwnSvid
   metrics.expiry('root', authority.root.certificate.notAfter)
   metrics.expiry('issuing', issuingOf(authority).notAfter)
   metrics.expiry('server', own.life.notAfter)
+  metrics.expiry('jwt', authority.jwtLife().notAfter)
 }
 
 function issuingOf({ signer }: OpenAuthority) {

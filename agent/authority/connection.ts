@@ -4,6 +4,7 @@ import type {
   Bundle,
   BundleAck,
   CertificateAuthorityClient,
+  IssueJwtResponse,
   IssueResponse,
 } from '#ca/proto/gen/ca.ts'
 import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
@@ -12,9 +13,16 @@ import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import { svidChannelCredentials } from '../client/channel-credentials.ts'
 import { AgentError } from '../error.ts'
+import type { TokenAnswer, TokenRequest } from '../jwt/issued-token.ts'
 import type { IssuedSvid, SvidAnswer, SvidRequest } from '../svid/issued-svid.ts'
 import { type Channel, openChannel } from './channel.ts'
-import { bundleFromProto, callErrorFromGrpc, resultFromProto, svidFromProto } from './from-proto.ts'
+import {
+  bundleFromProto,
+  callErrorFromGrpc,
+  resultFromProto,
+  svidFromProto,
+  tokenFromProto,
+} from './from-proto.ts'
 
 export interface ConnectionOptions {
   /** `host:port`. */
@@ -44,6 +52,11 @@ export interface AuthorityConnection extends Disposable {
     requests: readonly SvidRequest[],
     signal: AbortSignal,
   ) => Promise<readonly (SvidAnswer | AgentError)[]>
+  /** Answers in order. @throws {AgentError} `AGENT_ISSUE_REFUSED`, `AGENT_CA_UNAVAILABLE` */
+  readonly issueTokens: (
+    requests: readonly TokenRequest[],
+    signal: AbortSignal,
+  ) => Promise<readonly (TokenAnswer | AgentError)[]>
   /**
    * Takes each bundle and acknowledges it once `take` has returned; ends when the stream does.
    *
@@ -91,7 +104,17 @@ export function connectAuthority(options: ConnectionOptions): AuthorityConnectio
         { channel, clock, signal },
         (client, done) => client.issue({ csrs }, done),
       )
-      return response.results.map(readResult)
+      return response.results.map((result) => orError(() => resultFromProto(result)))
+    },
+
+    async issueTokens(wanted, signal) {
+      const requests = wanted.map(({ id, audience }) => ({ spiffeId: id, audience }))
+      const response = await unary<IssueJwtResponse>(
+        'get tokens',
+        { channel, clock, signal },
+        (client, done) => client.issueJwt({ requests }, done),
+      )
+      return response.results.map((result) => orError(() => tokenFromProto(result)))
     },
 
     async watchBundles(take, signal) {
@@ -138,9 +161,9 @@ async function exchange(
 
 async function* never(): AsyncGenerator<never, void> {}
 
-function readResult(result: Parameters<typeof resultFromProto>[0]): SvidAnswer | AgentError {
+function orError<Answer>(read: () => Answer): Answer | AgentError {
   try {
-    return resultFromProto(result)
+    return read()
   } catch (cause) {
     if (cause instanceof AgentError) return cause
     throw cause

@@ -1,9 +1,17 @@
 /** What the CA says, read into plain values. Every field is absent until proved otherwise. */
 import { type ServiceError, status } from '@grpc/grpc-js'
-import type { Bundle as BundleMessage, IssueResult, Svid as SvidMessage } from '#ca/proto/gen/ca.ts'
+import type {
+  Bundle as BundleMessage,
+  IssueResult,
+  JwtResult,
+  Refusal,
+  Svid as SvidMessage,
+} from '#ca/proto/gen/ca.ts'
+import { type JwtKey, readJwtKeys } from '#ca/jwt/index.ts'
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import { readCertificate, type TrustBundle } from '#ca/x509/index.ts'
 import { AgentError, type AgentErrorCode } from '../error.ts'
+import type { TokenAnswer } from '../jwt/issued-token.ts'
 import type { SvidAnswer } from '../svid/issued-svid.ts'
 
 /** Roots in one bundle; more would be a mistake, or an attack on every handshake. */
@@ -26,10 +34,28 @@ export function resultFromProto({ outcome }: IssueResult): SvidAnswer | AgentErr
   if (outcome?.$case !== 'refusal') {
     return new AgentError('AGENT_SVID_INVALID', "Cannot read the CA's answer: it is empty")
   }
-  const { reason, message, retryAfterMs } = outcome.refusal
+  return refusalFromProto(outcome.refusal, 'SVID')
+}
+
+/** The token, or the refusal in its place. */
+export function tokenFromProto({ outcome }: JwtResult): TokenAnswer | AgentError {
+  if (outcome?.$case === 'svid') {
+    const { token, issuedAtMs } = outcome.svid
+    return { token, issuedAt: Temporal.Instant.fromEpochMilliseconds(Number(issuedAtMs)) }
+  }
+  if (outcome?.$case !== 'refusal') {
+    return new AgentError('AGENT_JWT_INVALID', "Cannot read the CA's answer: it is empty")
+  }
+  return refusalFromProto(outcome.refusal, 'token')
+}
+
+function refusalFromProto(
+  { reason, message, retryAfterMs }: Refusal,
+  what: 'SVID' | 'token',
+): AgentError {
   // What asking again may help is as if the CA were away; the rest is final for whoever asked.
   const code = retryAfterMs > 0 ? 'AGENT_CA_UNAVAILABLE' : 'AGENT_ISSUE_REFUSED'
-  return new AgentError(code, `Cannot get the SVID: ${reason}: ${message}`)
+  return new AgentError(code, `Cannot get the ${what}: ${reason}: ${message}`)
 }
 
 /**
@@ -37,8 +63,8 @@ export function resultFromProto({ outcome }: IssueResult): SvidAnswer | AgentErr
  *
  * An empty one is taken at its word: the domain's SVIDs are all revoked (SPIFFE bundle §4).
  *
- * @throws {AgentError} `AGENT_BUNDLE_INVALID` for another domain, an older generation, or a root
- *   that is not a CA certificate
+ * @throws {AgentError} `AGENT_BUNDLE_INVALID` for another domain, an older generation, a root
+ *   that is not a CA certificate, or keys of tokens that are no JWK Set
  */
 export function bundleFromProto(
   message: BundleMessage | undefined,
@@ -56,7 +82,19 @@ export function bundleFromProto(
   }
   if (message.roots.length > MAX_ROOTS) throw refused(`it has ${message.roots.length} roots`)
   if (!message.roots.every(isCaCertificate)) throw refused('a root of it is not a CA certificate')
-  return { trustDomain, generation, roots: message.roots }
+  return { trustDomain, generation, roots: message.roots, jwtKeys: jwtKeysFrom(message) }
+}
+
+function jwtKeysFrom({ jwtKeys }: BundleMessage): readonly JwtKey[] {
+  try {
+    return readJwtKeys(jwtKeys.toString('utf8'))
+  } catch (cause) {
+    throw new AgentError(
+      'AGENT_BUNDLE_INVALID',
+      `Cannot take the trust bundle: ${(cause as Error).message}`,
+      { cause },
+    )
+  }
 }
 
 function isCaCertificate(der: Uint8Array): boolean {

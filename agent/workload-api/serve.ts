@@ -1,14 +1,17 @@
 /**
- * The X.509 part of the SPIFFE Workload API.
+ * The streams of the SPIFFE Workload API, X.509 and JWT.
  *
  * @see SPIFFE Workload API §5, SPIFFE Workload Endpoint
  */
 import type { Metadata, ServerWritableStream } from '@grpc/grpc-js'
+import { jwtKeysText } from '#ca/jwt/index.ts'
 import type { TrustBundle } from '#ca/x509/index.ts'
+import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import type { CallerCall, Callers, CallerSession } from '../callers.ts'
-import { AgentError } from '../error.ts'
+import type { TokenCache } from '../jwt/token-cache.ts'
 import type {
+  JWTBundlesResponse,
   SpiffeWorkloadAPIServer,
   X509BundlesResponse,
   X509SVIDResponse,
@@ -16,19 +19,26 @@ import type {
 import { statusFromError } from '../status.ts'
 import { type WatchIdentityDeps, watchIdentity } from '../svid/watch-identity.ts'
 import { write } from '../write.ts'
-import { bundlesToProto, identityToProto } from './to-proto.ts'
+import { checkHeader } from './header.ts'
+import { answer, fetchToken, validateToken } from './jwt.ts'
+import { bundlesToProto, identityToProto, jwtBundlesToProto } from './to-proto.ts'
 
 export interface WorkloadApiDeps extends WatchIdentityDeps {
   readonly callers: Callers
   readonly bundle: Live<TrustBundle>
+  readonly tokens: TokenCache
+  readonly clock: Clock
   readonly refused: (api: 'workload', cause: unknown) => void
 }
 
-/** Both methods: check the header, identify the caller, then the whole state at every change. */
+/** Every method: check the header, identify the caller, then answer; streams at every change. */
 export function createWorkloadApi(deps: WorkloadApiDeps): SpiffeWorkloadAPIServer {
   return {
     fetchX509Svid: (call) => void serve(deps, call, (session) => svids(deps, session)),
     fetchX509Bundles: (call) => void serve(deps, call, (session) => bundles(deps, session)),
+    fetchJwtBundles: (call) => void serve(deps, call, (session) => jwtBundles(deps, session)),
+    fetchJwtsvid: (call, respond) => answer(deps, call, respond, fetchToken),
+    validateJwtsvid: (call, respond) => answer(deps, call, respond, validateToken),
   }
 }
 
@@ -76,17 +86,17 @@ async function* bundles(
   for await (const current of bundle.changes(session.signal)) yield bundlesToProto(current)
 }
 
-/**
- * Before anything else is looked at: a request that a browser or a confused proxy was made to send
- * cannot have this header (SPIFFE Workload Endpoint §6, against request forgery).
- *
- * @throws {AgentError} `AGENT_REQUEST_INVALID`
- */
-function checkHeader(metadata: Metadata): void {
-  const values = metadata.get('workload.spiffe.io')
-  if (values.length === 1 && values[0] === 'true') return
-  throw new AgentError(
-    'AGENT_REQUEST_INVALID',
-    'Cannot answer: the security header is missing, expected metadata "workload.spiffe.io: true"',
-  )
+/** Silent until the CA has said which keys there are; then whenever they change. */
+async function* jwtBundles(
+  { bundle }: WorkloadApiDeps,
+  session: CallerSession,
+): AsyncGenerator<JWTBundlesResponse, void> {
+  await session.identify()
+  let seen: string | undefined
+  for await (const { trustDomain, jwtKeys } of bundle.changes(session.signal)) {
+    const text = jwtKeys && jwtKeysText(jwtKeys)
+    if (text === undefined || text === seen) continue
+    seen = text
+    yield jwtBundlesToProto(trustDomain, text)
+  }
 }

@@ -49,7 +49,16 @@ export function admit(request: CsrRequest, caller: Caller, rules: AdmitRules): S
   return { spiffeId, publicKeyDer, ttl: grantedTtl(request.ttlSeconds, rules) }
 }
 
-function assertMayHave(id: SpiffeId, caller: Caller, { trustDomain, serverId }: AdmitRules): void {
+/**
+ * Whether `caller` may have `id`, in a certificate or in a token.
+ *
+ * @throws {CaError} `CA_NOT_ADMITTED`
+ */
+export function assertMayHave(
+  id: SpiffeId,
+  caller: Caller,
+  { trustDomain, serverId }: Pick<AdmitRules, 'trustDomain' | 'serverId'>,
+): void {
   const refuse = (why: string): never => {
     throw new CaError('CA_NOT_ADMITTED', `Cannot issue "${id}" to "${caller.id}": ${why}`)
   }

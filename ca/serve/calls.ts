@@ -7,23 +7,32 @@ import type { Log } from '#core/log.ts'
 import type { AgentRegistry, KnownAgent } from '../attest/join-token.ts'
 import { CaError } from '../error.ts'
 import { type IssueDeps, issueBatch } from '../issue/issue-batch.ts'
+import { type IssueJwtDeps, issueJwts } from '../issue/issue-jwt.ts'
 import type {
   AttestRequest,
   AttestResponse,
   Bundle,
   BundleAck,
   CertificateAuthorityServer,
+  IssueJwtRequest,
+  IssueJwtResponse,
   IssueRequest,
   IssueResponse,
 } from '../proto/gen/ca.ts'
 import type { TrustBundle } from '../x509/index.ts'
-import { attestationFromProto, csrRequestsFromProto } from './from-proto.ts'
+import { attestationFromProto, csrRequestsFromProto, jwtRequestsFromProto } from './from-proto.ts'
 import type { VerifiedPeer } from './listen-tls.ts'
 import type { CaMetrics } from './metrics.ts'
-import { bundleToProto, callErrorFrom, issueResultToProto, svidToProto } from './to-proto.ts'
+import {
+  bundleToProto,
+  callErrorFrom,
+  issueResultToProto,
+  jwtResultToProto,
+  svidToProto,
+} from './to-proto.ts'
 
 /** What answering needs. */
-export interface CallDeps extends IssueDeps {
+export interface CallDeps extends IssueDeps, IssueJwtDeps {
   readonly clock: Clock
   readonly log: Log
   readonly agents: AgentRegistry
@@ -39,6 +48,7 @@ export function caCalls(deps: CallDeps): CertificateAuthorityServer {
   return {
     attest: (call, callback) => answer(deps, call, callback, attest),
     issue: (call, callback) => answer(deps, call, callback, issue),
+    issueJwt: (call, callback) => answer(deps, call, callback, issueJwt),
     bundles: (call) => {
       streamBundles(deps, call).catch((cause: unknown) => {
         note(deps, 'bundles', cause)
@@ -77,6 +87,16 @@ async function issue(deps: CallDeps, call: Call<IssueRequest>): Promise<IssueRes
   }
   metrics.batch((clock.nowMs() - startMs) / 1000)
   return { results: results.map(issueResultToProto) }
+}
+
+async function issueJwt(deps: CallDeps, call: Call<IssueJwtRequest>): Promise<IssueJwtResponse> {
+  const caller = await authenticate(deps, call)
+  const results = issueJwts(deps, caller, jwtRequestsFromProto(call.request))
+  for (const result of results) {
+    if (result instanceof CaError) noteRefusal(deps, 'issueJwt', result)
+    else deps.metrics.jwtsIssued(1)
+  }
+  return { results: results.map(jwtResultToProto) }
 }
 
 /** Sends the bundle at once and at every change, until either side ends the stream. */

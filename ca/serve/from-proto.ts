@@ -1,20 +1,30 @@
 /** The wire's requests as the domain's. Every field is absent until proved otherwise. */
-import { CaError } from '../error.ts'
+import { CaError, type CaErrorCode } from '../error.ts'
 import type { CsrRequest } from '../issue/admit.ts'
-import type { AttestRequest, IssueRequest } from '../proto/gen/ca.ts'
+import type { JwtRequest } from '../issue/issue-jwt.ts'
+import type { AttestRequest, IssueJwtRequest, IssueRequest } from '../proto/gen/ca.ts'
 
 /** CSRs in one call. */
 export const MAX_BATCH = 500
 
 /** @throws {CaError} `CA_CSR_REJECTED` if there is none, or more than {@link MAX_BATCH} */
 export function csrRequestsFromProto({ csrs }: IssueRequest): readonly CsrRequest[] {
-  if (csrs.length === 0 || csrs.length > MAX_BATCH) {
-    throw new CaError(
-      'CA_CSR_REJECTED',
-      `Cannot issue: the call has ${csrs.length} requests, expected 1 to ${MAX_BATCH}`,
-    )
-  }
+  assertBatch(csrs.length, 'CA_CSR_REJECTED')
   return csrs.map(({ spiffeId, csr, ttlSeconds }) => ({ spiffeId, csrDer: csr, ttlSeconds }))
+}
+
+/** @throws {CaError} `CA_JWT_INVALID` if there is none, or more than {@link MAX_BATCH} */
+export function jwtRequestsFromProto({ requests }: IssueJwtRequest): readonly JwtRequest[] {
+  assertBatch(requests.length, 'CA_JWT_INVALID')
+  return requests
+}
+
+function assertBatch(count: number, code: CaErrorCode): void {
+  if (count > 0 && count <= MAX_BATCH) return
+  throw new CaError(
+    code,
+    `Cannot issue: the call has ${count} requests, expected 1 to ${MAX_BATCH}`,
+  )
 }
 
 /** What an agent that is not known yet asks with. */

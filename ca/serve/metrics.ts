@@ -7,18 +7,24 @@ const METRICS = {
   redoubt_ca_attestations_total: 'Agents that proved their node, or did not',
   redoubt_ca_issue_batch_seconds: 'Time to answer one Issue call, ledger included',
   redoubt_ca_bundle_generation: 'Generation of the trust bundle',
-  redoubt_ca_certificate_expiry_seconds: 'Epoch seconds at which a certificate of the CA ends',
+  redoubt_ca_certificate_expiry_seconds:
+    'Epoch seconds at which a certificate of the CA, or its newest JWT key, ends',
+  redoubt_ca_jwt_svids_issued_total: 'JWT-SVIDs signed and handed out',
 } as const
 
 /** The CA's counters; see the table in this file for what each means. */
 export interface CaMetrics {
   readonly issued: (count: number) => void
+  readonly jwtsIssued: (count: number) => void
   /** `reason` is a {@link CaErrorCode}. */
   readonly refused: (reason: string) => void
   readonly attested: (outcome: 'ok' | 'refused') => void
   readonly batch: (seconds: number) => void
   readonly bundle: (generation: number) => void
-  readonly expiry: (which: 'root' | 'issuing' | 'server', notAfter: Temporal.Instant) => void
+  readonly expiry: (
+    which: 'root' | 'issuing' | 'server' | 'jwt',
+    notAfter: Temporal.Instant,
+  ) => void
   /** Prometheus text. */
   readonly render: () => Promise<string>
 }
@@ -33,6 +39,7 @@ export function createCaMetrics(): CaMetrics {
     registers,
   })
   const issued = new Counter(named('redoubt_ca_svids_issued_total'))
+  const jwtsIssued = new Counter(named('redoubt_ca_jwt_svids_issued_total'))
   const refused = new Counter({ ...named('redoubt_ca_refusals_total'), labelNames: ['reason'] })
   const attested = new Counter({
     ...named('redoubt_ca_attestations_total'),
@@ -49,6 +56,7 @@ export function createCaMetrics(): CaMetrics {
   })
   return {
     issued: (count) => issued.inc(count),
+    jwtsIssued: (count) => jwtsIssued.inc(count),
     refused: (reason) => refused.inc({ reason }),
     attested: (outcome) => attested.inc({ outcome }),
     batch: (seconds) => batch.observe(seconds),

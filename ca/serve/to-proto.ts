@@ -3,7 +3,9 @@ import { Metadata, type ServiceError, status } from '@grpc/grpc-js'
 
 import { CaError, type CaErrorCode } from '../error.ts'
 import type { IssuedSvid } from '../issue/issue-svid.ts'
-import type { Bundle, IssueResult, Svid } from '../proto/gen/ca.ts'
+import type { IssuedJwtSvid } from '../jwt/jwt-svid-sign.ts'
+import { jwtKeysText } from '../jwt/jwt-svid-keys.ts'
+import type { Bundle, IssueResult, JwtResult, Refusal, Svid } from '../proto/gen/ca.ts'
 import type { TrustBundle } from '../x509/index.ts'
 
 export function svidToProto({ spiffeId, chain, issuedAt, notAfter }: IssuedSvid): Svid {
@@ -15,8 +17,13 @@ export function svidToProto({ spiffeId, chain, issuedAt, notAfter }: IssuedSvid)
   }
 }
 
-export function bundleToProto({ trustDomain, generation, roots }: TrustBundle): Bundle {
-  return { trustDomain, generation: BigInt(generation), roots: roots.map(bufferOf) }
+export function bundleToProto({ trustDomain, generation, roots, jwtKeys }: TrustBundle): Bundle {
+  return {
+    trustDomain,
+    generation: BigInt(generation),
+    roots: roots.map(bufferOf),
+    jwtKeys: Buffer.from(jwtKeysText(jwtKeys ?? [])),
+  }
 }
 
 /** One result of a batch. A refusal is an answer, not a failure of the call. */
@@ -24,9 +31,25 @@ export function issueResultToProto(result: IssuedSvid | CaError): IssueResult {
   if (!(result instanceof CaError)) {
     return { outcome: { $case: 'svid', svid: svidToProto(result) } }
   }
-  const { code: reason, message } = result
-  const retryAfterMs = ANSWERS[reason]?.retryAfterMs ?? 0
-  return { outcome: { $case: 'refusal', refusal: { reason, message, retryAfterMs } } }
+  return { outcome: { $case: 'refusal', refusal: refusalToProto(result) } }
+}
+
+/** One token of a batch, or the refusal in its place. */
+export function jwtResultToProto(result: IssuedJwtSvid | CaError): JwtResult {
+  if (result instanceof CaError) {
+    return { outcome: { $case: 'refusal', refusal: refusalToProto(result) } }
+  }
+  const { token, issuedAt, expiresAt } = result
+  const svid = {
+    token,
+    issuedAtMs: BigInt(issuedAt.epochMilliseconds),
+    expiresAtMs: BigInt(expiresAt.epochMilliseconds),
+  }
+  return { outcome: { $case: 'svid', svid } }
+}
+
+function refusalToProto({ code: reason, message }: CaError): Refusal {
+  return { reason, message, retryAfterMs: ANSWERS[reason].retryAfterMs }
 }
 
 /** Metadata key under which a failed call says the code of its {@link CaError}. */
@@ -58,6 +81,8 @@ const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
   CA_LISTEN_FAILED: { status: status.UNAVAILABLE, retryAfterMs: 1000 },
   CA_SIGNER_UNAVAILABLE: { status: status.UNAVAILABLE, retryAfterMs: 1000 },
   CA_SVID_SELF_CHECK_FAILED: { status: status.INTERNAL, retryAfterMs: 0 },
+  CA_JWT_INVALID: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
+  CA_CREDENTIAL_UNSUPPORTED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
 }
 
 function bufferOf(bytes: Uint8Array): Buffer {

@@ -1,4 +1,5 @@
 import { CaError } from '../error.ts'
+import type { JwtKey } from '../jwt/jwt-svid-keys.ts'
 import { type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/index.ts'
 import { findPath } from './chain.ts'
 import { type Certificate, readCertificate } from './certificate.ts'
@@ -13,6 +14,8 @@ export interface TrustBundle {
   readonly generation: number
   /** DER of each root. None: every SVID of the domain is refused. */
   readonly roots: readonly Uint8Array[]
+  /** What verifies JWT-SVIDs. Left out: not known here; none: every token of the domain is refused. */
+  readonly jwtKeys?: readonly JwtKey[]
 }
 
 /** Who a peer is, or why it is nobody. */

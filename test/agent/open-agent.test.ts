@@ -86,7 +86,12 @@ test('openAgent() replaces a stale socket, and neither one that is served nor an
 test('bundleFromProto() takes no other domain, no older generation, and no root that is not a CA', async (t) => {
   await using story = await startStory()
   const { roots } = story.ca().bundle.current
-  const message = { trustDomain, generation: 3n, roots: roots.map((root) => Buffer.from(root)) }
+  const message = {
+    trustDomain,
+    generation: 3n,
+    roots: roots.map((root) => Buffer.from(root)),
+    jwtKeys: Buffer.from('{"keys":[]}'),
+  }
   const read = { trustDomain, after: 3 }
   t.is(bundleFromProto(message, read).generation, 3)
   t.deepEqual(bundleFromProto({ ...message, roots: [] }, read).roots, [], 'all is revoked')
@@ -94,6 +99,7 @@ test('bundleFromProto() takes no other domain, no older generation, and no root 
     'another domain': { trustDomain: 'other.example' },
     'an older generation': { generation: 2n },
     'a generation beyond exact numbers': { generation: 2n ** 60n },
+    'garbage for keys of tokens': { jwtKeys: Buffer.from('garbage') },
     'garbage for a root': { roots: [Buffer.from('garbage')] },
     'too many roots': { roots: Array.from({ length: 65 }, () => message.roots[0] as Buffer) },
   }

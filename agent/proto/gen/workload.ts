@@ -12,11 +12,15 @@ import {
   Client,
   type ClientOptions,
   type ClientReadableStream,
+  type ClientUnaryCall,
   type handleServerStreamingCall,
+  type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
+  type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Struct } from "./google/protobuf/struct.ts";
 
 export const protobufPackage = "";
 
@@ -62,6 +66,48 @@ export interface X509BundlesResponse {
 export interface X509BundlesResponse_BundlesEntry {
   readonly key: string;
   readonly value: Buffer;
+}
+
+export interface JWTSVIDRequest {
+  /** At least one. */
+  readonly audience: readonly string[];
+  /** Empty: every identity of the caller's. */
+  readonly spiffeId: string;
+}
+
+export interface JWTSVIDResponse {
+  readonly svids: readonly JWTSVID[];
+}
+
+export interface JWTSVID {
+  readonly spiffeId: string;
+  /** JWS in compact form. */
+  readonly svid: string;
+  readonly hint: string;
+}
+
+export interface JWTBundlesRequest {
+}
+
+export interface JWTBundlesResponse {
+  /** By `spiffe://<trust domain>`: JWK Set with keys of JWT-SVIDs only. */
+  readonly bundles: { [key: string]: Buffer };
+}
+
+export interface JWTBundlesResponse_BundlesEntry {
+  readonly key: string;
+  readonly value: Buffer;
+}
+
+export interface ValidateJWTSVIDRequest {
+  /** What the caller is called by those who send it tokens. */
+  readonly audience: string;
+  readonly svid: string;
+}
+
+export interface ValidateJWTSVIDResponse {
+  readonly spiffeId: string;
+  readonly claims: { readonly [key: string]: any } | undefined;
 }
 
 function createBaseX509SVIDRequest(): X509SVIDRequest {
@@ -469,6 +515,432 @@ export const X509BundlesResponse_BundlesEntry: MessageFns<X509BundlesResponse_Bu
   },
 };
 
+function createBaseJWTSVIDRequest(): JWTSVIDRequest {
+  return { audience: [], spiffeId: "" };
+}
+
+export const JWTSVIDRequest: MessageFns<JWTSVIDRequest> = {
+  encode(message: JWTSVIDRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.audience) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.spiffeId !== "") {
+      writer.uint32(18).string(message.spiffeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JWTSVIDRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJWTSVIDRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.audience.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.spiffeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJWTSVIDResponse(): JWTSVIDResponse {
+  return { svids: [] };
+}
+
+export const JWTSVIDResponse: MessageFns<JWTSVIDResponse> = {
+  encode(message: JWTSVIDResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.svids) {
+      JWTSVID.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JWTSVIDResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJWTSVIDResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.svids.push(JWTSVID.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJWTSVID(): JWTSVID {
+  return { spiffeId: "", svid: "", hint: "" };
+}
+
+export const JWTSVID: MessageFns<JWTSVID> = {
+  encode(message: JWTSVID, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.spiffeId !== "") {
+      writer.uint32(10).string(message.spiffeId);
+    }
+    if (message.svid !== "") {
+      writer.uint32(18).string(message.svid);
+    }
+    if (message.hint !== "") {
+      writer.uint32(26).string(message.hint);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JWTSVID {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJWTSVID() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.spiffeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.svid = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hint = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJWTBundlesRequest(): JWTBundlesRequest {
+  return {};
+}
+
+export const JWTBundlesRequest: MessageFns<JWTBundlesRequest> = {
+  encode(_: JWTBundlesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JWTBundlesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJWTBundlesRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJWTBundlesResponse(): JWTBundlesResponse {
+  return { bundles: {} };
+}
+
+export const JWTBundlesResponse: MessageFns<JWTBundlesResponse> = {
+  encode(message: JWTBundlesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    globalThis.Object.entries(message.bundles).forEach(([key, value]: [string, Buffer]) => {
+      JWTBundlesResponse_BundlesEntry.encode({ key: key as any, value }, writer.uint32(10).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JWTBundlesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJWTBundlesResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            const entry1 = JWTBundlesResponse_BundlesEntry.decode(reader, reader.uint32());
+            if (entry1.value !== undefined) {
+              message.bundles[entry1.key] = entry1.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJWTBundlesResponse_BundlesEntry(): JWTBundlesResponse_BundlesEntry {
+  return { key: "", value: Buffer.alloc(0) };
+}
+
+export const JWTBundlesResponse_BundlesEntry: MessageFns<JWTBundlesResponse_BundlesEntry> = {
+  encode(message: JWTBundlesResponse_BundlesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(18).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JWTBundlesResponse_BundlesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJWTBundlesResponse_BundlesEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseValidateJWTSVIDRequest(): ValidateJWTSVIDRequest {
+  return { audience: "", svid: "" };
+}
+
+export const ValidateJWTSVIDRequest: MessageFns<ValidateJWTSVIDRequest> = {
+  encode(message: ValidateJWTSVIDRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.audience !== "") {
+      writer.uint32(10).string(message.audience);
+    }
+    if (message.svid !== "") {
+      writer.uint32(18).string(message.svid);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValidateJWTSVIDRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValidateJWTSVIDRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.audience = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.svid = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseValidateJWTSVIDResponse(): ValidateJWTSVIDResponse {
+  return { spiffeId: "", claims: undefined };
+}
+
+export const ValidateJWTSVIDResponse: MessageFns<ValidateJWTSVIDResponse> = {
+  encode(message: ValidateJWTSVIDResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.spiffeId !== "") {
+      writer.uint32(10).string(message.spiffeId);
+    }
+    if (message.claims !== undefined) {
+      Struct.encode(Struct.wrap(message.claims), writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValidateJWTSVIDResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValidateJWTSVIDResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.spiffeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.claims = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 export type SpiffeWorkloadAPIService = typeof SpiffeWorkloadAPIService;
 export const SpiffeWorkloadAPIService = {
   /** The caller's SVIDs with their keys and bundles: whole state, at once and at every change. */
@@ -491,6 +963,38 @@ export const SpiffeWorkloadAPIService = {
     responseSerialize: (value: X509BundlesResponse): Buffer => Buffer.from(X509BundlesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): X509BundlesResponse => X509BundlesResponse.decode(value),
   },
+  /** A JWT-SVID of the caller's for the audience. */
+  fetchJwtsvid: {
+    path: "/SpiffeWorkloadAPI/FetchJWTSVID" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: JWTSVIDRequest): Buffer => Buffer.from(JWTSVIDRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): JWTSVIDRequest => JWTSVIDRequest.decode(value),
+    responseSerialize: (value: JWTSVIDResponse): Buffer => Buffer.from(JWTSVIDResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): JWTSVIDResponse => JWTSVIDResponse.decode(value),
+  },
+  /** The keys by which the caller may judge tokens: whole state, at once and at every change. */
+  fetchJwtBundles: {
+    path: "/SpiffeWorkloadAPI/FetchJWTBundles" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: JWTBundlesRequest): Buffer => Buffer.from(JWTBundlesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): JWTBundlesRequest => JWTBundlesRequest.decode(value),
+    responseSerialize: (value: JWTBundlesResponse): Buffer => Buffer.from(JWTBundlesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): JWTBundlesResponse => JWTBundlesResponse.decode(value),
+  },
+  /** Judges a token that the caller was shown. */
+  validateJwtsvid: {
+    path: "/SpiffeWorkloadAPI/ValidateJWTSVID" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ValidateJWTSVIDRequest): Buffer =>
+      Buffer.from(ValidateJWTSVIDRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ValidateJWTSVIDRequest => ValidateJWTSVIDRequest.decode(value),
+    responseSerialize: (value: ValidateJWTSVIDResponse): Buffer =>
+      Buffer.from(ValidateJWTSVIDResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ValidateJWTSVIDResponse => ValidateJWTSVIDResponse.decode(value),
+  },
 } as const;
 
 export interface SpiffeWorkloadAPIServer extends UntypedServiceImplementation {
@@ -498,6 +1002,12 @@ export interface SpiffeWorkloadAPIServer extends UntypedServiceImplementation {
   fetchX509Svid: handleServerStreamingCall<X509SVIDRequest, X509SVIDResponse>;
   /** The bundles by which the caller may judge its peers: whole state, at once and at every change. */
   fetchX509Bundles: handleServerStreamingCall<X509BundlesRequest, X509BundlesResponse>;
+  /** A JWT-SVID of the caller's for the audience. */
+  fetchJwtsvid: handleUnaryCall<JWTSVIDRequest, JWTSVIDResponse>;
+  /** The keys by which the caller may judge tokens: whole state, at once and at every change. */
+  fetchJwtBundles: handleServerStreamingCall<JWTBundlesRequest, JWTBundlesResponse>;
+  /** Judges a token that the caller was shown. */
+  validateJwtsvid: handleUnaryCall<ValidateJWTSVIDRequest, ValidateJWTSVIDResponse>;
 }
 
 export interface SpiffeWorkloadAPIClient extends Client {
@@ -518,6 +1028,45 @@ export interface SpiffeWorkloadAPIClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<X509BundlesResponse>;
+  /** A JWT-SVID of the caller's for the audience. */
+  fetchJwtsvid(
+    request: JWTSVIDRequest,
+    callback: (error: ServiceError | null, response: JWTSVIDResponse) => void,
+  ): ClientUnaryCall;
+  fetchJwtsvid(
+    request: JWTSVIDRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: JWTSVIDResponse) => void,
+  ): ClientUnaryCall;
+  fetchJwtsvid(
+    request: JWTSVIDRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: JWTSVIDResponse) => void,
+  ): ClientUnaryCall;
+  /** The keys by which the caller may judge tokens: whole state, at once and at every change. */
+  fetchJwtBundles(request: JWTBundlesRequest, options?: Partial<CallOptions>): ClientReadableStream<JWTBundlesResponse>;
+  fetchJwtBundles(
+    request: JWTBundlesRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<JWTBundlesResponse>;
+  /** Judges a token that the caller was shown. */
+  validateJwtsvid(
+    request: ValidateJWTSVIDRequest,
+    callback: (error: ServiceError | null, response: ValidateJWTSVIDResponse) => void,
+  ): ClientUnaryCall;
+  validateJwtsvid(
+    request: ValidateJWTSVIDRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ValidateJWTSVIDResponse) => void,
+  ): ClientUnaryCall;
+  validateJwtsvid(
+    request: ValidateJWTSVIDRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ValidateJWTSVIDResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const SpiffeWorkloadAPIClient = makeGenericClientConstructor(

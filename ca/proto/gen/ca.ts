@@ -90,6 +90,39 @@ export interface Bundle {
   readonly generation: bigint;
   /** DER of each root. */
   readonly roots: readonly Buffer[];
+  /** JWK Set (RFC 7517) of the keys that verify JWT-SVIDs, those that will be used next included. */
+  readonly jwtKeys: Buffer;
+}
+
+export interface IssueJwtRequest {
+  /** At most 500. */
+  readonly requests: readonly JwtRequest[];
+}
+
+export interface JwtRequest {
+  readonly spiffeId: string;
+  /** 1 to 16, each of 1 to 512 bytes. */
+  readonly audience: readonly string[];
+}
+
+export interface IssueJwtResponse {
+  /** One for each request, in order. */
+  readonly results: readonly JwtResult[];
+}
+
+export interface JwtResult {
+  readonly outcome: { readonly $case: "svid"; readonly svid: JwtSvid } | {
+    readonly $case: "refusal";
+    readonly refusal: Refusal;
+  } | undefined;
+}
+
+export interface JwtSvid {
+  /** JWS in compact form. */
+  readonly token: string;
+  /** Epoch milliseconds, whole seconds. */
+  readonly issuedAtMs: bigint;
+  readonly expiresAtMs: bigint;
 }
 
 function createBaseAttestRequest(): AttestRequest {
@@ -628,7 +661,7 @@ export const BundleAck: MessageFns<BundleAck> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", generation: 0n, roots: [] };
+  return { trustDomain: "", generation: 0n, roots: [], jwtKeys: Buffer.alloc(0) };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -644,6 +677,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     for (const v of message.roots) {
       writer.uint32(26).bytes(v!);
+    }
+    if (message.jwtKeys.length !== 0) {
+      writer.uint32(82).bytes(message.jwtKeys);
     }
     return writer;
   },
@@ -685,6 +721,296 @@ export const Bundle: MessageFns<Bundle> = {
             message.roots.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.jwtKeys = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIssueJwtRequest(): IssueJwtRequest {
+  return { requests: [] };
+}
+
+export const IssueJwtRequest: MessageFns<IssueJwtRequest> = {
+  encode(message: IssueJwtRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.requests) {
+      JwtRequest.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IssueJwtRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIssueJwtRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requests.push(JwtRequest.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJwtRequest(): JwtRequest {
+  return { spiffeId: "", audience: [] };
+}
+
+export const JwtRequest: MessageFns<JwtRequest> = {
+  encode(message: JwtRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.spiffeId !== "") {
+      writer.uint32(10).string(message.spiffeId);
+    }
+    for (const v of message.audience) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JwtRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJwtRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.spiffeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.audience.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIssueJwtResponse(): IssueJwtResponse {
+  return { results: [] };
+}
+
+export const IssueJwtResponse: MessageFns<IssueJwtResponse> = {
+  encode(message: IssueJwtResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      JwtResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IssueJwtResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIssueJwtResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(JwtResult.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJwtResult(): JwtResult {
+  return { outcome: undefined };
+}
+
+export const JwtResult: MessageFns<JwtResult> = {
+  encode(message: JwtResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.outcome?.$case) {
+      case "svid":
+        JwtSvid.encode(message.outcome.svid, writer.uint32(10).fork()).join();
+        break;
+      case "refusal":
+        Refusal.encode(message.outcome.refusal, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JwtResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJwtResult() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.outcome = { $case: "svid", svid: JwtSvid.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = { $case: "refusal", refusal: Refusal.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJwtSvid(): JwtSvid {
+  return { token: "", issuedAtMs: 0n, expiresAtMs: 0n };
+}
+
+export const JwtSvid: MessageFns<JwtSvid> = {
+  encode(message: JwtSvid, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.token !== "") {
+      writer.uint32(10).string(message.token);
+    }
+    if (message.issuedAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.issuedAtMs) !== message.issuedAtMs) {
+        throw new globalThis.Error("value provided for field message.issuedAtMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.issuedAtMs);
+    }
+    if (message.expiresAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.expiresAtMs) !== message.expiresAtMs) {
+        throw new globalThis.Error("value provided for field message.expiresAtMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.expiresAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JwtSvid {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJwtSvid() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.issuedAtMs = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expiresAtMs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -720,6 +1046,16 @@ export const CertificateAuthorityService = {
     responseSerialize: (value: IssueResponse): Buffer => Buffer.from(IssueResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): IssueResponse => IssueResponse.decode(value),
   },
+  /** Signs JWT-SVIDs for an agent, under the same rules as Issue. */
+  issueJwt: {
+    path: "/redoubt.ca.v1.CertificateAuthority/IssueJwt" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: IssueJwtRequest): Buffer => Buffer.from(IssueJwtRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): IssueJwtRequest => IssueJwtRequest.decode(value),
+    responseSerialize: (value: IssueJwtResponse): Buffer => Buffer.from(IssueJwtResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): IssueJwtResponse => IssueJwtResponse.decode(value),
+  },
   /** The trust bundle, at once and at every change; the caller acknowledges each generation. */
   bundles: {
     path: "/redoubt.ca.v1.CertificateAuthority/Bundles" as const,
@@ -737,6 +1073,8 @@ export interface CertificateAuthorityServer extends UntypedServiceImplementation
   attest: handleUnaryCall<AttestRequest, AttestResponse>;
   /** Issues SVIDs to an agent that is known by its certificate. Renewing the agent's own is one too. */
   issue: handleUnaryCall<IssueRequest, IssueResponse>;
+  /** Signs JWT-SVIDs for an agent, under the same rules as Issue. */
+  issueJwt: handleUnaryCall<IssueJwtRequest, IssueJwtResponse>;
   /** The trust bundle, at once and at every change; the caller acknowledges each generation. */
   bundles: handleBidiStreamingCall<BundleAck, Bundle>;
 }
@@ -773,6 +1111,22 @@ export interface CertificateAuthorityClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: IssueResponse) => void,
+  ): ClientUnaryCall;
+  /** Signs JWT-SVIDs for an agent, under the same rules as Issue. */
+  issueJwt(
+    request: IssueJwtRequest,
+    callback: (error: ServiceError | null, response: IssueJwtResponse) => void,
+  ): ClientUnaryCall;
+  issueJwt(
+    request: IssueJwtRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: IssueJwtResponse) => void,
+  ): ClientUnaryCall;
+  issueJwt(
+    request: IssueJwtRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: IssueJwtResponse) => void,
   ): ClientUnaryCall;
   /** The trust bundle, at once and at every change; the caller acknowledges each generation. */
   bundles(): ClientDuplexStream<BundleAck, Bundle>;

@@ -29,10 +29,15 @@ test('openAuthority() makes root and issuing CA in files that only the owner can
   const stateDir = join(dir.path, 'new', 'state')
   await opened(configIn(stateDir))
   t.is((await stat(stateDir)).mode & 0o777, 0o700)
-  for (const file of ['root.pem', 'issuing.pem']) {
+  for (const file of ['root.pem', 'issuing.pem', 'jwt-keys.json']) {
     t.is((await stat(join(stateDir, file))).mode & 0o777, 0o600, file)
   }
-  t.deepEqual((await readdir(stateDir)).toSorted(), ['issuing.pem', 'ledger.db', 'root.pem'])
+  t.deepEqual((await readdir(stateDir)).toSorted(), [
+    'issuing.pem',
+    'jwt-keys.json',
+    'ledger.db',
+    'root.pem',
+  ])
   const [root] = derFromPem('CERTIFICATE', await readFile(join(stateDir, 'root.pem'), 'utf8'))
   const certificate = readCertificate(root!)
   t.true(certificate.isCa)
@@ -55,7 +60,8 @@ test('openAuthority() replaces an issuing CA that is past half of its life, unde
   const later = await opened(configIn(dir.path), 85)
   t.is(later.root, first.root)
   t.not(later.issuing, first.issuing)
-  t.is(later.generation, first.generation)
+  t.deepEqual(later.roots, first.roots)
+  t.is(later.generation, first.generation + 1, 'the next key for tokens is in the bundle')
 })
 
 test('openAuthority() refuses a root that has ended', async (t) => {
