@@ -11,6 +11,15 @@ export type {
   QueryProtocol,
 } from './check/index.ts'
 export { check, createChecker, explain, readCase, testCase } from './check/index.ts'
+export type {
+  Change,
+  CompareOptions,
+  Comparison,
+  LoggedRequest,
+  Outcome,
+  Traffic,
+} from './compare/index.ts'
+export { compareIntents, replayTraffic } from './compare/index.ts'
 export type { ManifestFile, Manifests } from './dialects/read-manifests.ts'
 export { createManifestReader, readManifests } from './dialects/read-manifests.ts'
 export type { PolicyErrorCode } from './error.ts'

@@ -80,6 +80,11 @@ export function readQuery(input: Input): CheckQuery {
 export async function readIntent(io: Io, input: Input): Promise<Intent> {
   const paths = listOption(input, 'file')
   if (paths.length === 0) throw usage('decide without manifests', 'expected -f PATH')
+  return readIntentOf(io, paths)
+}
+
+/** {@link readIntent} of the manifests that `paths` name. */
+export async function readIntentOf(io: Io, paths: readonly string[]): Promise<Intent> {
   const { intent, documents } = readManifests(await readManifestFiles(io, paths))
   const invalid = documents.filter(({ valid }) => !valid)
   if (invalid.length === 0) return intent
@@ -128,7 +133,10 @@ function parseJson(json: string): unknown {
   }
 }
 
-function readProviders(lines: readonly string[]): Readonly<Record<string, 'allow' | 'deny'>> {
+/** What external providers answer, from `name=allow` and `name=deny`. @throws {DeployError} `DEPLOY_USAGE` */
+export function readProviders(
+  lines: readonly string[],
+): Readonly<Record<string, 'allow' | 'deny'>> {
   const entries = lines.map((line) => {
     const { left, right } = splitPair('--provider', line, 'name=allow or name=deny')
     if (right === 'allow' || right === 'deny') return [left, right] as const

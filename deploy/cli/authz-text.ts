@@ -18,7 +18,7 @@ export function resultLines(io: Io, result: CheckResult): readonly string[] {
   const head = [paint(io, [styles[decision], 'bold'], decision), ...codes].filter(Boolean).join(' ')
   const facts = [`mTLS ${mtlsMode}`, ...(normalizedPath === null ? [] : [`path ${normalizedPath}`])]
   return [
-    `${head}  ${sentence(result)}`,
+    `${head}  ${reasonOf(result)}`,
     paint(io, 'dim', `  ${facts.join('  ')}`),
     ...dryRun.map(
       ({ policy, action, result: would }) => `  dry run: ${action} ${policy} would be ${would}`,
@@ -53,7 +53,8 @@ function listed(values: readonly string[]): string {
   return values.length === 0 ? 'nothing' : values.map((value) => JSON.stringify(value)).join(', ')
 }
 
-function sentence(result: CheckResult): string {
+/** Why, as a sentence. */
+export function reasonOf(result: CheckResult): string {
   const { policy, rule, action, reason, considered = [], choices = [] } = result
   const by = `${action} policy ${policy}, rule ${rule}`
   const sentences: Readonly<Record<CheckReason, string>> = {

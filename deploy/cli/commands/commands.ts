@@ -12,6 +12,7 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
   authz: async () => [
     (await import('./authz-check.ts')).authzCheck,
     (await import('./authz-explain.ts')).authzExplain,
+    (await import('./authz-diff.ts')).authzDiff,
     (await import('./authz-test.ts')).authzTest,
   ],
 }

@@ -1,0 +1,8 @@
+export type { Change, CompareOptions, Comparison, Diagram, Outcome } from './change.ts'
+export { compareIntents } from './change.ts'
+export { createConfirm } from './confirm.ts'
+export { plainVerdict } from './judge.ts'
+export type { Known } from './locate.ts'
+export { verdictsOf } from './locate.ts'
+export type { LoggedRequest, Traffic } from './replay.ts'
+export { replayTraffic } from './replay.ts'

@@ -1,0 +1,211 @@
+/** One workload under one set of manifests, as boxes: what each line of each group asks for. */
+import { trustDomainOf, parseSpiffeId } from '#ca/spiffe/index.ts'
+import { groupPolicies } from '../casbin/groups.ts'
+import { ANY, type Chain, type PolicyLine } from '../casbin/lines.ts'
+import {
+  type AuthorizationPolicy,
+  type Condition,
+  type InboundBundle,
+  isAmbiguousPath,
+  type MtlsMode,
+  type Operation,
+  type PortProtocol,
+  type Source,
+  withoutPathParameters,
+} from '../model/index.ts'
+import { PolicyError } from '../error.ts'
+import {
+  allOf,
+  type Alternatives,
+  type Atom,
+  type Literal,
+  MAX_ALTERNATIVES,
+  readCondition,
+  readFields,
+} from './literal.ts'
+
+/**
+ * What a box is for. `refuse`: the handshake fails. `ambiguous`: the path is one that servers read
+ * differently. The others are groups of policies, read on the path as it is and, `stripped`, on the path
+ * without its parameters (`policy/casbin/README.md`, "`;` in a path").
+ */
+export type Purpose =
+  | 'refuse'
+  | 'ambiguous'
+  | `${'' | 'stripped '}${'deny' | 'allow' | `ask ${string}`}`
+
+/** A set of requests: those that meet every literal. */
+export interface Box {
+  readonly purpose: Purpose
+  readonly literals: readonly Literal[]
+}
+
+/** A workload under one set of manifests. */
+export interface Side {
+  /** `undefined`: no sidecar, so everything passes. */
+  readonly bundle: InboundBundle | undefined
+  /** What external providers answer, by name; those left out are not known. */
+  readonly providers: Readonly<Record<string, 'allow' | 'deny'>>
+}
+
+/** Where a request goes and what it is, as `<port>/http` or `<port>/tcp`. */
+export type Entry = string
+
+/** The chain that decides an entry on a side; `undefined`: the port does not take it. */
+export function chainOf({ bundle }: Side, entry: Entry): Chain | undefined {
+  const [port = '', speaks] = entry.split('/')
+  const protocol = protocolOf(bundle, Number(port))
+  if (protocol === 'tcp' || protocol === 'tls') return 'tcp'
+  if (speaks === 'http') return 'http'
+  return protocol === 'auto' ? 'tcp' : undefined
+}
+
+function protocolOf(bundle: InboundBundle | undefined, port: number): PortProtocol {
+  return bundle?.ports.find((one) => one.port === port)?.protocol ?? 'auto'
+}
+
+/** The mTLS mode of an entry's port. */
+export function modeOf({ bundle }: Side, entry: Entry): MtlsMode {
+  const [port] = entry.split('/')
+  if (bundle === undefined) return 'DISABLE'
+  return bundle.ports.find((one) => String(one.port) === port)?.mtls ?? bundle.mtls
+}
+
+/** Everything that decides on one side. */
+export function boxesOf(side: Side): readonly Box[] {
+  const { bundle } = side
+  if (bundle === undefined)
+    return [
+      { purpose: 'allow', literals: [] },
+      { purpose: 'stripped allow', literals: [] },
+    ]
+  const enforced = bundle.authorization.filter(
+    ({ dryRun, action }) => !dryRun && action !== 'AUDIT',
+  )
+  const chains = (['http', 'tcp'] as const).flatMap((chain) => policyBoxes(side, enforced, chain))
+  const ambiguous: Box = { purpose: 'ambiguous', literals: [onChain(side, 'http'), AMBIGUOUS] }
+  return [...handshakeBoxes(side), ...(namesPaths(enforced) ? [ambiguous] : []), ...chains]
+}
+
+/** Whether a path rule applies, so that `;` in a path matters. */
+export function namesPaths(policies: readonly AuthorizationPolicy[]): boolean {
+  return policies.some(
+    ({ dryRun, action, rules }) =>
+      !dryRun &&
+      action !== 'AUDIT' &&
+      rules.some(({ to = [] }) => to.some(({ paths, notPaths }) => paths ?? notPaths)),
+  )
+}
+
+const AMBIGUOUS: Literal = {
+  attribute: 'path',
+  negated: false,
+  atoms: [
+    {
+      phrase: 'has dot segments with parameters',
+      meets: (path) => path !== undefined && isAmbiguousPath(path),
+    },
+  ],
+}
+
+/** Entries that `chain` decides. */
+function onChain(side: Side, chain: Chain): Literal {
+  const meets = (entry: string | undefined): boolean =>
+    entry !== undefined && chainOf(side, entry) === chain
+  const phrase = chain === 'http' ? 'is HTTP' : 'is TCP'
+  return { attribute: 'entry', negated: false, atoms: [{ phrase, meets }] }
+}
+
+/** What PeerAuthentication and the TLS context refuse (§1.9, §2.4). */
+function handshakeBoxes(side: Side): readonly Box[] {
+  const { bundle } = side
+  const modeIs = (mode: MtlsMode): Literal => ({
+    attribute: 'entry',
+    negated: false,
+    atoms: [
+      {
+        phrase: `is to a port of mTLS mode ${mode}`,
+        meets: (entry) => entry !== undefined && modeOf(side, entry) === mode,
+      },
+    ],
+  })
+  const trusted = new Set([bundle?.trustDomain, ...(bundle?.trustDomainAliases ?? [])])
+  const peer = (phrase: string, meets: Atom['meets']): Literal => ({
+    attribute: 'peer',
+    negated: false,
+    atoms: [{ phrase, meets }],
+  })
+  const refuse = (...literals: readonly Literal[]): Box => ({ purpose: 'refuse', literals })
+  return [
+    refuse(
+      modeIs('STRICT'),
+      peer('presents no certificate', (id) => id === undefined),
+    ),
+    refuse(
+      modeIs('DISABLE'),
+      peer('presents a certificate', (id) => id !== undefined),
+    ),
+    refuse(
+      peer('is of a foreign trust domain', (id) => {
+        return id !== undefined && !trusted.has(trustDomainOf(parseSpiffeId(id)))
+      }),
+    ),
+  ]
+}
+
+function policyBoxes(
+  side: Side,
+  enforced: readonly AuthorizationPolicy[],
+  chain: Chain,
+): readonly Box[] {
+  const { bundle, providers } = side
+  if (bundle === undefined) return []
+  const trustDomains = [bundle.trustDomain, ...bundle.trustDomainAliases]
+  const here = onChain(side, chain)
+  return groupPolicies(enforced, { chain, trustDomains }).flatMap((group) => {
+    const answer = group.action === 'CUSTOM' ? answerOf(providers, group.provider) : undefined
+    if (answer === 'allow') return []
+    const word = group.action === 'ALLOW' ? 'allow' : 'deny'
+    const purpose =
+      group.action !== 'CUSTOM' || answer === 'deny' ? word : (`ask ${group.provider}` as const)
+    return group.lines.flatMap((line) =>
+      alternativesOf(line, chain).flatMap((literals): readonly Box[] => {
+        const stripped = literals.map(onStrippedPath)
+        return [
+          { purpose, literals: [here, ...literals] },
+          { purpose: `stripped ${purpose}`, literals: [here, ...stripped] },
+        ]
+      }),
+    )
+  })
+}
+
+function answerOf(providers: Side['providers'], name: string): 'allow' | 'deny' | undefined {
+  return Object.hasOwn(providers, name) ? providers[name] : undefined
+}
+
+/** What a line asks, as alternatives. @throws {PolicyError} `POLICY_LIMIT` */
+export function alternativesOf(line: PolicyLine, chain: Chain): Alternatives {
+  const from = line.from === ANY ? {} : (JSON.parse(line.from) as Source)
+  const to = line.to === ANY ? [{}] : (JSON.parse(line.to) as readonly Operation[])
+  const when = line.when === ANY ? [] : (JSON.parse(line.when) as readonly Condition[])
+  const all = allOf([
+    readFields(from, chain),
+    to.flatMap((operation) => readFields(operation, chain)),
+    ...when.map((condition) => readCondition(condition, chain)),
+  ])
+  if (all.length <= MAX_ALTERNATIVES) return all
+  const what = `Cannot compare rule ${line.rule} of ${line.policy}`
+  const why = `it has ${all.length} alternatives, at most ${MAX_ALTERNATIVES} are compared`
+  throw new PolicyError('POLICY_LIMIT', `${what}: ${why}`)
+}
+
+function onStrippedPath(literal: Literal): Literal {
+  if (literal.attribute !== 'path') return literal
+  const atoms = literal.atoms.map((atom) => ({
+    ...atom,
+    meets: (path: string | undefined) =>
+      atom.meets(path === undefined ? undefined : withoutPathParameters(path)),
+  }))
+  return { ...literal, atoms }
+}
