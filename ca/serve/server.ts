@@ -4,7 +4,9 @@ import type { TLSSocket } from 'node:tls'
 
 import type { Clock } from '#core/clock.ts'
 import { CertificateAuthorityService } from '../proto/gen/ca.ts'
+import { IstioCertificateServiceService } from '../proto/gen/istio/v1/auth/ca.ts'
 import { type CallDeps, caCalls } from './calls.ts'
+import { istioCalls } from './istio.ts'
 import {
   listenTls,
   type TlsListener,
@@ -44,13 +46,13 @@ export interface CaServerDeps
 export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
   const closing = new AbortController()
   const peers = new Map<string, VerifiedPeer>()
-  const calls = caCalls({
+  const callDeps = {
     ...deps,
     closing: closing.signal,
-    peerOf: (connection) => peers.get(connection),
-  })
-  const known = grpcServer(calls, MAX_MESSAGE_BYTES)
-  const unknown = grpcServer(calls, MAX_ATTEST_BYTES)
+    peerOf: (connection: string) => peers.get(connection),
+  }
+  const known = grpcServer(callDeps, MAX_MESSAGE_BYTES)
+  const unknown = grpcServer(callDeps, MAX_ATTEST_BYTES)
   const sockets = new Set<TLSSocket>()
   let count = 0
 
@@ -88,12 +90,13 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
   }
 }
 
-function grpcServer(calls: ReturnType<typeof caCalls>, maxBytes: number) {
+function grpcServer(deps: CallDeps, maxBytes: number) {
   const server = new Server({
     'grpc.max_receive_message_length': maxBytes,
     'grpc.max_concurrent_streams': MAX_STREAMS,
   })
-  server.addService(CertificateAuthorityService, calls)
+  server.addService(CertificateAuthorityService, caCalls(deps))
+  server.addService(IstioCertificateServiceService, istioCalls(deps))
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
   return { server, injector }
 }

@@ -1,0 +1,159 @@
+/**
+ * Istio's certificate service on our CA: what `istio.v1.auth.IstioCertificateService` promises to
+ * its clients, word for word where they read it (istio-semantics §15.2–15.4).
+ *
+ * Two things are stricter than there. What is issued is our leaf: no common name, key usage
+ * digitalSignature alone. And a caller is known by its certificate and by nothing else: a bearer
+ * token needs a judge (Kubernetes' TokenReview) that this CA does not have.
+ */
+import { Metadata, type ServiceError, type ServerUnaryCall, status } from '@grpc/grpc-js'
+
+import type { Live } from '#core/live.ts'
+import type { Log } from '#core/log.ts'
+import { CaError, type CaErrorCode } from '../error.ts'
+import { type IssueDeps, issueBatch } from '../issue/issue-batch.ts'
+import type {
+  IstioCertificateRequest,
+  IstioCertificateResponse,
+  IstioCertificateServiceServer,
+} from '../proto/gen/istio/v1/auth/ca.ts'
+import type { SpiffeId } from '../spiffe/index.ts'
+import { derFromPem, MAX_CSR_BYTES, pemFromDer, type TrustBundle } from '../x509/index.ts'
+import type { VerifiedPeer } from './listen-tls.ts'
+import type { CaMetrics } from './metrics.ts'
+import { REASON_KEY } from './to-proto.ts'
+
+/** What answering needs. */
+export interface IstioCallDeps extends IssueDeps {
+  readonly log: Log
+  readonly bundle: Live<TrustBundle>
+  readonly metrics: CaMetrics
+  /** See `CallDeps` of calls.ts. */
+  readonly peerOf: (connection: string) => VerifiedPeer | undefined
+}
+
+export function istioCalls(deps: IstioCallDeps): IstioCertificateServiceServer {
+  return {
+    createCertificate(call, callback) {
+      createCertificate(deps, call).then(
+        (response) => callback(null, response),
+        (cause: unknown) => callback(failureOf(deps, cause)),
+      )
+    },
+  }
+}
+
+type Call = Pick<
+  ServerUnaryCall<IstioCertificateRequest, unknown>,
+  'request' | 'getPeer' | 'metadata'
+>
+
+async function createCertificate(
+  deps: IstioCallDeps,
+  call: Call,
+): Promise<IstioCertificateResponse> {
+  const spiffeId = authenticate(deps, call)
+  const csrDer = readCsr(call.request.csr)
+  const ttlSeconds = readTtl(call.request.validityDuration, deps.rules.maxLeafTtl)
+  const caller = { id: spiffeId, scope: [] }
+  const [svid] = await issueBatch(deps, caller, [{ spiffeId, csrDer, ttlSeconds }])
+  if (svid === undefined || svid instanceof CaError) throw svid
+  deps.metrics.issued(1)
+  return {
+    certChain: [
+      ...svid.chain.map((der) => pemFromDer('CERTIFICATE', der)),
+      pemFromDer('CERTIFICATE', deps.bundle.current.roots),
+    ],
+  }
+}
+
+/**
+ * The name to issue for: that of the certificate by which the caller was let in, valid still.
+ *
+ * @throws {CaError} `CA_CALLER_UNKNOWN`, `CA_CREDENTIAL_UNSUPPORTED`, `CA_NOT_ADMITTED`
+ */
+function authenticate({ peerOf, now }: IstioCallDeps, call: Call): SpiffeId {
+  const refuse = (code: CaErrorCode, why: string) =>
+    new CaError(code, `Cannot authenticate the caller: ${why}`)
+  const peer = peerOf(call.getPeer())
+  if (!peer) {
+    throw call.metadata.get('authorization').length > 0
+      ? refuse(
+          'CA_CREDENTIAL_UNSUPPORTED',
+          'it showed a bearer token, expected a certificate of the mesh',
+        )
+      : refuse('CA_CALLER_UNKNOWN', 'it showed no certificate, expected one of the mesh')
+  }
+  if (Temporal.Instant.compare(now(), peer.notAfter) > 0) {
+    throw refuse('CA_CALLER_UNKNOWN', `the certificate of "${peer.id}" ended at ${peer.notAfter}`)
+  }
+  const impersonated: unknown = call.request.metadata?.['ImpersonatedIdentity']
+  if (impersonated !== undefined && impersonated !== '') {
+    throw refuse(
+      'CA_NOT_ADMITTED',
+      `"${peer.id}" asks for ${JSON.stringify(impersonated)}, expected nobody's name but its own`,
+    )
+  }
+  return peer.id
+}
+
+/** Characters of {@link MAX_CSR_BYTES} in base64 with line ends, and room for a header. */
+const MAX_CSR_LENGTH = Math.ceil((MAX_CSR_BYTES / 3) * 4 * (65 / 64)) + 512
+
+function readCsr(pem: string): Uint8Array {
+  if (pem.length > MAX_CSR_LENGTH) throw refusedCsr(`it has ${pem.length} characters`)
+  try {
+    const [der, ...others] = derFromPem('CERTIFICATE REQUEST', pem)
+    if (der && others.length === 0) return der
+  } catch (cause) {
+    if (!(cause instanceof CaError)) throw cause
+    throw refusedCsr(cause.message, cause)
+  }
+  throw refusedCsr('it has more than one')
+}
+
+function refusedCsr(why: string, cause?: unknown): CaError {
+  return new CaError('CA_CSR_REJECTED', `Cannot take a certificate request: ${why}`, { cause })
+}
+
+/** Seconds as `issueBatch` wants them. A longer life than the maximum is refused here, not shortened. */
+function readTtl(wanted: bigint, max: Temporal.Duration): number {
+  const maxSeconds = max.total('seconds')
+  if (wanted <= 0n) return 0
+  if (wanted <= BigInt(Math.floor(maxSeconds))) return Number(wanted)
+  throw new CaError(
+    'CA_CSR_REJECTED',
+    `requested TTL ${wanted}s is greater than the max allowed TTL ${maxSeconds}s`,
+  )
+}
+
+const UNAUTHENTICATED: Readonly<Partial<Record<CaErrorCode, string>>> = {
+  CA_CALLER_UNKNOWN: 'request authenticate failure',
+  CA_CREDENTIAL_UNSUPPORTED: 'request authenticate failure',
+  CA_NOT_ADMITTED: 'request impersonation authentication failure',
+}
+
+const OF_THE_REQUEST: ReadonlySet<CaErrorCode> = new Set([
+  'CA_CSR_REJECTED',
+  'CA_DER_INVALID',
+  'CA_ID_INVALID',
+])
+
+/** Istio's statuses and words; our stable reason is in the metadata, and why is in the log. */
+function failureOf({ log, metrics }: IstioCallDeps, cause: unknown): Partial<ServiceError> {
+  if (!(cause instanceof CaError)) {
+    log('error', 'ca-call-failed', { call: 'createCertificate', detail: String(cause) })
+    return { code: status.INTERNAL, details: 'CSR signing error (internal error)' }
+  }
+  const { code: reason, message } = cause
+  metrics.refused(reason)
+  log('warn', 'ca-refused', { call: 'createCertificate', reason, detail: message })
+  const metadata = new Metadata()
+  metadata.set(REASON_KEY, reason)
+  const unauthenticated = UNAUTHENTICATED[reason]
+  if (unauthenticated !== undefined) {
+    return { code: status.UNAUTHENTICATED, details: unauthenticated, metadata }
+  }
+  const code = OF_THE_REQUEST.has(reason) ? status.INVALID_ARGUMENT : status.INTERNAL
+  return { code, details: `CSR signing error (${message})`, metadata }
+}
