@@ -19,14 +19,19 @@ export type {
   Outcome,
   Traffic,
 } from './compare/index.ts'
-export { compareIntents, replayTraffic } from './compare/index.ts'
+export { compareIntents, proveAssertions, replayTraffic } from './compare/index.ts'
+export type { Assertion, AssertionsReading } from './dialects/redoubt/assertions.ts'
+export { readAssertions } from './dialects/redoubt/assertions.ts'
 export type { ManifestFile, Manifests } from './dialects/read-manifests.ts'
 export { createManifestReader, readManifests } from './dialects/read-manifests.ts'
 export type { PolicyErrorCode } from './error.ts'
 export { PolicyError } from './error.ts'
 export type {
+  Counterexample,
   AuthorizationPolicy,
   DestinationBundle,
+  Proof,
+  ProveOptions,
   DocumentReport,
   Fault,
   InboundBundle,

@@ -21,16 +21,13 @@ export function createArena(sides: readonly Side[], more: readonly Box[]): Arena
   const atoms = all.flatMap(({ literals }) => literals.flatMap((literal) => literal.atoms))
   const bundles = sides.map(({ bundle }) => bundle)
   const trustDomains = new Set<TrustDomain>()
-  for (const bundle of bundles) {
-    if (bundle === undefined) continue
-    for (const domain of [bundle.trustDomain, ...bundle.trustDomainAliases])
-      trustDomains.add(domain)
+  for (const { mesh } of sides) {
+    for (const domain of [mesh.trustDomain, ...mesh.trustDomainAliases]) trustDomains.add(domain)
   }
-  const [first, ...others] = bundles.flatMap((bundle) => bundle?.pathNormalization ?? [])
   const scope = {
     entries: entriesOf(sides, portsOf(bundles, atoms)),
     trustDomains: [...trustDomains],
-    pathNormalization: strictest([first ?? 'BASE', ...others]),
+    pathNormalization: strictest(sides.map(({ mesh }) => mesh.pathNormalization)),
     parameters: bundles.some((bundle) => bundle !== undefined && namesPaths(bundle.authorization)),
   }
   return { boxes, impossible, space: spaceOf([...all, ...impossible], scope) }

@@ -129,7 +129,9 @@ function compareSides(
   key: string,
   { providers = {}, limit = 50 }: CompareOptions,
 ): Comparison {
-  const sides = bundles.map((bundle): Side => ({ bundle, providers }))
+  const sides = bundles.map((bundle, at): Side => {
+    return { bundle, providers, mesh: (at === 0 ? intents[0] : intents[1]).mesh }
+  })
   const arena = createArena(sides, [])
   const purposes = createPurposes(providersOf(bundles))
   const { impossible } = extraBits(purposes, 2)

@@ -1,13 +1,15 @@
 /** One workload under one set of manifests, as boxes: what each line of each group asks for. */
 import { trustDomainOf, parseSpiffeId } from '#ca/spiffe/index.ts'
 import { groupPolicies } from '../casbin/groups.ts'
-import { ANY, type Chain, type PolicyLine } from '../casbin/lines.ts'
+import { ANY, type Chain, linesOf, type PolicyLine } from '../casbin/lines.ts'
 import {
   type AuthorizationPolicy,
   type Condition,
   type InboundBundle,
   isAmbiguousPath,
+  type Mesh,
   type MtlsMode,
+  type Rule,
   type Operation,
   type PortProtocol,
   type Source,
@@ -44,6 +46,8 @@ export interface Box {
 export interface Side {
   /** `undefined`: no sidecar, so everything passes. */
   readonly bundle: InboundBundle | undefined
+  /** The mesh's own names and its reading of paths, sidecar or not. */
+  readonly mesh: Pick<Mesh, 'trustDomain' | 'trustDomainAliases' | 'pathNormalization'>
   /** What external providers answer, by name; those left out are not known. */
   readonly providers: Readonly<Record<string, 'allow' | 'deny'>>
 }
@@ -106,6 +110,35 @@ const AMBIGUOUS: Literal = {
       meets: (path) => path !== undefined && isAmbiguousPath(path),
     },
   ],
+}
+
+/**
+ * Requests that some of `rules` describes, as boxes. What a rule asks of HTTP, no TCP connection meets.
+ *
+ * @param ports - only these; left out: every port
+ */
+export function regionBoxes(
+  side: Side,
+  rules: readonly Rule[],
+  namespace: string,
+  ports?: readonly number[],
+): readonly Box[] {
+  const { trustDomain, trustDomainAliases } = side.mesh
+  const policy = { namespace, name: 'assertion', action: 'ALLOW', dryRun: false, rules } as const
+  return (['http', 'tcp'] as const).flatMap((chain) => {
+    const lines = linesOf(policy, { chain, trustDomains: [trustDomain, ...trustDomainAliases] })
+    const here = [onChain(side, chain), ...(ports === undefined ? [] : [onPorts(ports)])]
+    return lines.flatMap((line) =>
+      alternativesOf(line, chain).map(
+        (literals): Box => ({ purpose: 'allow', literals: [...here, ...literals] }),
+      ),
+    )
+  })
+}
+
+function onPorts(ports: readonly number[]): Literal {
+  const meets = (entry: string | undefined): boolean => ports.includes(Number(entry?.split('/')[0]))
+  return { attribute: 'entry', negated: false, atoms: [{ phrase: 'is to a declared port', meets }] }
 }
 
 /** Entries that `chain` decides. */

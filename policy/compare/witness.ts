@@ -20,7 +20,7 @@ export function witnessOf(
   const [port, speaks] = (one.get('entry') ?? '').split('/')
   const from = one.get('peer') as SpiffeId | undefined
   const connection = {
-    to: { ...to, port: Number(port) },
+    to: { namespace: to.namespace, name: to.name, port: Number(port) },
     from,
     ...textField('sourceIp', one.get('sourceIp')),
     ...textField('destinationIp', one.get('destinationIp')),

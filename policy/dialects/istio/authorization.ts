@@ -102,7 +102,17 @@ const condition = fields(
   },
 )
 
-const rule = fields({
+type Lists<T> = { readonly [K in keyof T]?: readonly string[] | undefined }
+
+/** A rule after its schema, before empty lists are left out. */
+export interface WrittenRule {
+  readonly from?: readonly { readonly source: Lists<Source> }[] | undefined
+  readonly to?: readonly { readonly operation: Lists<Operation> }[] | undefined
+  readonly when?: readonly (Lists<Omit<Condition, 'key'>> & Pick<Condition, 'key'>)[] | undefined
+}
+
+/** A rule as a manifest has it. */
+export const rule: z.ZodType<WrittenRule> = fields({
   from: z.array(fields({ source })).max(512).optional(),
   to: z.array(fields({ operation })).optional(),
   when: z.array(condition).optional(),
@@ -211,7 +221,7 @@ export const authorizationPolicyKind: Kind = defineKind({
 })
 
 /** `from: []` and `to: []` mean unset (§0.8.2), as does an empty list in a source with other fields. */
-function ruleFromSpec({ from = [], to = [], when = [] }: z.output<typeof rule>): Rule {
+export function ruleFromSpec({ from = [], to = [], when = [] }: WrittenRule): Rule {
   return {
     ...(from.length > 0 ? { from: from.map((entry) => filledLists<Source>(entry.source)) } : {}),
     ...(to.length > 0 ? { to: to.map((entry) => operationFromSpec(entry.operation)) } : {}),
@@ -219,7 +229,7 @@ function ruleFromSpec({ from = [], to = [], when = [] }: z.output<typeof rule>):
   }
 }
 
-function operationFromSpec(value: z.output<typeof operation>): Operation {
+function operationFromSpec(value: Lists<Operation>): Operation {
   const { ports, notPorts } = value
   return filledLists({ ...value, ports: ports?.map(decimal), notPorts: notPorts?.map(decimal) })
 }
@@ -228,7 +238,7 @@ function conditionFromSpec({
   key,
   values = [],
   notValues = [],
-}: z.output<typeof condition>): Condition {
+}: NonNullable<WrittenRule['when']>[number]): Condition {
   const read = key === 'destination.port' ? decimal : (value: string): string => value
   return {
     key,

@@ -1,0 +1,155 @@
+/** Whether assertions hold of every request that can be; where one does not, a request that shows it. */
+import type { CheckQuery, CheckResult } from '../check/index.ts'
+import type { Assertion } from '../dialects/redoubt/assertions.ts'
+import { PolicyError } from '../error.ts'
+import type { Intent, Workload } from '../model/index.ts'
+import { createArena } from './arena.ts'
+import { bundleOf, providersOf } from './change.ts'
+import { type Confirm, createConfirm } from './confirm.ts'
+import { type Cube, cubesOf } from './cubes.ts'
+import { divide, type Rated } from './diagram.ts'
+import { createPurposes, extraBits, type Failing, judgeAssertion } from './judge.ts'
+import { regionBoxes, type Side } from './side.ts'
+import type { Dimension } from './space.ts'
+import { witnessOf } from './witness.ts'
+import { clausesOf } from './words.ts'
+
+/** What became of one assertion. */
+export interface Proof {
+  readonly name: string
+  readonly kind: Assertion['kind']
+  readonly line: number
+  /** `unknown`: an external provider decides, or there is no workload that it is about. */
+  readonly verdict: 'true' | 'false' | 'unknown'
+  /** `namespace/name` of those that it is about. */
+  readonly workloads: readonly string[]
+  /** Why not `true`; left out when there is no such workload. */
+  readonly counterexample?: Counterexample
+}
+
+/** A request that is decided otherwise than an assertion says. */
+export interface Counterexample {
+  readonly workload: string
+  /** What it and its like have in common. */
+  readonly when: readonly string[]
+  readonly witness: CheckQuery
+  readonly result: CheckResult
+}
+
+/** How to prove. */
+export interface ProveOptions {
+  /** What external providers answer, by name. */
+  readonly providers?: Readonly<Record<string, 'allow' | 'deny'>>
+}
+
+/**
+ * Decides each assertion over every request that can be.
+ *
+ * A request that HTTP answers 400 because servers read its path differently is no counterexample to `always`.
+ * `always` is about declared ports; `never` and `only` about every port.
+ *
+ * @throws {PolicyError} `POLICY_LIMIT`
+ */
+export function proveAssertions(
+  intent: Intent,
+  assertions: readonly Assertion[],
+  { providers = {} }: ProveOptions = {},
+): readonly Proof[] {
+  const plain = createConfirm(intent)
+  const confirm: Confirm = (query) => plain({ ...query, providers })
+  return assertions.map((assertion) => {
+    const { name, kind, line } = assertion
+    const concerned = intent.workloads.filter((one) => isAbout(assertion, one))
+    const workloads = concerned.map((one) => `${one.namespace}/${one.name}`)
+    const failures = concerned.flatMap((workload) => {
+      return failureOf(intent, workload, assertion, providers, confirm) ?? []
+    })
+    const worst = failures.find(({ verdict }) => verdict === 'false') ?? failures[0]
+    const none = concerned.length === 0 ? 'unknown' : 'true'
+    const verdict = worst?.verdict ?? none
+    const shown = worst === undefined ? {} : { counterexample: worst.counterexample }
+    return { name, kind, line, verdict, workloads, ...shown }
+  })
+}
+
+function isAbout({ workload }: Assertion, { namespace, name }: Workload): boolean {
+  const [wantedNamespace = '', wantedName = ''] = workload.split('/')
+  return [namespace, '*'].includes(wantedNamespace) && [name, '*'].includes(wantedName)
+}
+
+const FAILING: Readonly<Record<Assertion['kind'], Failing>> = {
+  never: (verdict, isIn) => (isIn ? unlessDenied(verdict) : undefined),
+  only: (verdict, isIn) => (isIn ? undefined : unlessDenied(verdict)),
+  always: (verdict, isIn) => {
+    if (!isIn || verdict === 'allow' || verdict === 'ambiguous') return undefined
+    return verdict === 'deny' ? 'false' : 'unknown'
+  },
+}
+
+function unlessDenied(verdict: Parameters<Failing>[0]): ReturnType<Failing> {
+  if (verdict === 'deny' || verdict === 'ambiguous') return undefined
+  return verdict === 'allow' ? 'false' : 'unknown'
+}
+
+/** Classes looked through for one that is false and not merely unknown. */
+const MAX_LOOKED_AT = 10_000
+
+interface Failure {
+  readonly verdict: 'false' | 'unknown'
+  readonly counterexample: Counterexample
+}
+
+function failureOf(
+  intent: Intent,
+  workload: Workload,
+  { kind, rules, name }: Assertion,
+  providers: Side['providers'],
+  confirm: Confirm,
+): Failure | undefined {
+  const bundle = bundleOf(intent, workload)
+  const side: Side = { bundle, providers, mesh: intent.mesh }
+  const ports = kind === 'always' ? workload.ports.map(({ port }) => port) : undefined
+  const region = regionBoxes(side, rules, workload.namespace, ports)
+  const { boxes, impossible, space } = createArena([side], region)
+  const purposes = createPurposes(providersOf([bundle]))
+  const bits = extraBits(purposes, 1)
+  const rated: readonly Rated[] = [
+    ...(boxes[0] ?? []).map((box) => ({ box, purpose: purposes.bit(box.purpose) })),
+    ...impossible.map((box) => ({ box, purpose: bits.impossible })),
+    ...region.map((box) => ({ box, purpose: bits.region })),
+  ]
+  const cube = worstCube(cubesOf(divide(space, rated, judgeAssertion(purposes, FAILING[kind]))))
+  return cube && shownBy(space, cube, workload, { kind, name, confirm })
+}
+
+function worstCube(cubes: Iterable<Cube>): Cube | undefined {
+  let found: Cube | undefined
+  let looked = 0
+  for (const cube of cubes) {
+    found ??= cube
+    if (cube.verdict === 'false') return cube
+    looked += 1
+    if (looked >= MAX_LOOKED_AT) break
+  }
+  return found
+}
+
+function shownBy(
+  space: readonly Dimension[],
+  cube: Cube,
+  workload: Workload,
+  { kind, name, confirm }: Pick<Assertion, 'kind' | 'name'> & { readonly confirm: Confirm },
+): Failure {
+  const witness = witnessOf(space, cube, workload)
+  const { verdict: said, result } = confirm(witness)
+  const verdict = FAILING[kind](said, kind !== 'only')
+  if (verdict === undefined || verdict !== cube.verdict) {
+    throw new PolicyError(
+      'POLICY_UNCONFIRMED',
+      `Cannot confirm a counterexample to ${JSON.stringify(name)}: the plain evaluator says ${said} of ${JSON.stringify(witness)}`,
+    )
+  }
+  const key = `${workload.namespace}/${workload.name}`
+  const when = clausesOf(space, cube)
+  return { verdict, counterexample: { workload: key, when, witness, result } }
+}
