@@ -7,6 +7,7 @@ export type PolicyErrorCode =
   | 'POLICY_STREAM_INVALID'
   | 'POLICY_LIMIT'
   | 'POLICY_RULE_INVALID'
+  | 'POLICY_FETCH_FAILED'
   | 'POLICY_UNCONFIRMED'
 
 /** The only error class that leaves `policy/`. */

@@ -8,6 +8,9 @@ export type ProxyErrorCode =
   | 'PROXY_HEAD_TOO_LARGE'
   | 'PROXY_REQUEST_TIMEOUT'
   | 'PROXY_FORBIDDEN'
+  /** A token that does not verify; one that is meant for somebody else. */
+  | 'PROXY_TOKEN_REFUSED'
+  | 'PROXY_TOKEN_MISDIRECTED'
   | 'PROXY_NO_ROUTE'
   | 'PROXY_NO_CLUSTER'
   | 'PROXY_BLACK_HOLE'

@@ -55,7 +55,7 @@ function listed(values: readonly string[]): string {
 
 /** Why, as a sentence. */
 export function reasonOf(result: CheckResult): string {
-  const { policy, rule, action, reason, considered = [], choices = [] } = result
+  const { policy, rule, action, reason, considered = [], choices = [], detail = '' } = result
   const by = `${action} policy ${policy}, rule ${rule}`
   const sentences: Readonly<Record<CheckReason, string>> = {
     'allowed-by-policy': `by ${by}`,
@@ -66,6 +66,8 @@ export function reasonOf(result: CheckResult): string {
     'custom-provider-unavailable': `by ${by}: its provider does not exist`,
     'evaluation-failed': 'a rule could not be evaluated',
     'ambiguous-path': 'servers differ on what the path names, and a path rule applies',
+    'token-refused': `the token was refused: ${detail}`,
+    'needs-keys': 'the token’s keys are at a URI: give --fetch to ask for them',
     'denied-by-provider': `the provider of ${by} said no`,
     'mtls-required': 'the caller presented no certificate, and the port requires mTLS',
     'mtls-disabled': 'the caller speaks mTLS, and the port takes plaintext only',

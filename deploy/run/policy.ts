@@ -3,7 +3,12 @@
 import { openSvid } from '#agent/client/index.ts'
 import { listenTls } from '#ca/index.ts'
 import { createLive } from '#core/live.ts'
-import { openPolicyServer, readManifests, type WorkloadInstance } from '#policy/index.ts'
+import {
+  openKeySets,
+  openPolicyServer,
+  readManifests,
+  type WorkloadInstance,
+} from '#policy/index.ts'
 import { parseAddress } from '../standalone/address.ts'
 import { listenHealth } from '../standalone/health-listener.ts'
 import type { PolicyProcessConfig, PolicyReady, SourceFile } from '../standalone/messages.ts'
@@ -14,7 +19,9 @@ await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
   const svid = await openSvid({ socketPath: config.agentSocket, ...deps }, signal)
   const intent = createLive(readManifests(config.files).intent)
   const instances = createLive(config.instances)
-  const server = openPolicyServer({ ...deps, intent: intent.live, instances: instances.live })
+  const keySets = openKeySets({ ...deps, intent: intent.live }, signal)
+  const live = { intent: intent.live, instances: instances.live, keySets }
+  const server = openPolicyServer({ ...deps, ...live })
   server.onEvent(emit)
   const listener = await listenTls({
     listen: parseAddress(config.listen),

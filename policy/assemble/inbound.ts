@@ -16,9 +16,18 @@ import { portProtocol } from '../model/port-protocol.ts'
 import { type PeerModes, peerModes, portMode } from './peer-mode.ts'
 import { proxiedProtocol, servicesOf } from './registry.ts'
 import { selects } from './select.ts'
+import { assembleTokenRules, type KeySetOf } from './token-rules.ts'
 
-/** Everything that the sidecar of `workload` guards its app with. Pure. */
-export function assembleInbound(intent: Intent, workload: WorkloadInstance): InboundBundle {
+/**
+ * Everything that the sidecar of `workload` guards its app with. Pure.
+ *
+ * @param keySetOf - keys that rules name by URI; left out: none could be had
+ */
+export function assembleInbound(
+  intent: Intent,
+  workload: WorkloadInstance,
+  keySetOf: KeySetOf = () => undefined,
+): InboundBundle {
   const { mesh } = intent
   const modes = peerModes(intent, workload)
   return {
@@ -36,6 +45,7 @@ export function assembleInbound(intent: Intent, workload: WorkloadInstance): Inb
       .filter(({ selector }) => selects(selector, workload.labels))
       .map(({ policy }) => policy)
       .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1)),
+    tokenRules: assembleTokenRules(intent, workload, keySetOf),
     outboundPolicy: mesh.outboundPolicy,
   }
 }

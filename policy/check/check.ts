@@ -4,13 +4,17 @@
  */
 import { serviceAccountOf, type SpiffeId, trustDomainOf } from '#ca/spiffe/index.ts'
 import { assembleInbound, targets } from '../assemble/inbound.ts'
+import type { KeySetOf } from '../assemble/token-rules.ts'
 import { compileAuthorization } from '../casbin/index.ts'
 import type { Engine, InboundBundle, InboundPort, Intent, Workload } from '../model/index.ts'
 import type { CheckQuery, CheckReason, CheckResult, QueryProtocol } from './query.ts'
 import { readHttpRequest } from './request.ts'
 import { type Answer, settle } from './settle.ts'
 
-/** Answers queries about one intent. Bundles and engines are made at their first use and kept. */
+/**
+ * Answers queries about one intent. It knows tokens by their claims alone; `createTokenChecker` verifies
+ * those in headers. Bundles and engines are made at their first use and kept.
+ */
 export type Checker = (query: CheckQuery) => CheckResult
 
 /** Answers one query; see {@link createChecker} for many. */
@@ -28,13 +32,22 @@ export function createChecker(intent: Intent): Checker {
 }
 
 /** What a query comes to: an attempt for the engine, or a result without it. */
-export type Prepared =
-  | { readonly kind: 'attempt'; readonly attempt: Answer; readonly bundle: InboundBundle }
-  | { readonly kind: 'settled'; readonly result: CheckResult }
+export type Prepared = Attempted | { readonly kind: 'settled'; readonly result: CheckResult }
+
+export interface Attempted {
+  readonly kind: 'attempt'
+  readonly attempt: Answer
+  readonly bundle: InboundBundle
+  /** Origin form with its query; '' on TCP. */
+  readonly target: string
+}
 
 /** Turns queries into attempts, as the sidecar's inbound side does with connections and requests. */
-export function createPreparer(intent: Intent): (query: CheckQuery) => Prepared {
-  const targetOf = createTargets(intent)
+export function createPreparer(
+  intent: Intent,
+  keySetOf: KeySetOf = () => undefined,
+): (query: CheckQuery) => Prepared {
+  const targetOf = createTargets(intent, keySetOf)
   return (query) => {
     const target = targetOf(query.to)
     if (target === undefined) return settled('error', 'unknown-workload')
@@ -57,17 +70,18 @@ export function createPreparer(intent: Intent): (query: CheckQuery) => Prepared 
       destinationPort: port.port,
       sni: query.from && (query.sni ?? sidecarSni(intent, port))?.toLowerCase(),
     }
-    const attempt = { connection, mtlsMode, engine: target.engine() }
+    const attempt = { connection, mtlsMode, engine: target.engine(), token: undefined }
     const protocol = protocolOf(query, port)
     if (protocol === 'tcp') {
-      return { kind: 'attempt', bundle, attempt: { ...attempt, http: undefined, isGrpc: false } }
+      const opaque = { ...attempt, http: undefined, isGrpc: false }
+      return { kind: 'attempt', bundle, attempt: opaque, target: '' }
     }
-    const request = readHttpRequest({ ...query, sourceIp }, protocol, bundle.pathNormalization)
+    const request = readHttpRequest({ ...query, sourceIp }, protocol, bundle)
     if (request.kind === 'refused') {
       return settled('deny', request.reason, { mtlsMode, status: request.status })
     }
-    const { http, isGrpc } = request
-    return { kind: 'attempt', bundle, attempt: { ...attempt, http, isGrpc } }
+    const { http, isGrpc, target: sent } = request
+    return { kind: 'attempt', bundle, attempt: { ...attempt, http, isGrpc }, target: sent }
   }
 }
 
@@ -77,7 +91,10 @@ interface Target {
   readonly engine: () => Engine
 }
 
-function createTargets(intent: Intent): (to: CheckQuery['to']) => Target | undefined {
+function createTargets(
+  intent: Intent,
+  keySetOf: KeySetOf,
+): (to: CheckQuery['to']) => Target | undefined {
   const known = new Map<string, Target>()
   return ({ namespace, name }) => {
     const key = `${namespace}/${name}`
@@ -88,7 +105,7 @@ function createTargets(intent: Intent): (to: CheckQuery['to']) => Target | undef
     )
     if (workload === undefined) return undefined
     const ports = workload.ports.map((port) => ({ ...port, address: '' }))
-    const bundle = assembleInbound(intent, { ...workload, ports })
+    const bundle = assembleInbound(intent, { ...workload, ports }, keySetOf)
     let engine: Engine | undefined
     const target: Target = {
       workload,

@@ -48,6 +48,8 @@ export type CheckReason =
   | 'custom-provider-unavailable'
   | 'evaluation-failed'
   | 'ambiguous-path'
+  | 'token-refused'
+  | 'needs-keys'
   | 'denied-by-provider'
   | 'mtls-required'
   | 'mtls-disabled'
@@ -68,7 +70,7 @@ export interface CheckResult {
   readonly decision: 'allow' | 'deny' | 'error'
   /** Of the refusal; `null` when allowed, on TCP, and where no response is sent. */
   readonly status: number | null
-  /** gRPC's own status of a refusal: 7. */
+  /** gRPC's own status of a refusal: 7, or 16 for a token. */
   readonly grpcStatus?: number
   /** Whose word it is. */
   readonly action: Action | 'none'
@@ -83,6 +85,8 @@ export interface CheckResult {
   readonly dryRun: readonly DryRunResult[]
   /** `namespace/name` of AUDIT policies that matched. */
   readonly audit: readonly string[]
+  /** Of a refused token: what the caller is told. */
+  readonly detail?: string
   /** For a default denial: the ALLOW policies that applied. */
   readonly considered?: readonly string[]
   /** With `port-needed`: those to choose from. With `needs-provider`: the provider. */

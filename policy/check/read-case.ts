@@ -35,11 +35,15 @@ export function readCase(line: string): CaseReading {
 }
 
 /** The result with the case's id, and whether it is what was expected. */
-export function testCase(
-  { id, query, expect }: AuthzCase,
-  check: Checker,
-): CheckResult & { readonly id: unknown; readonly ok?: boolean } {
-  const result = check(query)
+export function testCase({ id, query, expect }: AuthzCase, check: Checker): CaseResult {
+  return judgeCase({ id, query, expect }, check(query))
+}
+
+/** A result with its case's id. */
+export type CaseResult = CheckResult & { readonly id: unknown; readonly ok?: boolean }
+
+/** As {@link testCase}, of a result that is there. */
+export function judgeCase({ id, expect }: AuthzCase, result: CheckResult): CaseResult {
   if (expect === undefined) return { id, ...result }
   const wanted = typeof expect === 'string' ? { decision: expect } : expect
   const entries = Object.entries(wanted)

@@ -5,13 +5,20 @@ import {
   headerValues,
   type HttpAttributes,
   isKnownMethod,
+  type InboundBundle,
   normalizePath,
-  type PathNormalization,
 } from '../model/index.ts'
+import { SPACE_DELIMITED_CLAIMS } from '../assemble/token-rules.ts'
 import type { CheckQuery, CheckReason } from './query.ts'
 
 export type HttpRequest =
-  | { readonly kind: 'ok'; readonly http: HttpAttributes; readonly isGrpc: boolean }
+  | {
+      readonly kind: 'ok'
+      readonly http: HttpAttributes
+      /** Origin form, with its query. */
+      readonly target: string
+      readonly isGrpc: boolean
+    }
   | {
       readonly kind: 'refused'
       readonly status: number
@@ -23,14 +30,12 @@ const GRPC = /^application\/grpc(\+|$)/
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/i
 /** Visible characters, spaces, tabs and obs-text (RFC 9110 §5.5). */
 const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
-/** Claims that become lists at their spaces (§3.1). */
-const SPACE_DELIMITED = ['permission', 'scope']
 
 /** @param protocol - not `tcp` */
 export function readHttpRequest(
   query: CheckQuery,
   protocol: 'http1' | 'http2' | 'grpc',
-  mode: PathNormalization,
+  { pathNormalization, tokenRules }: Pick<InboundBundle, 'pathNormalization' | 'tokenRules'>,
 ): HttpRequest {
   const {
     method = protocol === 'grpc' ? 'POST' : 'GET',
@@ -50,15 +55,17 @@ export function readHttpRequest(
   if (method === 'QUERY' && header('content-type').length === 0) {
     return refused(400, 'missing-content-type')
   }
-  const normalized = normalizePath(path, mode)
+  const normalized = normalizePath(path, pathNormalization)
   if (normalized.kind === 'refused') return refused(400, normalized.reason)
 
   const { remoteIp = clientAddress(lines.get('x-forwarded-for') ?? [], sourceIp) } = query
   const host = normalized.authority ?? query.host ?? lines.get('host')?.[0]
-  const claims = query.claims && readPayload(query.claims)
+  const words = tokenRules.flatMap((rule) => rule.spaceDelimitedClaims)
+  const claims = query.claims && readPayload(query.claims, [...SPACE_DELIMITED_CLAIMS, ...words])
   return {
     kind: 'ok',
     isGrpc,
+    target: normalized.target,
     http: { method, path: normalized.path, host, remoteIp, header, claims },
   }
 }
@@ -88,11 +95,12 @@ function hasValidHeaders(
   return valuesHold && [...lines.keys()].every((name) => TOKEN.test(name))
 }
 
-/** A token's payload as the verifier leaves it. */
-function readPayload(claims: Claims): Claims {
-  const split = SPACE_DELIMITED.flatMap((name) => {
+/** A token's payload as the verifier leaves it: some claims are lists of words (§3.1). */
+function readPayload(claims: Claims, names: readonly string[]): Claims {
+  const split = names.flatMap((name) => {
     const value = Object.hasOwn(claims, name) ? claims[name] : undefined
-    return typeof value === 'string' ? [[name, value.split(' ')]] : []
+    const words = typeof value === 'string' ? value.split(' ').filter((word) => word !== '') : []
+    return words.length === 0 ? [] : [[name, words]]
   })
   return { ...claims, ...Object.fromEntries(split) }
 }

@@ -19,11 +19,45 @@ export interface Answer {
   readonly http: HttpAttributes | undefined
   readonly isGrpc: boolean
   readonly mtlsMode: MtlsMode
+  /** Where tokens were looked for: the request before that, and what became of them. */
+  readonly token:
+    | {
+        readonly before: HttpAttributes
+        readonly refused:
+          | { readonly reason: string; readonly status: 401 | 403; readonly message: string }
+          | undefined
+      }
+    | undefined
 }
 
 export function settle(attempt: Answer, { providers = {} }: CheckQuery): CheckResult {
-  const decision = attempt.engine(attempt.connection)(attempt.http)
-  return resultOf(decision, attempt, providers)
+  const decide = attempt.engine(attempt.connection)
+  if (attempt.token === undefined) return resultOf(decide(attempt.http), attempt, providers)
+  // CUSTOM sees the request as it came, all others what the token made of it (§1.3).
+  const { before, refused } = attempt.token
+  let early = decide(before)
+  while (early.kind === 'ask' && answerOf(early, providers) === 'allow') early = early.proceed()
+  if (early.kind === 'ask') return asked(early, attempt, providers)
+  if (early.kind === 'deny' && early.action === 'CUSTOM') return denied(early, attempt)
+  if (refused !== undefined) return tokenRefused(refused, attempt)
+  let late = decide(attempt.http)
+  while (late.kind === 'ask') late = late.proceed()
+  return resultOf(late, attempt, providers)
+}
+
+type Refused = NonNullable<NonNullable<Answer['token']>['refused']>
+
+function tokenRefused({ reason, status, message }: Refused, attempt: Answer): CheckResult {
+  const nobody = { dryRun: [], audit: [] }
+  const none = { ...common(nobody, attempt), action: 'none', policy: null, rule: null } as const
+  if (reason === 'keys-missing') {
+    return { ...none, decision: 'error', status: null, reason: 'needs-keys' }
+  }
+  return { ...none, ...refusal(attempt, status), reason: 'token-refused', detail: message }
+}
+
+function answerOf({ provider }: AskProvider, providers: Answers): 'allow' | 'deny' | undefined {
+  return Object.hasOwn(providers, provider) ? providers[provider] : undefined
 }
 
 type Answers = Readonly<Record<string, 'allow' | 'deny'>>
@@ -66,7 +100,7 @@ function denied(decision: Denied, attempt: Answer): CheckResult {
 
 function asked(decision: AskProvider, attempt: Answer, providers: Answers): CheckResult {
   const { provider, policy, rule, proceed } = decision
-  const answer = Object.hasOwn(providers, provider) ? providers[provider] : undefined
+  const answer = answerOf(decision, providers)
   if (answer === 'allow') return resultOf(proceed(), attempt, providers)
   const base = { ...common(decision, attempt), action: 'CUSTOM', policy, rule } as const
   if (answer === 'deny') {
@@ -76,7 +110,7 @@ function asked(decision: AskProvider, attempt: Answer, providers: Answers): Chec
 }
 
 function common(
-  { dryRun, audit }: Decision,
+  { dryRun, audit }: Pick<Decision, 'dryRun' | 'audit'>,
   { http, mtlsMode }: Answer,
 ): Pick<CheckResult, 'normalizedPath' | 'mtlsMode' | 'dryRun' | 'audit'> {
   return { normalizedPath: http?.path ?? null, mtlsMode, dryRun, audit }
@@ -85,9 +119,11 @@ function common(
 /** Before policy the codec answers, in HTTP's own words; a policy's refusal of gRPC is status 200 with `grpc-status`. */
 function refusal(
   { http, isGrpc }: Answer,
-  status: 400 | 403,
+  status: 400 | 401 | 403,
 ): Pick<CheckResult, 'decision' | 'status' | 'grpcStatus'> {
   if (http === undefined) return { decision: 'deny', status: null }
-  if (isGrpc && status === 403) return { decision: 'deny', status: 200, grpcStatus: 7 }
+  if (isGrpc && status !== 400) {
+    return { decision: 'deny', status: 200, grpcStatus: status === 401 ? 16 : 7 }
+  }
   return { decision: 'deny', status }
 }

@@ -7,9 +7,10 @@
  */
 import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
 import type { AuthorizationPolicy } from './authorization.ts'
+import type { TokenRule } from './token-rule.ts'
 
 /** Raised whenever a field's meaning changes or a field is added that narrows access. */
-export const BUNDLE_FORMAT = 1
+export const BUNDLE_FORMAT = 2
 
 export type MtlsMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE'
 
@@ -38,6 +39,8 @@ export interface InboundBundle {
   readonly ports: readonly InboundPort[]
   /** Those that apply to this workload, dry-run ones too. */
   readonly authorization: readonly AuthorizationPolicy[]
+  /** Whose tokens are taken; empty: nobody looks for any. */
+  readonly tokenRules: readonly TokenRule[]
   /** What the sidecar's outbound side does with a host nobody knows (§5.2). */
   readonly outboundPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY'
 }

@@ -75,6 +75,7 @@ export { isKnownMethod, KNOWN_METHODS } from './method.ts'
 export type { NormalizedPath, PathRefusal } from './path.ts'
 export { isAmbiguousPath, normalizePath, withoutPathParameters } from './path.ts'
 export { MAX_BUNDLE_BYTES, parseDestinationBundle, parseInboundBundle } from './read-bundle.ts'
+export type { TokenKeys, TokenRule } from './token-rule.ts'
 export type {
   ClaimOutput,
   JwtRule,

@@ -48,6 +48,7 @@ import {
   text,
   whole,
 } from './read-json.ts'
+import { tokenRule } from './token-rule.ts'
 
 /** Bytes; a larger body is refused unread. */
 export const MAX_BUNDLE_BYTES: number = 16 * 1024 * 1024
@@ -94,6 +95,7 @@ const inboundBundle: Reader<InboundBundle> = object<InboundBundle>({
   mtls: mtlsMode,
   ports: list(inboundPort),
   authorization: list(authorizationPolicy),
+  tokenRules: list(tokenRule),
   outboundPolicy: oneOf(['ALLOW_ANY', 'REGISTRY_ONLY']),
 })
 

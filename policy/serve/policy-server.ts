@@ -9,6 +9,7 @@ import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import type { Intent, WorkloadInstance } from '../model/intent.ts'
 import { PolicyDiscoveryService } from '../proto/gen/policy.ts'
+import type { KeySets } from './key-sets.ts'
 import { createPolicyMetrics } from './metrics.ts'
 import { createResources } from './resources.ts'
 import { type ResourceStatus, type SubscriberStatus, statusOf } from './status.ts'
@@ -27,6 +28,8 @@ const MAX_TURN_MS = 20
 export interface PolicyServerDeps {
   readonly intent: Live<Intent>
   readonly instances: Live<readonly WorkloadInstance[]>
+  /** Key sets that RequestAuthentications name by URI (`openKeySets`). @default none can be had */
+  readonly keySets?: Live<KeySets>
   readonly clock: Clock
   /** Numbers in [0, 1). */
   readonly random: () => number
@@ -64,7 +67,13 @@ export function openPolicyServer(deps: PolicyServerDeps): PolicyServer {
   const streams = new Set<SidecarStream>()
   const lastStates = new Map<string, StreamState>()
   const listeners = new Set<(event: PolicyEvent) => void>()
-  let resources = createResources({ intent: intent.current, instances: instances.current })
+  const world = (): ReturnType<typeof createResources> =>
+    createResources({
+      intent: intent.current,
+      instances: instances.current,
+      ...(deps.keySets && { keySets: deps.keySets.current }),
+    })
+  let resources = world()
   let connections = 0
 
   const emit = (event: PolicyEvent): void => {
@@ -129,7 +138,7 @@ export function openPolicyServer(deps: PolicyServerDeps): PolicyServer {
   const push = async (): Promise<void> => {
     const startedMs = clock.nowMs()
     let turnMs = startedMs
-    resources = createResources({ intent: intent.current, instances: instances.current })
+    resources = world()
     for (const stream of streams) {
       // Other streams' answers, and health checks, do not wait for a thousand sidecars.
       if (clock.nowMs() - turnMs > MAX_TURN_MS) {
@@ -151,7 +160,7 @@ export function openPolicyServer(deps: PolicyServerDeps): PolicyServer {
   const follow = async (source: Live<unknown>): Promise<void> => {
     for await (const _ of source.changes(closing.signal)) await push()
   }
-  const following = [follow(intent), follow(instances)]
+  const following = [intent, instances, ...(deps.keySets ? [deps.keySets] : [])].map(follow)
 
   return {
     accept(socket, peer) {

@@ -6,6 +6,7 @@ import { assembleDestination } from '../assemble/destination.ts'
 import { assembleInbound } from '../assemble/inbound.ts'
 import { lookupOf } from '../assemble/lookup.ts'
 import type { Intent, WorkloadInstance } from '../model/intent.ts'
+import { type KeySets, keySetName } from './key-sets.ts'
 import { parseResourceName } from './resource-name.ts'
 
 /** Destinations whose content is kept at a time. */
@@ -15,6 +16,8 @@ const MAX_KEPT = 20_000
 export interface World {
   readonly intent: Intent
   readonly instances: readonly WorkloadInstance[]
+  /** Fetched key sets. @default none */
+  readonly keySets?: KeySets
 }
 
 export interface Content {
@@ -40,7 +43,7 @@ export interface Subscriber {
  * Reads resources of one `world`. Many sidecars share a destination's content, so it is kept for
  * as long as the reader is.
  */
-export function createResources({ intent, instances }: World): {
+export function createResources({ intent, instances, keySets }: World): {
   readonly read: (name: string, subscriber: Subscriber) => Lookup
 } {
   const destinations = new Map<string, Content>()
@@ -70,7 +73,9 @@ export function createResources({ intent, instances }: World): {
       if (!mayRead(intent, instance, subscriber.peer)) return { kind: 'forbidden' }
       const content =
         resource.kind === 'inbound'
-          ? contentOf(assembleInbound(intent, instance))
+          ? contentOf(
+              assembleInbound(intent, instance, (rule) => keySets?.get(keySetName(rule) ?? '')),
+            )
           : destination(instance, resource.host, resource.port)
       return { kind: 'content', content }
     },

@@ -24,6 +24,8 @@ const RESCUES: Readonly<Record<ProxyErrorCode, Rescue>> = {
   PROXY_HEAD_TOO_LARGE: row(431, 'DPE', 'request_headers_too_large', '', true),
   PROXY_REQUEST_TIMEOUT: row(408, 'SI', 'stream_idle_timeout', 'stream timeout', true),
   PROXY_FORBIDDEN: row(403, '-', 'rbac_access_denied_matched_policy', 'RBAC: access denied', false),
+  PROXY_TOKEN_REFUSED: row(401, '-', 'jwt_authn_access_denied', '', false),
+  PROXY_TOKEN_MISDIRECTED: row(403, '-', 'jwt_authn_access_denied', '', false),
   PROXY_NO_ROUTE: row(404, 'NR', 'route_not_found', '', false),
   PROXY_NO_CLUSTER: row(503, 'NC', 'cluster_not_found', '', false),
   PROXY_BLACK_HOLE: row(502, '-', 'direct_response', '', false),
@@ -63,6 +65,31 @@ export function rescue(code: ProxyErrorCode): Rescue {
   return RESCUES[code]
 }
 
+/** Statuses in gRPC's terms, for answers of a proxy; all others are 2, unknown (istio-semantics §4). */
+const GRPC_STATUS: Readonly<Record<number, number>> = {
+  400: 13,
+  401: 16,
+  403: 7,
+  404: 12,
+  429: 14,
+  502: 14,
+  503: 14,
+  504: 14,
+}
+
+/** A refusal as a gRPC caller reads it: 200, and what is so in `grpc-status` and `grpc-message`. */
+export function grpcForm(answer: Rescue): {
+  readonly answer: Rescue
+  readonly grpcStatus: number
+  /** Whole lines, each with its CRLF. */
+  readonly added: string
+} {
+  const grpcStatus = GRPC_STATUS[answer.status] ?? 2
+  const message = encodeURI(answer.body).replaceAll('%20', ' ')
+  const added = `content-type: application/grpc\r\ngrpc-status: ${grpcStatus}\r\ngrpc-message: ${message}\r\n`
+  return { answer: { ...answer, status: 200, body: '' }, grpcStatus, added }
+}
+
 const REASONS: Readonly<Record<number, string>> = {
   301: 'Moved Permanently',
   302: 'Found',
@@ -71,6 +98,7 @@ const REASONS: Readonly<Record<number, string>> = {
   308: 'Permanent Redirect',
   200: 'OK',
   400: 'Bad Request',
+  401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not Found',
   408: 'Request Timeout',

@@ -3,14 +3,18 @@
  *
  * One object a connection: its requests come one after another, so it is both who takes them and who
  * takes the app's answers.
+ *
+ * Long because it is one state machine, from a request's first byte to the record of how it ended.
  */
-import type { Decide, Decision, Permit } from '#policy/model/index.ts'
+import type { Authenticate, Authentication } from '#ca/jwt/request/index.ts'
+import type { Claims, Decide, Decision, Denied, Permit } from '#policy/model/index.ts'
 import { normalizePath } from '#policy/model/index.ts'
 import type { ProxyErrorCode } from '../error.ts'
 import { FRAMING } from '../http/body.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { ResponseHead } from '../http/response-head.ts'
-import { type Rescue, rescue } from '../http/rescue.ts'
+import type { RequestEdits } from '../http/serialize.ts'
+import { grpcForm, type Rescue, rescue } from '../http/rescue.ts'
 import { codeOfFailure } from '../mesh/failure.ts'
 import type { Exchange, Hop, HopAnswer, HopFailure } from '../mesh/hop.ts'
 import { requestId } from '../stack/identifiers.ts'
@@ -19,8 +23,10 @@ import type { RequestSink, ServerConnection } from '../stack/server-connection.t
 import { RequestRecord } from '../telemetry/record.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { RequestAttributes } from './attributes.ts'
+import { HeldRequest } from './held-request.ts'
 import type { PortRules } from './inbound-port.ts'
 import type { Peer } from './peer.ts'
+import { addedLines, answerOf, denialOf, dropSpent, tokenRequestOf } from './token.ts'
 
 export interface InboundDeps {
   /** The way to the app. */
@@ -37,7 +43,7 @@ export class InboundRequests implements RequestSink, HopAnswer {
   readonly #deps: InboundDeps
   readonly #peer: Peer
   readonly #connection: ServerConnection
-  readonly #edits: { added: string } = { added: '' }
+  readonly #edits: { added: string; target: string | undefined } = { added: '', target: undefined }
   #rules: PortRules | undefined
   #decide: Decide | undefined
   #attributes: RequestAttributes | undefined
@@ -47,6 +53,8 @@ export class InboundRequests implements RequestSink, HopAnswer {
   #answered = false
   #isTunnel = false
   #record: RequestRecord | undefined
+  /** Waits for its token to be verified. */
+  #held: HeldRequest | undefined
 
   constructor(deps: InboundDeps, peer: Peer, connection: ServerConnection) {
     this.#deps = deps
@@ -61,11 +69,73 @@ export class InboundRequests implements RequestSink, HopAnswer {
     noteRequest(record, head, this.#deps.telemetry.isLogging)
     if (body !== undefined) record.bytesReceived = body.length
     const code = this.#admit(head)
-    if (code !== undefined) return this.#refuse(code, '')
+    if (code !== undefined) return this.#refuse(code)
+    const authenticate = this.#rules?.configuration.authenticate
+    if (authenticate !== undefined) return this.#authenticate(authenticate, head, body, end)
     const decision = this.#authorize(head, record)
     if (decision?.kind === 'allow') return this.#forward(decision.permit, head, body, end)
+    this.#deny(decision, head, record)
+  }
+
+  #deny(decision: Decision | undefined, head: RequestHead, record: RequestRecord): void {
     const id = decision === undefined ? '' : record.decisionId
-    this.#refuse(codeOfDenial(decision), id === '' ? '' : `x-redoubt-decision: ${id}\r\n`)
+    const added = id === '' ? '' : `x-redoubt-decision: ${id}\r\n`
+    const code = codeOfDenial(decision)
+    if (code === 'PROXY_BAD_REQUEST') this.#respond(rescue(code), added)
+    else this.#refuseAs(rescue(code), head, added)
+  }
+
+  /** CUSTOM comes before tokens, which come before all else that decides (istio-semantics §1.3). */
+  #authenticate(
+    authenticate: Authenticate,
+    head: RequestHead,
+    body: Buffer | undefined,
+    end: boolean,
+  ): void {
+    const record = this.#record
+    if (record === undefined) return
+    if (this.#rules?.asksProviders === true) {
+      const early = this.#decideOn(head, undefined)
+      if (early === undefined || isOfProvider(early)) {
+        return this.#deny(this.#authorize(head, record), head, record)
+      }
+    }
+    const held = new HeldRequest(head, body, end)
+    const answer = authenticate(tokenRequestOf(head))
+    if (!(answer instanceof Promise)) return this.#settleToken(answer, held, record)
+    this.#held = held
+    if (!end) this.#connection.pause()
+    const resume = (authentication: Authentication | undefined): void => {
+      // Whoever asked may be gone by now.
+      if (this.#held !== held) return
+      this.#held = undefined
+      if (authentication === undefined) this.#deny(undefined, head, record)
+      else this.#settleToken(authentication, held, record)
+      if (!held.isWhole) this.#connection.resume()
+    }
+    // A verifier that cannot answer is no permission.
+    answer.then(resume, () => resume(undefined))
+  }
+
+  #settleToken(authentication: Authentication, held: HeldRequest, record: RequestRecord): void {
+    const { head } = held
+    if (authentication.kind === 'refused') {
+      const decision = denialOf(authentication)
+      this.#note(decision, head, record, { decide: () => decision, attributes: undefined })
+      const { answer, challenge } = answerOf(authentication, {
+        isSecure: this.#peer.connection.peer !== undefined,
+        authority: head.authority,
+        path: this.#lastPath,
+      })
+      const id = `x-redoubt-decision: ${record.decisionId}\r\n`
+      return this.#refuseAs(answer, head, challenge + id)
+    }
+    dropSpent(head, authentication)
+    const decision = this.#authorize(head, record, authentication.claims)
+    if (decision?.kind !== 'allow') return this.#deny(decision, head, record)
+    const { target } = authentication
+    const outcome = { added: addedLines(authentication), target }
+    this.#forward(decision.permit, head, held.body, held.isWhole, outcome)
   }
 
   /** Whether the request can be decided on at all. */
@@ -107,34 +177,50 @@ export class InboundRequests implements RequestSink, HopAnswer {
     return record
   }
 
-  #authorize(head: RequestHead, record: RequestRecord): Decision | undefined {
-    const decide = this.#decide
-    if (decide === undefined) return undefined
-    this.#attributes ??= new RequestAttributes(head, this.#peer.connection.sourceIp)
-    const attributes = this.#attributes
-    attributes.path = this.#lastPath
-    const decision = decide(attributes)
+  #authorize(head: RequestHead, record: RequestRecord, claims?: Claims): Decision | undefined {
+    const decision = this.#decideOn(head, claims)
     record.decision = decision
-    if (decision.kind === 'deny') {
-      const { connection } = this.#peer
-      noteRequest(record, head, true)
-      record.decisionId = this.#deps.telemetry.noteDenial({
-        decision,
-        connection,
-        decide,
-        attributes,
-      })
+    if (decision?.kind === 'deny' && this.#decide !== undefined) {
+      this.#note(decision, head, record, { decide: this.#decide, attributes: this.#attributes })
     }
     return decision
   }
 
+  #decideOn(head: RequestHead, claims: Claims | undefined): Decision | undefined {
+    this.#attributes ??= new RequestAttributes(head, this.#peer.connection.sourceIp)
+    this.#attributes.path = this.#lastPath
+    this.#attributes.claims = claims
+    return this.#decide?.(this.#attributes)
+  }
+
+  #note(
+    decision: Denied,
+    head: RequestHead,
+    record: RequestRecord,
+    read: { readonly decide: Decide; readonly attributes: RequestAttributes | undefined },
+  ): void {
+    const { connection } = this.#peer
+    const { decide, attributes } = read
+    noteRequest(record, head, true)
+    record.decision = decision
+    const denial = { decision, connection, decide, attributes }
+    record.decisionId = this.#deps.telemetry.noteDenial(denial)
+  }
+
   /** Takes a permit, so that nothing gets here that was not decided on. */
-  #forward(_permit: Permit, head: RequestHead, body: Buffer | undefined, end: boolean): void {
+  #forward(
+    _permit: Permit,
+    head: RequestHead,
+    body: Buffer | undefined,
+    end: boolean,
+    { added, target }: RequestEdits = UNCHANGED,
+  ): void {
     if (head.hasAttemptCount && this.#peer.connection.peer === undefined) {
       head.fields.dropNamed('x-envoy-attempt-count')
     }
     const id = head.hasRequestId ? '' : `x-request-id: ${requestId(this.#deps.random)}\r\n`
-    this.#edits.added = this.#peer.forwardedCert + id
+    this.#edits.added = this.#peer.forwardedCert + id + added
+    this.#edits.target = target
     const record = this.#record
     if (record !== undefined) {
       record.attempts = 1
@@ -145,8 +231,20 @@ export class InboundRequests implements RequestSink, HopAnswer {
     this.#exchange = this.#deps.app.send(head, this.#edits, body, end, this)
   }
 
-  #refuse(code: ProxyErrorCode, added: string): void {
-    const answer = rescue(code)
+  /** gRPC callers read a refusal in gRPC's form (istio-semantics §4). */
+  #refuseAs(answer: Rescue, head: RequestHead, added: string): void {
+    const type = head.fields.first('content-type')
+    if (type === undefined || !GRPC.test(type)) return this.#respond(answer, added)
+    const form = grpcForm(answer)
+    if (this.#record !== undefined) this.#record.grpcStatus = form.grpcStatus
+    this.#respond(form.answer, form.added + added)
+  }
+
+  #refuse(code: ProxyErrorCode): void {
+    this.#respond(rescue(code), '')
+  }
+
+  #respond(answer: Rescue, added: string): void {
     if (this.#record !== undefined) this.#record.bytesSent = answer.body.length
     this.#finish(answer, answer.status)
     this.#connection.respondOwn(answer, added)
@@ -156,6 +254,7 @@ export class InboundRequests implements RequestSink, HopAnswer {
     if (bytes !== undefined && this.#record !== undefined) {
       this.#record.bytesReceived += bytes.length
     }
+    if (this.#held !== undefined) return this.#held.push(bytes, end)
     if (this.#exchange?.write(bytes, end) === false && !end) this.#connection.pause()
   }
 
@@ -168,6 +267,7 @@ export class InboundRequests implements RequestSink, HopAnswer {
   }
 
   onClientGone(): void {
+    this.#held = undefined
     this.#exchange?.abort()
     if (this.#record !== undefined) this.#record.flags = 'DC'
     this.#finish(undefined, this.#record?.status ?? 0)
@@ -235,6 +335,16 @@ export class InboundRequests implements RequestSink, HopAnswer {
     }
     this.#deps.telemetry.record(record)
   }
+}
+
+/** What tokens change when there are none. */
+const UNCHANGED: RequestEdits = { added: '' }
+
+const GRPC = /^application\/grpc(\+|$)/
+
+/** Whether an external provider has to be asked, or the one that should be is not there. */
+function isOfProvider(decision: Decision): boolean {
+  return decision.kind === 'ask' || (decision.kind === 'deny' && decision.action === 'CUSTOM')
 }
 
 /** Envoy refuses a path that it cannot normalise before any policy is asked: so do we, when one would be. */

@@ -1,3 +1,4 @@
+import type { Authenticate } from '#ca/jwt/request/index.ts'
 import type {
   Engine,
   InboundBundle,
@@ -11,6 +12,8 @@ export interface InboundConfiguration {
   readonly bundle: InboundBundle
   readonly version: string
   readonly engine: Engine
+  /** Verifies tokens; `undefined`: the workload has no RequestAuthentication. */
+  readonly authenticate: Authenticate | undefined
 }
 
 /** What holds for one port in one version of the configuration. */
@@ -19,6 +22,8 @@ export interface PortRules {
   readonly mtls: MtlsMode
   readonly protocol: PortProtocol
   readonly service: ServiceRef | undefined
+  /** Whether some policy asks an external provider. */
+  readonly asksProviders: boolean
 }
 
 /**
@@ -46,5 +51,8 @@ function readRules(configuration: InboundConfiguration, port: number): PortRules
     mtls: declared?.mtls ?? bundle.mtls,
     protocol: declared?.protocol ?? 'auto',
     service: declared?.service,
+    asksProviders: bundle.authorization.some(
+      ({ action, dryRun }) => action === 'CUSTOM' && !dryRun,
+    ),
   }
 }

@@ -1,7 +1,9 @@
 /** Bodies of the policy stream into what the request path calls. */
+import type { Authenticate } from '#ca/jwt/request/index.ts'
 import { compileAuthorization } from '#policy/casbin/index.ts'
 import {
   type DestinationBundle,
+  type InboundBundle,
   parseDestinationBundle,
   parseInboundBundle,
 } from '#policy/model/index.ts'
@@ -18,14 +20,29 @@ export interface Prepared<T> {
 }
 
 /** @throws {PolicyError} on a body that is not a bundle; whatever compiling its policies throws */
-export function compileInbound(body: Uint8Array, version: string): CompiledInbound {
+export async function compileInbound(
+  body: Uint8Array,
+  version: string,
+  deps: { readonly now: () => Temporal.Instant },
+): Promise<CompiledInbound> {
   const bundle = parseInboundBundle(body)
   const { authorization: policies, trustDomain, trustDomainAliases } = bundle
   return {
     bundle,
     version,
     engine: compileAuthorization({ policies, trustDomain, trustDomainAliases }),
+    authenticate: await compileTokens(bundle, deps),
   }
+}
+
+/** Most sidecars have no rules for tokens, and then nothing that verifies them is loaded. */
+async function compileTokens(
+  { tokenRules }: InboundBundle,
+  deps: { readonly now: () => Temporal.Instant },
+): Promise<Authenticate | undefined> {
+  if (tokenRules.length === 0) return undefined
+  const { compileTokenRules } = await import('#ca/jwt/request/index.ts')
+  return compileTokenRules(tokenRules, deps)
 }
 
 /**

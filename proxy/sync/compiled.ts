@@ -1,3 +1,4 @@
+import type { Authenticate } from '#ca/jwt/request/index.ts'
 import type { DestinationBundle, Engine, InboundBundle } from '#policy/model/index.ts'
 import type { ClusterState } from '../outbound/cluster-state.ts'
 import type { PickRoute } from '../outbound/route.ts'
@@ -9,6 +10,8 @@ export interface CompiledInbound {
   readonly version: string
   /** Decides: call once per accepted connection, then once per request. */
   readonly engine: Engine
+  /** Verifies tokens; `undefined`: the workload has no RequestAuthentication. */
+  readonly authenticate: Authenticate | undefined
 }
 
 /** How one host and port is reached, compiled. */

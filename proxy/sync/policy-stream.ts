@@ -185,7 +185,7 @@ async function apply(
   known.desired = version
   try {
     if (known === table.inbound) {
-      table.inbound.put(compileInbound(resource.body, version), version)
+      table.inbound.put(await compileInbound(resource.body, version, deps), version)
     } else await putDestination(resource, table, deps)
     deps.log('info', 'policy-applied', { name, version })
     return undefined

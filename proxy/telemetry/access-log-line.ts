@@ -109,7 +109,8 @@ export function denialReason({
   policy,
   rule,
   considered,
-}: Pick<Denied, 'action' | 'reason' | 'policy' | 'rule' | 'considered'>): string {
+  detail = '',
+}: Pick<Denied, 'action' | 'reason' | 'policy' | 'rule' | 'considered' | 'detail'>): string {
   switch (reason) {
     case 'denied-by-policy':
       return `${action} policy ${policy} matched by rule ${rule}`
@@ -119,6 +120,8 @@ export function denialReason({
       return `the provider that policy ${policy} asks is not there`
     case 'evaluation-failed':
       return 'the policies could not be evaluated'
+    case 'token-refused':
+      return detail
     case 'ambiguous-path':
       return 'a policy decides on paths and servers differ on what this one names'
     default:
@@ -131,7 +134,11 @@ export function denialDetail({
   policy,
   rule,
   reason,
-}: Pick<Denied, 'policy' | 'rule' | 'reason'>): string {
+  detail = '',
+}: Pick<Denied, 'policy' | 'rule' | 'reason' | 'detail'>): string {
+  if (reason === 'token-refused') {
+    return `jwt_authn_access_denied{${detail.replaceAll(' ', '_')}}`
+  }
   if (reason === 'ambiguous-path') return 'path_normalization_failed'
   if (policy === null) return 'rbac_access_denied_matched_policy[none]'
   const [namespace = '', ...name] = policy.split('/')

@@ -6,6 +6,7 @@ import type { Clock } from '#core/clock.ts'
 import { createLive, type LiveSource } from '#core/live.ts'
 import { compileAuthorization } from '#policy/casbin/index.ts'
 import type { Cluster, DestinationBundle, InboundBundle } from '#policy/model/index.ts'
+import { compileTokenRules } from '#ca/jwt/request/index.ts'
 import { BUNDLE_FORMAT } from '#policy/model/index.ts'
 import { type DataPlane, openDataPlane } from '../../proxy/data-plane.ts'
 import type { InboundConfiguration } from '../../proxy/inbound/inbound-port.ts'
@@ -46,6 +47,7 @@ export function inboundBundle(change: Partial<InboundBundle> = {}): InboundBundl
         ],
       },
     ],
+    tokenRules: [],
     outboundPolicy: 'ALLOW_ANY',
     ...change,
   }
@@ -54,7 +56,10 @@ export function inboundBundle(change: Partial<InboundBundle> = {}): InboundBundl
 export function compiledInbound(bundle: InboundBundle): InboundConfiguration {
   const { authorization: policies, trustDomain, trustDomainAliases } = bundle
   const engine = compileAuthorization({ policies, trustDomain, trustDomainAliases })
-  return { bundle, version: '1', engine }
+  const { tokenRules } = bundle
+  const now = () => Temporal.Now.instant()
+  const authenticate = tokenRules.length === 0 ? undefined : compileTokenRules(tokenRules, { now })
+  return { bundle, version: '1', engine, authenticate }
 }
 
 export function cluster(address: string, change: Partial<Cluster> = {}): Cluster {

@@ -34,6 +34,7 @@ const PACKAGE_HOMES: Readonly<Record<string, RegExp>> = {
   kysely: /^ca\//,
   'node:sqlite': /^ca\//,
   casbin: /^policy\/casbin\//,
+  jose: /^ca\/jwt\//,
   commander: /^deploy\/cli\//,
   'cli-table3': /^deploy\//,
   'log-update': /^deploy\//,

@@ -1,5 +1,5 @@
 /** `redoubt authz explain`: the decision, and the first field that stopped each rule. */
-import { explain } from '#policy/index.ts'
+import { explain, explainWithTokens } from '#policy/index.ts'
 import { DeployError } from '../../error.ts'
 import { QUERY_OPTIONS, readIntent, readQuery } from '../authz-query.ts'
 import { denialLines, exitCodeOf, explanationLines, resultLines } from '../authz-text.ts'
@@ -7,6 +7,7 @@ import { type Command, type ExitCode, type Input, type Io, textOption } from '..
 import { findDenial } from '../find-denial.ts'
 import { outputFormat, print } from '../output.ts'
 import { STATE_OPTION } from '../state-option.ts'
+import { FETCH_OPTION, tokensOf } from '../tokens.ts'
 
 export const authzExplain: Command = {
   name: 'authz explain',
@@ -15,6 +16,7 @@ export const authzExplain: Command = {
     ...QUERY_OPTIONS.map((option) => ({ ...option, required: false })),
     { flags: '--decision <id>', summary: 'a denial that happened: its x-redoubt-decision header' },
     { flags: '--log <file>', summary: 'look for it in this access log; - for standard input' },
+    FETCH_OPTION,
     STATE_OPTION,
   ],
   examples: [
@@ -36,7 +38,11 @@ export const authzExplain: Command = {
       throw new DeployError('DEPLOY_USAGE', `Cannot explain: ${wanted}`)
     }
     const query = readQuery(input)
-    const explanation = explain(await readIntent(io, input), query)
+    const intent = await readIntent(io, input)
+    const tokens = await tokensOf(io, input, intent, signal)
+    const explanation = tokens
+      ? await explainWithTokens(intent, query, tokens)
+      : explain(intent, query)
     print(io, outputFormat(input), explanation, () => [
       ...resultLines(io, explanation),
       ...explanationLines(io, explanation),

@@ -1,9 +1,10 @@
 /** `redoubt authz test`: JSON lines in, a decision for each out. */
 import { resolve } from 'node:path'
 
-import { createChecker, readCase, testCase } from '#policy/index.ts'
+import { createChecker, createTokenChecker, judgeCase, readCase } from '#policy/index.ts'
 import { DeployError } from '../../error.ts'
 import { FILE_OPTION, readIntent } from '../authz-query.ts'
+import { FETCH_OPTION, tokensOf } from '../tokens.ts'
 import { type Command, type ExitCode, textOption } from '../command.ts'
 
 export const authzTest: Command = {
@@ -17,6 +18,7 @@ export const authzTest: Command = {
         'JSON lines: id, to, port, from, proto, method, path, host, headers, …, expect; or -',
       required: true,
     },
+    FETCH_OPTION,
   ],
   examples: [
     {
@@ -29,12 +31,14 @@ export const authzTest: Command = {
         'echo \'{"id":1,"to":"qotm/qotm-v1","from":null,"expect":"deny"}\' | redoubt authz test -f deploy/samples/qotm --cases -',
     },
   ],
-  async run(io, input) {
+  async run(io, input, signal) {
     const path = textOption(input, 'cases')
     if (path === undefined) {
       throw new DeployError('DEPLOY_USAGE', 'Cannot test: expected --cases FILE or --cases -')
     }
-    const check = createChecker(await readIntent(io, input))
+    const intent = await readIntent(io, input)
+    const tokens = await tokensOf(io, input, intent, signal)
+    const check = tokens ? createTokenChecker(intent, tokens) : createChecker(intent)
     const text = path === '-' ? await io.readStdin() : await io.readFile(resolve(io.cwd, path))
     let exitCode: ExitCode = 0
     for (const line of text.split('\n').filter((one) => one.trim() !== '')) {
@@ -44,7 +48,7 @@ export const authzTest: Command = {
         io.out(JSON.stringify({ id: read.id, decision: 'error', reason: 'invalid-case' }))
         exitCode = 2
       } else {
-        const result = testCase(read.case, check)
+        const result = judgeCase(read.case, await check(read.case.query))
         io.out(JSON.stringify(result))
         if (result.ok === false && exitCode === 0) exitCode = 1
       }

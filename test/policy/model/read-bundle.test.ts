@@ -8,6 +8,7 @@ import {
   parseDestinationBundle,
   parseInboundBundle,
 } from '#policy/index.ts'
+import { BUNDLE_FORMAT } from '#policy/model/index.ts'
 import { INSTANCES, instance, intentOf } from '../sample.ts'
 
 type Path = readonly (string | number)[]
@@ -23,6 +24,22 @@ spec:
     - from: [{ source: { namespaces: [a], notNamespaces: [b] } }]
       to: [{ operation: { hosts: [a], ports: ["80"] } }]
       when: [{ key: source.ip, values: [10.0.0.0/8], notValues: [10.1.0.0/16] }]
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: full, namespace: qotm }
+spec:
+  jwtRules:
+    - issuer: a
+      audiences: [b]
+      jwks: '{"keys":[]}'
+      fromHeaders: [{ name: X-Tok, prefix: "Tok " }]
+      fromParams: [p]
+      fromCookies: [c]
+      outputPayloadToHeader: X-Payload
+      outputClaimToHeaders: [{ header: X-Sub, claim: sub }]
+      spaceDelimitedClaims: [roles]
+    - { issuer: d, jwksUri: https://keys.example/ }
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -166,7 +183,7 @@ test('a field that is missing is refused at its place', (t) => {
 })
 
 test('another format is refused before anything else is looked at', (t) => {
-  for (const format of [0, 2, '1', null, undefined]) {
+  for (const format of [0, BUNDLE_FORMAT + 1, String(BUNDLE_FORMAT), null, undefined]) {
     const error = t.throws(() => parseInboundBundle(encode({ format, newField: 1 })), {
       instanceOf: PolicyError,
     })

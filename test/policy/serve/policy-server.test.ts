@@ -19,6 +19,7 @@ import {
   type StreamResponse,
 } from '#policy/proto/gen/policy.ts'
 import { FakeClock } from '../../fakes/fake-clock.ts'
+import { BUNDLE_FORMAT } from '#policy/model/index.ts'
 import { INSTANCES, instance, intentOf } from '../sample.ts'
 
 const EDGE = parseSpiffeId('spiffe://cluster.local/ns/qotm/sa/edge')
@@ -336,7 +337,7 @@ test('names that are none are never answered, and do not end the stream', async 
   t.true(await edge.quiet(50))
   edge.say({ subscribe: ['destination/nobody:80'] })
   t.deepEqual(parseDestinationBundle(only(t, await edge.next(), 'destination/nobody:80').body), {
-    format: 1,
+    format: BUNDLE_FORMAT,
     kind: 'unknown',
   })
 })

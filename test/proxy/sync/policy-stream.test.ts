@@ -198,7 +198,7 @@ const badRegex = {
 
 for (const [what, body, reason] of [
   ['is not JSON', '{', /not JSON/],
-  ['has another format', { ...inboundBundle(), format: 2 }, /format is 2/],
+  ['has another format', { ...inboundBundle(), format: 99 }, /format is 99/],
   ['has a key nobody knows', unknownKey, /surprise/],
   ['has a rule that is none', badRegex, /rules\/1/],
 ] as const) {

@@ -52,8 +52,12 @@ async function open(change: { readonly reasons?: readonly string[] } = {}) {
     clusters: new Map([['c', state]]),
   }
   const session: PolicySession = {
-    inbound: createLive({ bundle: inboundBundle(), version: 'v1', engine: () => () => DENIED })
-      .live,
+    inbound: createLive({
+      bundle: inboundBundle(),
+      version: 'v1',
+      engine: () => () => DENIED,
+      authenticate: undefined,
+    }).live,
     destination: () => createLive(undefined).live,
     isConnected: () => true,
     held: () => [

@@ -1,0 +1,7 @@
+export type { Authenticate, AuthenticateDeps, Authentication } from './authenticate.ts'
+export { compileTokenRules } from './authenticate.ts'
+export type { TokenRequest } from './find-tokens.ts'
+export type { AddedHeader } from './outputs.ts'
+export type { TokenRefusal } from './refusal.ts'
+export { TOKEN_REFUSALS } from './refusal.ts'
+export type { ClaimHeader, TokenClaims, TokenHeader, TokenKeys, TokenRule } from './token-rule.ts'

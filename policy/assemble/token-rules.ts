@@ -1,0 +1,53 @@
+/** Which issuers' tokens a workload takes, and with which keys (istio-semantics §3). */
+import type { Intent, WorkloadInstance } from '../model/intent.ts'
+import type { JwtRule } from '../model/request-authentication.ts'
+import type { TokenKeys, TokenRule } from '../model/token-rule.ts'
+import { byAge, selects } from './select.ts'
+
+/** The key set that was fetched for a rule; `undefined`: there is none. */
+export type KeySetOf = (rule: JwtRule) => string | undefined
+
+/** Claims that are lists of words whatever a rule says (§3.1). */
+export const SPACE_DELIMITED_CLAIMS: readonly string[] = ['permission', 'scope']
+
+/** Rules of all objects that apply, those of the oldest object first. */
+export function assembleTokenRules(
+  { requestAuthentications, mesh }: Pick<Intent, 'requestAuthentications' | 'mesh'>,
+  workload: Pick<WorkloadInstance, 'namespace' | 'labels'>,
+  keySetOf: KeySetOf,
+): readonly TokenRule[] {
+  return requestAuthentications
+    .filter(({ targeted }) => !targeted)
+    .filter(({ namespace }) => [workload.namespace, mesh.rootNamespace].includes(namespace))
+    .filter(({ selector }) => selects(selector, workload.labels))
+    .toSorted(byAge)
+    .flatMap(({ jwtRules }) => jwtRules.map((rule) => tokenRuleOf(rule, keySetOf)))
+}
+
+function tokenRuleOf(rule: JwtRule, keySetOf: KeySetOf): TokenRule {
+  const { issuer, audiences, outputPayloadToHeader } = rule
+  return {
+    ...(issuer === undefined ? {} : { issuer }),
+    // In a manifest no audiences are any; from here on an empty list would be nobody.
+    ...(audiences.length === 0 ? {} : { audiences }),
+    keys: keysOf(rule, keySetOf),
+    fromHeaders: rule.fromHeaders.map(({ name, prefix }) => ({ name: name.toLowerCase(), prefix })),
+    fromParams: rule.fromParams,
+    fromCookies: rule.fromCookies,
+    forwardOriginalToken: rule.forwardOriginalToken,
+    ...(outputPayloadToHeader === undefined
+      ? {}
+      : { outputPayloadToHeader: outputPayloadToHeader.toLowerCase() }),
+    outputClaimToHeaders: rule.outputClaimToHeaders.map(({ header, claim }) => ({
+      header: header.toLowerCase(),
+      claim,
+    })),
+    spaceDelimitedClaims: [...new Set([...SPACE_DELIMITED_CLAIMS, ...rule.spaceDelimitedClaims])],
+  }
+}
+
+function keysOf(rule: JwtRule, keySetOf: KeySetOf): TokenKeys {
+  if (rule.jwks !== undefined) return { kind: 'inline', jwks: rule.jwks }
+  const jwks = keySetOf(rule)
+  return jwks === undefined ? { kind: 'missing' } : { kind: 'fetched', jwks }
+}

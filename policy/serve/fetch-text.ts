@@ -1,0 +1,122 @@
+/**
+ * Fetches a small text for the policy server, from a place that an operator has named. What may be
+ * reached is judged on the address that is dialled, after each redirect too, so that no name that
+ * points elsewhere later gets past it (CVE-2026-41413).
+ */
+import { lookup, type LookupAddress } from 'node:dns'
+import { type IncomingMessage, request as requestHttp } from 'node:http'
+import { request as requestHttps } from 'node:https'
+import { isIP, type LookupFunction } from 'node:net'
+import { PolicyError } from '../error.ts'
+import { blockHas, readBlock, readSocketAddress } from '../model/address.ts'
+
+/** Bytes beyond which an answer is given up. */
+const MAX_BYTES = 1024 * 1024
+const MAX_REDIRECTS = 3
+
+/** This host's own neighbourhood, where clouds keep credentials, and what is no host at all. */
+const NEVER = [
+  '169.254.0.0/16',
+  'fe80::/10',
+  '100.100.100.200',
+  'fd00:ec2::254',
+  '0.0.0.0/8',
+  '::',
+  '224.0.0.0/3',
+  'ff00::/8',
+].flatMap((block) => readBlock(block) ?? [])
+
+/** Whether a text may be fetched from `address`; never from link-local or metadata addresses. */
+export function mayFetchFrom(address: string): boolean {
+  const bytes = readSocketAddress(address)
+  return bytes !== undefined && !NEVER.some((block) => blockHas(block, bytes))
+}
+
+/**
+ * The body at `uri`, UTF-8. Certificates are verified by the system's roots.
+ *
+ * @throws {PolicyError} `POLICY_FETCH_FAILED`
+ */
+export async function fetchText(uri: string, signal: AbortSignal): Promise<string> {
+  let at = parseUri(uri, uri)
+  for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
+    const answer = await send(at, signal)
+    const { statusCode = 0, headers } = answer
+    if (statusCode === 200) return readBody(answer, uri)
+    answer.destroy()
+    const { location } = headers
+    if (statusCode < 301 || statusCode > 308 || location === undefined) {
+      throw failed(uri, `the answer has status ${statusCode}, expected 200`)
+    }
+    const next = parseUri(new URL(location, at).href, uri)
+    if (at.protocol === 'https:' && next.protocol !== 'https:') {
+      throw failed(uri, 'it redirects from https to http')
+    }
+    at = next
+  }
+  throw failed(uri, `it redirects more than ${MAX_REDIRECTS} times`)
+}
+
+function parseUri(text: string, uri: string): URL {
+  const parsed = URL.parse(text)
+  if (parsed?.protocol !== 'http:' && parsed?.protocol !== 'https:') {
+    throw failed(uri, `${JSON.stringify(text)} is no http or https URL`)
+  }
+  return parsed
+}
+
+function send(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  return new Promise((resolve, reject) => {
+    const fail = (cause: Error) => reject(failed(url.href, cause.message, cause))
+    if (isIP(host) !== 0 && !mayFetchFrom(host)) return fail(new Error(refusal(host)))
+    const request = url.protocol === 'https:' ? requestHttps : requestHttp
+    const sent = request(url, {
+      agent: false,
+      lookup: guardedLookup,
+      signal,
+      headers: { accept: 'application/json', 'user-agent': 'redoubt' },
+    })
+    sent.on('response', resolve)
+    sent.on('error', fail)
+    sent.end()
+  })
+}
+
+/** A name is taken only when every address of it may be reached. */
+const guardedLookup: LookupFunction = (hostname, options, done) => {
+  lookup(hostname, { ...options, all: true }, (cause, addresses: readonly LookupAddress[]) => {
+    const wrong = cause ? undefined : addresses.find(({ address }) => !mayFetchFrom(address))
+    const [first] = addresses ?? []
+    if (cause) done(cause, '')
+    else if (wrong !== undefined || first === undefined) {
+      done(new Error(refusal(wrong?.address ?? hostname)), '')
+    } else if (options.all) done(null, [...addresses])
+    else done(null, first.address, first.family)
+  })
+}
+
+function refusal(address: string): string {
+  return `${address} is an address that nothing is fetched from`
+}
+
+async function readBody(answer: IncomingMessage, uri: string): Promise<string> {
+  const pieces: Buffer[] = []
+  let bytes = 0
+  try {
+    for await (const piece of answer as AsyncIterable<Buffer>) {
+      bytes += piece.length
+      if (bytes > MAX_BYTES) throw new Error(`it has more than ${MAX_BYTES} bytes`)
+      pieces.push(piece)
+    }
+    return Buffer.concat(pieces).toString('utf8')
+  } catch (cause) {
+    answer.destroy()
+    throw failed(uri, cause instanceof Error ? cause.message : String(cause), cause)
+  }
+}
+
+function failed(uri: string, why: string, cause?: unknown): PolicyError {
+  const message = `Cannot fetch ${JSON.stringify(uri)}: ${why}`
+  return new PolicyError('POLICY_FETCH_FAILED', message, { cause })
+}
