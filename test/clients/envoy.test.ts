@@ -1,80 +1,19 @@
 /**
- * Unmodified clients of others on the agent's socket, in real time and identified by the kernel. Each
- * needs a program that npm cannot bring: without it its test is skipped, by name.
+ * Envoy itself on the agent's socket: certificate and validation context by SDS, in real time and
+ * identified by the kernel.
  */
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
-import test from 'ava'
-import { createWorkloadRegistry, openAgent } from '#agent/index.ts'
 import { openSvid } from '#agent/client/index.ts'
-import type { SpiffeId } from '#ca/spiffe/index.ts'
 import { peerChain, verifySvid } from '#ca/x509/index.ts'
-import {
-  agentId,
-  newToken,
-  realClock,
-  startCa,
-  temporaryDir,
-  trustDomain,
-  workloadId,
-} from '#test/ca/harness.ts'
-import { readProcess } from '../../agent/attest/process.ts'
+import { realClock, workloadId } from '#test/ca/harness.ts'
 import { freePorts } from '../scenario/free-ports.ts'
-
-/** An agent with a real clock, for which this process and what it starts are `id`. */
-async function realAgent(leafTtl: string, id: SpiffeId = workloadId) {
-  await using opening = new AsyncDisposableStack()
-  const leaf = Temporal.Duration.from(leafTtl)
-  const { ca } = opening.use(await startCa({ leafTtl: leaf }))
-  const dir = opening.use(await temporaryDir())
-  const registry = createWorkloadRegistry({ clock: realClock })
-  const self = readProcess(process.pid)
-  registry.setWorkloads(self ? [{ ...self, spiffeId: id }] : [])
-  const agent = opening.use(
-    await openAgent(
-      {
-        trustDomain,
-        agentId,
-        caAddress: ca.address,
-        socketPath: join(dir.path, 'agent.sock'),
-        joinToken: await newToken(ca),
-      },
-      {
-        clock: realClock,
-        now: () => Temporal.Now.instant(),
-        random: Math.random,
-        log: () => {},
-        caRoots: ca.bundle.current.roots,
-        identify: registry.identify,
-      },
-    ),
-  )
-  const owned = opening.move()
-  return { agent, dir: dir.path, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() }
-}
-
-const gospiffe = process.env['REDOUBT_GOSPIFFE']
-const withGospiffe = gospiffe ? test : test.skip
-withGospiffe(
-  `go-spiffe makes mTLS with what the agent gives${gospiffe ? '' : ' (SKIPPED: set REDOUBT_GOSPIFFE to the program)'}`,
-  async (t) => {
-    await using running = await realAgent('PT1H')
-    const { stdout } = await promisify(execFile)(gospiffe ?? '', [
-      '-sock',
-      `unix://${running.agent.socketPath}`,
-      'mtls',
-      workloadId,
-    ])
-    t.regex(stdout, /other id refused: true/)
-    t.regex(stdout, /^PASS$/m)
-  },
-)
+import { realAgent, testWith } from './harness.ts'
 
 const envoyConfig = (
   socket: string,
@@ -179,21 +118,20 @@ function isReady(admin: number): Promise<boolean> {
   })
 }
 
-const envoy = process.env['REDOUBT_ENVOY']
-const withEnvoy = envoy ? test.serial : test.serial.skip
 for (const names of [
   [workloadId, 'spiffe://prod.example'],
   ['default', 'ROOTCA'],
 ]) {
-  withEnvoy(
-    `Envoy takes ${names.join(' and ')} by SDS, serves with them and rotates${envoy ? '' : ' (SKIPPED: set REDOUBT_ENVOY to the program)'}`,
-    async (t) => {
+  testWith(
+    'REDOUBT_ENVOY',
+    `Envoy takes ${names.join(' and ')} by SDS, serves with them through rotations and refuses who has none`,
+    async (t, envoy) => {
       await using running = await realAgent('PT6S')
       const { agent, dir } = running
       const [admin = 0, port = 0] = await freePorts(2)
       const file = join(dir, 'envoy.json')
       await writeFile(file, JSON.stringify(envoyConfig(agent.socketPath, admin, port, names)))
-      const child = spawn(envoy ?? '', ['-c', file, '--concurrency', '1', '--log-level', 'error'], {
+      const child = spawn(envoy, ['-c', file, '--concurrency', '1', '--log-level', 'error'], {
         stdio: 'ignore',
       })
       const exited = once(child, 'exit')
@@ -226,6 +164,7 @@ for (const names of [
           await sleep(1000)
         }
         t.true(serials.size >= 3, `${serials.size} serials in 8 s`)
+        t.is(await answerTo(port), 'no answer', 'a peer without a certificate')
       } finally {
         ending.abort()
         child.kill()
@@ -233,4 +172,15 @@ for (const names of [
       }
     },
   )
+}
+
+/** What a client without a certificate gets. */
+function answerTo(port: number): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connectTls({ host: '127.0.0.1', port, rejectUnauthorized: false })
+    const end = (): void => resolve('no answer')
+    socket.on('secureConnect', () => socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n'))
+    socket.on('data', (data) => resolve(String(data)))
+    socket.on('error', end).on('close', end)
+  })
 }
