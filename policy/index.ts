@@ -10,23 +10,16 @@ export type {
   CheckResult,
   QueryProtocol,
 } from './check/index.ts'
-export type { TokenOutcome, TokenRequest, Tokens } from './check/index.ts'
-export {
-  check,
-  createChecker,
-  createTokenChecker,
-  explain,
-  explainWithTokens,
-  judgeCase,
-  readCase,
-  testCase,
-} from './check/index.ts'
+export { check, createChecker, explain, readCase, testCase } from './check/index.ts'
 export type {
   Change,
   CompareOptions,
   Comparison,
+  Counterexample,
   LoggedRequest,
   Outcome,
+  Proof,
+  ProveOptions,
   Traffic,
 } from './compare/index.ts'
 export { compareIntents, proveAssertions, replayTraffic } from './compare/index.ts'
@@ -37,11 +30,8 @@ export { createManifestReader, readManifests } from './dialects/read-manifests.t
 export type { PolicyErrorCode } from './error.ts'
 export { PolicyError } from './error.ts'
 export type {
-  Counterexample,
   AuthorizationPolicy,
   DestinationBundle,
-  Proof,
-  ProveOptions,
   DocumentReport,
   Fault,
   InboundBundle,
@@ -60,8 +50,6 @@ export type {
   WorkloadPort,
 } from './model/index.ts'
 export { parseDestinationBundle, parseInboundBundle } from './model/index.ts'
-export type { KeySetDeps, KeySets } from './serve/key-sets.ts'
-export { fetchKeySet, keySetName, openKeySets } from './serve/key-sets.ts'
 export type {
   PolicyEvent,
   PolicyServer,

@@ -11,13 +11,13 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
   cert: async () => [(await import('./cert-inspect.ts')).certInspect],
   authz: async () => [
     (await import('./authz-check.ts')).authzCheck,
+    (await import('./authz-explain.ts')).authzExplain,
     (await import('./authz-diff.ts')).authzDiff,
+    (await import('./authz-prove.ts')).authzProve,
     (await import('./authz-test.ts')).authzTest,
   ],
 }
 
-    (await import('./authz-prove.ts')).authzProve,
-    (await import('./authz-explain.ts')).authzExplain,
 /**
  * The commands that begin with `word`; every command for a word that none begins with, so that help
  * and suggestions know them all.
