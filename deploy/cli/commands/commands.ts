@@ -8,12 +8,15 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
   status: async () => [(await import('./status.ts')).status],
   logs: async () => [(await import('./logs.ts')).logs],
   validate: async () => [(await import('./validate.ts')).validate],
-  cert: async () => [(await import('./cert-inspect.ts')).certInspect],
+  cert: async () => [
+    (await import('./cert-inspect.ts')).certInspect,
+    (await import('./cert-convert.ts')).certConvert,
+  ],
   authz: async () => [
     (await import('./authz-check.ts')).authzCheck,
-    (await import('./authz-explain.ts')).authzExplain,
     (await import('./authz-diff.ts')).authzDiff,
     (await import('./authz-prove.ts')).authzProve,
+    (await import('./authz-explain.ts')).authzExplain,
     (await import('./authz-test.ts')).authzTest,
   ],
 }
