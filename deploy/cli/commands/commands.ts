@@ -8,6 +8,7 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
   status: async () => [(await import('./status.ts')).status],
   logs: async () => [(await import('./logs.ts')).logs],
   validate: async () => [(await import('./validate.ts')).validate],
+  analyze: async () => [(await import('./analyze.ts')).analyze],
   cert: async () => [
     (await import('./cert-inspect.ts')).certInspect,
     (await import('./cert-convert.ts')).certConvert,
