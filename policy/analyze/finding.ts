@@ -1,0 +1,202 @@
+/** What `redoubt analyze` finds: Istio's codes where Istio has one (istio-semantics §16.3), ours beside. */
+import type { ManifestEdit } from '../dialects/edit-manifest.ts'
+import type { PathKey } from '../dialects/pointer.ts'
+
+export type Severity = 'error' | 'warning' | 'info'
+
+/** What a code means. */
+export interface CodeMeaning {
+  readonly severity: Severity
+  /** In one word; Istio's own where the code is Istio's. */
+  readonly title: string
+  /** Raised when. */
+  readonly when: string
+}
+
+const error = (title: string, when: string): CodeMeaning => ({ severity: 'error', title, when })
+const warning = (title: string, when: string): CodeMeaning => ({ severity: 'warning', title, when })
+const info = (title: string, when: string): CodeMeaning => ({ severity: 'info', title, when })
+
+export type FindingCode =
+  | 'IST0101'
+  | 'IST0106'
+  | 'IST0109'
+  | 'IST0112'
+  | 'IST0116'
+  | 'IST0118'
+  | 'IST0127'
+  | 'IST0130'
+  | 'IST0131'
+  | 'IST0133'
+  | 'IST0137'
+  | 'IST0149'
+  | 'IST0173'
+  | 'IST0174'
+  | 'IST0177'
+  | 'RDB0001'
+  | 'RDB0002'
+  | 'RDB0003'
+  | 'RDB0004'
+  | 'RDB0005'
+  | 'RDB0006'
+  | 'RDB0007'
+  | 'RDB0008'
+  | 'RDB0009'
+  | 'RDB0010'
+  | 'RDB0011'
+  | 'RDB0012'
+  | 'RDB0013'
+  | 'RDB0014'
+  | 'RDB0015'
+  | 'RDB0016'
+  | 'RDB0017'
+  | 'RDB0018'
+  | 'RDB0019'
+  | 'RDB0020'
+  | 'RDB0021'
+  | 'RDB0022'
+
+/** Every code that is raised; the table in `policy/analyze/README.md` is made of it. */
+export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
+  IST0101: error(
+    'ReferencedResourceNotFound',
+    'a route names a host or subset, or a policy a namespace, that does not exist',
+  ),
+  IST0106: error(
+    'SchemaValidationError',
+    'a document is not valid; the others are analyzed without it',
+  ),
+  IST0109: error(
+    'ConflictingMeshGatewayVirtualServiceHosts',
+    'two VirtualServices for sidecars have one host',
+  ),
+  IST0112: error(
+    'VirtualServiceDestinationPortSelectorRequired',
+    'a route to a service of several ports names none',
+  ),
+  IST0116: warning(
+    'DeploymentAssociatedToMultipleServices',
+    'services give one workload port different protocols',
+  ),
+  IST0118: info('PortNameIsNotUnderNamingConvention', "a service port's name tells no protocol"),
+  IST0127: warning(
+    'NoMatchingWorkloadsFound',
+    "an AuthorizationPolicy's selector selects no workload",
+  ),
+  IST0130: warning(
+    'VirtualServiceUnreachableRule',
+    'a route stands behind one that takes everything',
+  ),
+  IST0131: info('VirtualServiceIneffectiveMatch', 'a match stands in an earlier route already'),
+  IST0133: warning('SchemaWarning', 'a document is valid and probably not what is meant'),
+  IST0137: warning(
+    'DeploymentConflictingPorts',
+    'services lead different ports to one workload port',
+  ),
+  IST0149: error(
+    'JwtClaimBasedRoutingWithoutRequestAuthN',
+    'a route asks for claims and no RequestAuthentication verifies any',
+  ),
+  IST0173: error(
+    'DestinationRuleSubsetNotSelectPods',
+    'a subset selects no workload of its service',
+  ),
+  IST0174: warning('UnknownDestinationRuleHost', 'the host of a DestinationRule is no service'),
+  IST0177: warning(
+    'ConflictingServiceEntryProtocol',
+    'ServiceEntries give one port of one host different protocols',
+  ),
+  RDB0001: warning(
+    'ShadowedRule',
+    'another rule of the same action matches all that this one does',
+  ),
+  RDB0002: warning('ContradictedRule', 'a DENY rule matches all that this ALLOW rule does'),
+  RDB0003: warning(
+    'UnreachableRule',
+    'no request can match the rule: what it asks for, it also excludes',
+  ),
+  RDB0004: warning('AllowsEverything', 'an ALLOW rule asks for nothing: everybody may do anything'),
+  RDB0005: info(
+    'AllowsAnybody',
+    'an ALLOW rule does not ask who calls; callers without an identity pass too',
+  ),
+  RDB0006: warning(
+    'SplitRule',
+    'a rule with `from` alone stands beside one with `to` alone: a `-` too many makes "or" of "and"',
+  ),
+  RDB0007: warning('SelectsNothing', 'the selector of another kind selects no workload'),
+  RDB0008: warning(
+    'IneffectivePeerAuthentication',
+    'it applies nowhere: a selector in the root namespace, or an older one of its scope',
+  ),
+  RDB0009: warning('PlaintextAccepted', 'workloads take plaintext beside mTLS (PERMISSIVE)'),
+  RDB0010: warning('PlaintextOnly', 'workloads take plaintext only (DISABLE)'),
+  RDB0011: warning(
+    'HttpAttributeOnTcpPort',
+    'a rule asks for HTTP attributes on a TCP port: ALLOW never matches there, DENY matches more',
+  ),
+  RDB0012: info(
+    'DefaultDenyByAllow',
+    'an ALLOW policy alone makes a workload refuse all that it does not match',
+  ),
+  RDB0013: warning(
+    'PortClosedToAll',
+    'ALLOW policies apply to a workload and none lets anybody to one of its ports',
+  ),
+  RDB0014: warning('UnknownIdentity', 'a principal or service account that no workload has'),
+  RDB0015: warning('UnknownHost', 'a rule asks for a host that nothing in the mesh has'),
+  RDB0016: warning(
+    'UnknownPort',
+    'a rule asks for a port that no workload which the policy selects has',
+  ),
+  RDB0017: warning(
+    'ClaimsWithoutRequestAuthentication',
+    'a rule asks for claims where no RequestAuthentication verifies a token',
+  ),
+  RDB0018: warning(
+    'PrincipalWithScheme',
+    'a principal is written with `spiffe://` and never matches',
+  ),
+  RDB0019: warning('MethodNeverSent', 'a method is not in upper case or unknown and never matches'),
+  RDB0020: warning('PathNeverSeen', 'a path that no request has after normalisation'),
+  RDB0021: info('RepeatedValue', 'a value stands twice in one list'),
+  RDB0022: warning('NobodyEnforces', 'every workload that the policy selects is without a sidecar'),
+}
+
+/** The object that a finding is about. */
+export interface Subject {
+  readonly kind: string
+  /** Empty for kinds without one. */
+  readonly namespace: string
+  readonly name: string
+}
+
+/** What a check says; {@link Finding} is what becomes of it. */
+export interface Draft {
+  readonly code: FindingCode
+  readonly subject: Subject
+  /** In the object's document. */
+  readonly path: readonly PathKey[]
+  /** A sentence without its full stop: what is so. */
+  readonly message: string
+  /** What to do. */
+  readonly hint: string
+  /** Set when the repair is certain. */
+  readonly fix?: ManifestEdit
+}
+
+/** One finding, as `--output json` prints it. */
+export interface Finding extends Subject {
+  readonly code: FindingCode
+  readonly severity: Severity
+  readonly title: string
+  readonly file: string
+  /** From 1. */
+  readonly line: number
+  /** JSON Pointer into the document. */
+  readonly pointer: string
+  readonly message: string
+  readonly hint: string
+  /** `--fix` repairs it. */
+  readonly fixable: boolean
+}
