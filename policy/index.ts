@@ -10,7 +10,17 @@ export type {
   CheckResult,
   QueryProtocol,
 } from './check/index.ts'
-export { check, createChecker, explain, readCase, testCase } from './check/index.ts'
+export type { TokenOutcome, TokenRequest, Tokens } from './check/index.ts'
+export {
+  check,
+  createChecker,
+  createTokenChecker,
+  explain,
+  explainWithTokens,
+  judgeCase,
+  readCase,
+  testCase,
+} from './check/index.ts'
 export type {
   Change,
   CompareOptions,
@@ -50,6 +60,8 @@ export type {
   WorkloadPort,
 } from './model/index.ts'
 export { parseDestinationBundle, parseInboundBundle } from './model/index.ts'
+export type { KeySetDeps, KeySets } from './serve/key-sets.ts'
+export { fetchKeySet, keySetName, openKeySets } from './serve/key-sets.ts'
 export type {
   PolicyEvent,
   PolicyServer,
