@@ -73,7 +73,7 @@ export function readQuery(input: Input): CheckQuery {
 
 /**
  * The intent of the manifests that `-f` names. Half of the manifests would give half an answer, so
- * all must be valid.
+ * all must be valid. What no mesh carries out decides nothing; it is said on standard error.
  *
  * @throws {DeployError} `DEPLOY_USAGE`, `DEPLOY_MANIFESTS_INVALID` after each fault went to standard error
  */
@@ -87,8 +87,8 @@ export async function readIntent(io: Io, input: Input): Promise<Intent> {
 export async function readIntentOf(io: Io, paths: readonly string[]): Promise<Intent> {
   const { intent, documents } = readManifests(await readManifestFiles(io, paths))
   const invalid = documents.filter(({ valid }) => !valid)
+  for (const line of documents.flatMap(faultLines)) io.err(line)
   if (invalid.length === 0) return intent
-  for (const line of invalid.flatMap(faultLines)) io.err(line)
   const count = `${invalid.length} of ${documents.length} documents`
   throw new DeployError('DEPLOY_MANIFESTS_INVALID', `Cannot decide: ${count} are not valid`)
 }

@@ -1,5 +1,6 @@
 /**
- * Which text of each file is in force: its newest without a fault. Pure.
+ * Which text of each file is in force: its newest without a fault. Pure. A field that is valid and
+ * not carried out is a fault here: a mesh never runs with less than what was written.
  *
  * A file with a fault keeps its last good text *as a whole*: half of a file in force would be a
  * state that nobody wrote.
@@ -13,7 +14,7 @@ export interface Reading {
   readonly intent: Intent
   /** Of what was read, good or not. */
   readonly documents: readonly DocumentReport[]
-  /** Those of `documents` that are invalid. */
+  /** Those of `documents` that are invalid or have something unsupported. */
   readonly faulty: readonly DocumentReport[]
 }
 
@@ -52,13 +53,14 @@ export function keepLastGood(
 }
 
 function invalid({ documents }: { readonly documents: readonly DocumentReport[] }) {
-  return documents.filter(({ valid }) => !valid)
+  return documents.filter(({ valid, unsupported }) => !valid || unsupported.length > 0)
 }
 
 /** One fault of one document, as a line for people. */
-export function faultLines({ file, line, kind, name, errors }: DocumentReport): readonly string[] {
+export function faultLines(document: DocumentReport): readonly string[] {
+  const { file, line, kind, name, errors, unsupported } = document
   const where = kind === '' ? '' : ` ${kind} ${name}`
-  return errors.map((error) => {
+  return [...errors, ...unsupported].map((error) => {
     const pointer = error.pointer === '' ? '' : ` at ${error.pointer}`
     const hint = error.hint === undefined ? '' : ` (${error.hint})`
     return `${file}:${error.line || line}:${where}${pointer}: ${error.message}${hint}`

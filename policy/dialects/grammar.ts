@@ -33,26 +33,31 @@ export function dnsLabelFault(text: string): string | undefined {
 }
 
 export function fqdnFault(text: string): string | undefined {
-  return domainFault(text, LABEL)
+  return domainFault(text, LABEL, 0)
 }
 
-/** An FQDN whose first label may be `*`, `*foo` or `*-foo`. */
+/** An FQDN whose first label may be `*`, `*foo` or `*-foo`, or only digits when it stands alone. */
 export function wildcardDomainFault(text: string): string | undefined {
-  return domainFault(text, WILDCARD_LABEL)
+  return domainFault(text, WILDCARD_LABEL, 1)
 }
 
-function domainFault(text: string, firstLabel: RegExp): string | undefined {
+/** @param digits - Labels from here on may not end the name with digits only. */
+function domainFault(text: string, firstLabel: RegExp, digits: number): string | undefined {
   const wrong = (why: string): string =>
     `found ${JSON.stringify(text)}, expected a host name: ${why}`
   if (text === '') return wrong('it is empty')
-  if (text.length > 255) return wrong('it is longer than 255 characters')
-  const labels = text.replace(/\.$/, '').split('.')
-  for (const [index, label] of labels.entries()) {
+  if (Buffer.byteLength(text) > 255) return wrong('it is longer than 255 characters')
+  const labels = text.split('.')
+  const last = labels.at(-1) ?? ''
+  if (labels.length > digits && /^\d+$/.test(last)) return wrong('its last label is only digits')
+  // One dot at the end is for names that are complete.
+  const named = labels.length > 1 && last === '' ? labels.slice(0, -1) : labels
+  for (const [index, label] of named.entries()) {
     const pattern = index === 0 ? firstLabel : LABEL
     if (label.length > 63 || !pattern.test(label))
       return wrong(`its label ${JSON.stringify(label)} is not one`)
   }
-  return /^\d+$/.test(labels.at(-1) ?? '') ? wrong('its last label is only digits') : undefined
+  return undefined
 }
 
 /** Octets of an IPv4 address without leading zeros, as Go's netip reads it. */
@@ -137,20 +142,28 @@ export function headerNameFault(name: string): string | undefined {
   return `found ${JSON.stringify(name)}, expected a header name`
 }
 
-/** A header value to set: no control characters; `%COMMAND(…)%` is not filled in here, so only `%%` may be written. */
+/** A literal, `%%`, `%NAME%`, `%NAME(argument)%` or `%NAME(["argument", …])%`; a backslash escapes in arguments. */
+const WITH_VARIABLES =
+  /^(?:[^%]|%%|%[^%(]*(?:%|\( *(?:\[ *"|[^ [])(?:\\.|[^\\)"])*(?:" *, *"(?:\\.|[^\\)"])*)*(?:\)|" *\] *\)) *%))*$/
+
+/** A header value to set: no control characters, every `%` doubled or part of a `%NAME%`. */
 export function headerValueFault(value: string): string | undefined {
-  if (Array.from(value).some(isControl)) {
+  if (Array.from(value).some((character) => character !== '\t' && isControl(character))) {
     return `found ${JSON.stringify(value)}, expected a header value without control characters`
   }
-  const operators = value.replaceAll('%%', '')
-  if (!operators.includes('%')) return undefined
-  return /^[^%]*(%[A-Z0-9_]+(\([^()]*\))?(:\d+)?%[^%]*)*$/.test(operators)
-    ? `found ${JSON.stringify(value)}: variables of the proxy (%NAME%) are not supported; a literal percent sign is written %%`
+  return WITH_VARIABLES.test(value)
+    ? undefined
     : `found ${JSON.stringify(value)}, expected each % to be doubled or to enclose a %NAME%`
 }
 
-function isControl(character: string): boolean {
-  return (character < ' ' && character !== '\t') || character === '\u007f'
+/** Whether `value`, without fault, has variables that the proxy would fill in. */
+export function hasVariables(value: string): boolean {
+  return value.replaceAll('%%', '').includes('%')
+}
+
+/** A character that no text of HTTP may have; a tab may stand in values. */
+export function isControl(character: string): boolean {
+  return character < ' ' || character === '\u007f'
 }
 
 /** Completes a short name with `namespace` (§5.1) and folds its case; names with a dot stay. */

@@ -14,7 +14,7 @@ import type { RequestAuthentication } from '../model/request-authentication.ts'
 import type { DestinationRule, VirtualService } from '../model/traffic.ts'
 import { type Metadata, metadataSchema, type RawMetadata, readMetadata } from './metadata.ts'
 import type { PathKey } from './pointer.ts'
-import { fields, type Report } from './schema.ts'
+import { type Finding, fields, notCarriedOut, type Report } from './schema.ts'
 
 /** Where in the intent an object goes. */
 export interface Placed {
@@ -56,8 +56,10 @@ export interface Kind {
   readonly scope: 'namespaced' | 'cluster'
   /** Of the whole document. */
   readonly schema: z.ZodType
-  /** Only for a value that `schema` accepts. */
+  /** Only for a value that `schema` accepts and of which `unsupported` says nothing. */
   readonly place: (value: unknown, file: string) => Placement
+  /** What is valid and not carried out. Only for a value that `schema` accepts. */
+  readonly unsupported: (value: unknown) => readonly Finding[]
   /** What is legal but probably not meant. Only for a value that `schema` accepts. */
   readonly warnings: (value: unknown, file: string) => readonly Warning[]
 }
@@ -72,7 +74,8 @@ export interface KindDefinition<Raw extends z.ZodType> {
   /** What the object as a whole must satisfy; paths are from the document. */
   readonly check?: (manifest: Manifest<z.output<Raw>>, report: Report) => void
   readonly warn?: (manifest: Manifest<z.output<Raw>>) => readonly Warning[]
-  readonly place: (manifest: Manifest<z.output<Raw>>) => Placement
+  /** What its objects become; a string instead says what to use, for a kind that is only checked. */
+  readonly place: ((manifest: Manifest<z.output<Raw>>) => Placement) | string
 }
 
 interface RawManifest<Spec> {
@@ -116,7 +119,15 @@ export function defineKind<Raw extends z.ZodType>(definition: KindDefinition<Raw
     kind,
     scope,
     schema,
-    place: (value, file) => place(manifestOf(value, file)),
+    place: (value, file) => {
+      if (typeof place === 'string')
+        throw new TypeError(`Cannot place a ${kind}: it is only checked`)
+      return place(manifestOf(value, file))
+    },
+    unsupported: (value) =>
+      typeof place === 'string'
+        ? [{ path: ['kind'], message: `no mesh carries out a ${kind} yet`, hint: place }]
+        : notCarriedOut(schema, value),
     warnings: (value, file) => warn?.(manifestOf(value, file)) ?? [],
   }
 }

@@ -2,9 +2,14 @@
 import { peerAuthenticationKind } from './istio/authentication.ts'
 import { authorizationPolicyKind } from './istio/authorization.ts'
 import { destinationRuleKind } from './istio/destination.ts'
+import { gatewayKind } from './istio/gateway.ts'
 import { requestAuthenticationKind } from './istio/request-authentication.ts'
+import { proxyConfigKind } from './istio/proxy-config.ts'
 import { virtualServiceKind } from './istio/route.ts'
 import { serviceEntryKind } from './istio/service-entry.ts'
+import { sidecarKind } from './istio/sidecar.ts'
+import { telemetryKind } from './istio/telemetry.ts'
+import { workloadEntryKind, workloadGroupKind } from './istio/workload-entry.ts'
 import type { Kind } from './kind.ts'
 import { namespaceKind } from './kubernetes/namespace.ts'
 import { serviceKind } from './kubernetes/service.ts'
@@ -23,7 +28,23 @@ export const KINDS: readonly Kind[] = [
   requestAuthenticationKind,
   virtualServiceKind,
   destinationRuleKind,
+  gatewayKind,
+  sidecarKind,
+  telemetryKind,
+  proxyConfigKind,
+  workloadEntryKind,
+  workloadGroupKind,
 ]
+
+/** Kinds that reach into Envoy, and what to use in their place. */
+const OF_ENVOY: Readonly<Record<string, string>> = {
+  'networking.istio.io/EnvoyFilter':
+    'use VirtualService and DestinationRule for traffic, AuthorizationPolicy for access',
+  'extensions.istio.io/WasmPlugin':
+    'use AuthorizationPolicy, with action CUSTOM and a provider for decisions of your own',
+  'extensions.istio.io/TrafficExtension':
+    'use AuthorizationPolicy, with action CUSTOM and a provider for decisions of your own',
+}
 
 export type FoundKind =
   | { readonly kind: 'found'; readonly definition: Kind }
@@ -50,6 +71,11 @@ export function findKind(apiVersion: string, kind: string): FoundKind {
 }
 
 function refuseKind(apiVersion: string, kind: string, group: string): FoundKind {
+  const instead = OF_ENVOY[`${group}/${kind}`]
+  if (instead !== undefined) {
+    const message = `a ${kind} changes the inside of Envoy, and no Envoy is inside a sidecar of ours`
+    return { kind: 'refused', field: 'kind', message, hint: instead }
+  }
   const sameName = KINDS.find((known) => known.kind === kind)
   if (sameName) {
     return {

@@ -18,7 +18,7 @@ export interface ManifestFile {
 }
 
 export interface Manifests {
-  /** Of the valid documents. */
+  /** Of the documents that are valid and have nothing unsupported. */
   readonly intent: Intent
   /** One for each document, in order of files and positions; documents without content have none. */
   readonly documents: readonly DocumentReport[]
@@ -27,7 +27,7 @@ export interface Manifests {
 /** A document whose kind, and perhaps content, is understood. */
 interface Judged {
   readonly report: DocumentReport
-  /** Set when the report has no errors. */
+  /** Set when the report has neither errors nor anything unsupported. */
   readonly placed?: Placement
   readonly lineOf: ManifestDocument['lineOf']
 }
@@ -56,7 +56,11 @@ export function createManifestReader(): (files: readonly ManifestFile[]) => Mani
 function judge(file: string, document: ManifestDocument): Judged {
   const { value, lineOf } = document
   const identity = identityOf(value)
-  const report = (errors: readonly Fault[], warnings: readonly Fault[] = []): DocumentReport => ({
+  const report = (
+    errors: readonly Fault[],
+    warnings: readonly Fault[] = [],
+    unsupported: readonly Fault[] = [],
+  ): DocumentReport => ({
     file,
     document: document.document,
     line: document.line,
@@ -64,6 +68,7 @@ function judge(file: string, document: ManifestDocument): Judged {
     valid: errors.length === 0,
     errors,
     warnings,
+    unsupported,
   })
   if (document.faults.length > 0) return { report: report(document.faults), lineOf }
 
@@ -93,9 +98,12 @@ function judge(file: string, document: ManifestDocument): Judged {
   const errors = faultsOf(definition.schema, value, lineOf)
   if (errors.length > 0) return { report: { ...report(errors), ...scoped }, lineOf }
   const warnings = definition.warnings(value, file).map(({ path, message }) => fault(path, message))
+  const unsupported = definition
+    .unsupported(value)
+    .map(({ path, message, hint }) => fault(path, message, hint))
   return {
-    report: { ...report([], warnings), ...scoped },
-    placed: definition.place(value, file),
+    report: { ...report([], warnings, unsupported), ...scoped },
+    ...(unsupported.length === 0 ? { placed: definition.place(value, file) } : {}),
     lineOf,
   }
 }
@@ -116,8 +124,8 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 function refuseDuplicates(judged: readonly Judged[]): readonly Judged[] {
   const first = new Map<string, DocumentReport>()
   return judged.map((one) => {
-    const { report, placed, lineOf } = one
-    if (!placed) return one
+    const { report, lineOf } = one
+    if (!report.valid) return one
     const { kind, namespace, name } = report
     const key = kind === 'Mesh' ? kind : `${kind} ${namespace}/${name}`
     const earlier = first.get(key)

@@ -34,6 +34,67 @@ export function fields<S extends z.core.$ZodLooseShape>(
   return checked
 }
 
+export interface Finding {
+  readonly path: readonly PathKey[]
+  readonly message: string
+  readonly hint?: string | undefined
+}
+
+/** What of a value that is valid would have no effect here; empty: nothing. Paths are relative to the value. */
+type Judge = (value: unknown) => readonly Finding[]
+
+/** Fields that Istio takes and no mesh of ours carries out yet, by the schema of the field. */
+const NOT_CARRIED_OUT = new WeakMap<object, Judge>()
+
+const NOT_YET = 'it is valid, and not carried out yet: no mesh starts with it'
+
+/**
+ * A field, left out or not, that is checked like any other and then reported as not carried out.
+ * `when` says for which values; without it, for all.
+ */
+export function notYet<S extends z.ZodType>(
+  schema: S,
+  { hint, when }: { readonly hint?: string; readonly when?: (value: z.output<S>) => boolean } = {},
+): z.ZodOptional<S> {
+  return partly(schema, (value) =>
+    when && !when(value) ? [] : [{ path: [], message: NOT_YET, hint: hint ?? 'remove it' }],
+  )
+}
+
+/** {@link notYet} for parts of a field: `judge` names them. */
+export function partly<S extends z.ZodType>(
+  schema: S,
+  judge: (value: z.output<S>) => readonly Finding[],
+): z.ZodOptional<S> {
+  const field = schema.optional()
+  NOT_CARRIED_OUT.set(field, (value) => judge(value as z.output<S>))
+  return field
+}
+
+/** What in `value`, which `schema` accepts, is not carried out. */
+export function notCarriedOut(schema: z.core.$ZodType, value: unknown): readonly Finding[] {
+  const found: Finding[] = []
+  const visit = (at: z.core.$ZodType, part: unknown, path: readonly PathKey[]): void => {
+    if (part === undefined) return
+    const findings = NOT_CARRIED_OUT.get(at)?.(part) ?? []
+    for (const finding of findings) found.push({ ...finding, path: [...path, ...finding.path] })
+    if (findings.some((finding) => finding.path.length === 0)) return
+    const inner = unwrapped(at)
+    if (inner instanceof z.ZodArray) {
+      const list = part as readonly unknown[]
+      for (const [index, one] of list.entries())
+        visit(inner.element as z.core.$ZodType, one, [...path, index])
+    } else if (inner instanceof z.ZodObject || inner instanceof z.ZodRecord) {
+      for (const [key, one] of Object.entries(part as object)) {
+        const below = inner instanceof z.ZodObject ? inner.shape[key] : inner.valueType
+        visit(below as z.core.$ZodType, one, [...path, key])
+      }
+    }
+  }
+  visit(schema, value, [])
+  return found
+}
+
 /** A string with a check of its own: `check` says what is wrong, or nothing. */
 export function text(check: (written: string) => string | undefined): z.ZodString {
   return z.string().superRefine((written, context) => {
@@ -78,12 +139,6 @@ export function faultsOf(
 
 function pathKey(path: readonly PropertyKey[]): string {
   return JSON.stringify(path)
-}
-
-interface Finding {
-  readonly path: readonly PathKey[]
-  readonly message: string
-  readonly hint?: string | undefined
 }
 
 function findingsOf(issue: z.core.$ZodIssue, schema: z.ZodType, root: unknown): readonly Finding[] {

@@ -237,4 +237,6 @@ export interface DocumentReport {
   readonly valid: boolean
   readonly errors: readonly Fault[]
   readonly warnings: readonly Fault[]
+  /** What is valid and no mesh of ours carries out: then the object is not in the intent. */
+  readonly unsupported: readonly Fault[]
 }

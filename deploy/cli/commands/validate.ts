@@ -62,21 +62,27 @@ function report(io: Io, input: Input, documents: readonly DocumentReport[]): voi
 function textLines(io: Io, documents: readonly DocumentReport[]): readonly string[] {
   const invalid = documents.filter(({ valid }) => !valid).length
   const count = `${documents.length} document${documents.length === 1 ? '' : 's'}`
+  const held = documents.filter(({ unsupported }) => unsupported.length > 0).length
   const sum =
     invalid === 0
       ? paint(io, 'green', `${count}, all valid`)
       : paint(io, 'red', `${count}, ${invalid} invalid`)
-  return [...documents.flatMap((document) => documentLines(io, document)), sum]
+  const note = `${held} of them with what no mesh carries out yet: redoubt up refuses the file`
+  return [
+    ...documents.flatMap((document) => documentLines(io, document)),
+    sum,
+    ...(held > 0 ? [paint(io, 'yellow', note)] : []),
+  ]
 }
 
 function documentLines(io: Io, document: DocumentReport): readonly string[] {
-  const { file, line, kind, namespace, name, valid, errors, warnings } = document
+  const { file, line, kind, namespace, name, valid, errors, warnings, unsupported } = document
   const mark = valid ? paint(io, 'green', '✔') : paint(io, 'red', '✘')
   const object = [kind || 'document', [namespace, name].filter(Boolean).join('/')].join(' ')
   return [
     `${mark} ${paint(io, 'bold', object.trim())} ${paint(io, 'dim', `${file}:${line}`)}`,
     ...errors.flatMap((fault) => faultLines(io, file, fault, 'red')),
-    ...warnings.flatMap((fault) => faultLines(io, file, fault, 'yellow')),
+    ...[...warnings, ...unsupported].flatMap((fault) => faultLines(io, file, fault, 'yellow')),
   ]
 }
 
@@ -136,5 +142,6 @@ function reportsFor(path: string, manifest: string): readonly DocumentReport[] {
 function unreadable(file: string, line: number): DocumentReport {
   const error = { pointer: '', line, message: 'there is no document, expected a manifest' }
   const nobody = { kind: '', namespace: '', name: '' }
-  return { file, document: 1, line, ...nobody, valid: false, errors: [error], warnings: [] }
+  const none = { warnings: [], unsupported: [] }
+  return { file, document: 1, line, ...nobody, valid: false, errors: [error], ...none }
 }

@@ -3,13 +3,18 @@ import { z } from 'zod'
 
 import type { Subset } from '../../model/traffic.ts'
 import { checkExportTo, exportToSchema, readExportTo } from '../export-to.ts'
-import { completeHost, dnsLabelFault } from '../grammar.ts'
+import { completeHost, dnsLabelFault, wildcardDomainFault } from '../grammar.ts'
 import { defineKind, type Kind, type Manifest } from '../kind.ts'
 import { refOf } from '../metadata.ts'
 import { fields, type Report, text } from '../schema.ts'
-import { hostFault } from './hosts.ts'
-import { checkLabels, matchLabelsSchema, selectorOf, warnEmptySelector } from './selector.ts'
-import { readTrafficPolicy, trafficPolicySchema } from './traffic-policy.ts'
+import { matchLabelsSchema, selectorOf, warnEmptySelector } from './selector.ts'
+import {
+  checkTrafficPolicy,
+  readTrafficPolicy,
+  trafficPolicySchema,
+  warnTrafficPolicy,
+} from './traffic-policy.ts'
+import { checkWorkloadLabels } from './values.ts'
 
 const subset = fields(
   {
@@ -17,12 +22,12 @@ const subset = fields(
     labels: z.record(z.string(), z.string()).optional(),
     trafficPolicy: trafficPolicySchema.optional(),
   },
-  { check: ({ labels = {} }, report) => checkLabels(labels, ['labels'], report) },
+  { check: ({ labels = {} }, report) => checkWorkloadLabels(labels, ['labels'], report) },
 )
 
 const spec = fields(
   {
-    host: text(hostFault),
+    host: text(wildcardDomainFault),
     trafficPolicy: trafficPolicySchema.optional(),
     subsets: z.array(subset).optional(),
     exportTo: exportToSchema,
@@ -48,8 +53,15 @@ export const destinationRuleKind: Kind = defineKind({
   versions: ['v1', 'v1beta1', 'v1alpha3'],
   kind: 'DestinationRule',
   spec,
-  check: checkVisibility,
-  warn: ({ spec: written }) => warnEmptySelector(written.workloadSelector, 'workloadSelector'),
+  check: (manifest, report) => {
+    checkVisibility(manifest, report)
+    for (const { policy, path } of policiesOf(manifest.spec))
+      checkTrafficPolicy(policy, path, manifest, report)
+  },
+  warn: ({ spec: written }) => [
+    ...warnEmptySelector(written.workloadSelector, 'workloadSelector'),
+    ...policiesOf(written).flatMap(({ policy, path }) => warnTrafficPolicy(policy, path)),
+  ],
   place: ({ metadata, spec: written }) => {
     const { namespace } = metadata
     const selector = selectorOf(written.workloadSelector)
@@ -68,6 +80,14 @@ export const destinationRuleKind: Kind = defineKind({
     }
   },
 })
+
+function policiesOf({ trafficPolicy, subsets = [] }: Spec) {
+  const own = subsets.map(({ trafficPolicy: policy }, index) => ({
+    policy,
+    path: ['spec', 'subsets', index, 'trafficPolicy'],
+  }))
+  return [{ policy: trafficPolicy, path: ['spec', 'trafficPolicy'] }, ...own]
+}
 
 function readSubset({ name, labels = {}, trafficPolicy }: z.output<typeof subset>): Subset {
   return {

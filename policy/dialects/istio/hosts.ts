@@ -1,5 +1,5 @@
 /** Hosts as Istio compares them (istio-semantics §0.3). */
-import { isDnsLabel, isIp, wildcardDomainFault } from '../grammar.ts'
+import { fqdnFault, isDnsLabel, isIp, wildcardDomainFault } from '../grammar.ts'
 import type { Report } from '../schema.ts'
 
 /** What is wrong with an entry of `hosts`: a name, a wildcard domain or an address. */
@@ -7,10 +7,32 @@ export function hostFault(host: string): string | undefined {
   return isIp(host) ? undefined : wildcardDomainFault(host)
 }
 
-/** What is wrong with the host of a destination. */
-export function destinationHostFault(host: string): string | undefined {
-  if (host === '*') return 'found "*", expected the name of a service'
+/** Whether sidecars are meant too. */
+export function isForMesh(gateways: readonly string[] | undefined): boolean {
+  return !gateways || gateways.length === 0 || gateways.includes('mesh')
+}
+
+/** {@link hostFault} for a VirtualService; of gateways with TLS routes also `outbound_.<port>_.<subset>_.<host>`. */
+export function boundHostFault(
+  host: string,
+  gateways: readonly string[] | undefined,
+  serverNames: boolean,
+): string | undefined {
+  if (serverNames && !isForMesh(gateways) && host.startsWith('outbound_') && host.length <= 255) {
+    const [, port = '', , name = ''] = host.split('_')
+    return /\d/.test(port) && /[a-zA-Z]/.test(name)
+      ? undefined
+      : `found ${JSON.stringify(host)}, expected outbound_.<port>_.<subset>_.<host>`
+  }
   return hostFault(host)
+}
+
+/** Whether every name that `inner` covers is one that `outer` covers. */
+export function hostContains(outer: string, inner: string): boolean {
+  if (!outer.startsWith('*')) return outer === inner
+  return inner.startsWith('*')
+    ? inner.slice(1).endsWith(outer.slice(1))
+    : inner.endsWith(outer.slice(1))
 }
 
 /** Whether some name is covered by both. `*.foo.com` does not cover `foo.com`. */
@@ -25,21 +47,20 @@ export function hostsOverlap(a: string, b: string): boolean {
   return a === b
 }
 
-/** Reports what is wrong in a list of gateways; paths begin with `gateways`. */
+/** Reports what is wrong in a list of gateways; paths begin with `gateways`. Istio looks no further than the first name without namespace. */
 export function checkGateways(gateways: readonly string[] | undefined, report: Report): void {
-  gateways?.forEach((gateway, index) => {
-    const parts = gateway.split('/')
-    // Dots are the legacy form of a gateway's name.
-    const good =
-      parts.length === 1
-        ? gateway.split('.').every(isDnsLabel)
-        : parts.length === 2 && parts.every(isDnsLabel)
-    if (!good)
+  for (const [index, gateway] of (gateways ?? []).entries()) {
+    const slash = gateway.indexOf('/')
+    const wrong = slash < 0 ? fqdnFault(gateway) : undefined
+    const parts = [gateway.slice(0, slash), gateway.slice(slash + 1)]
+    if (wrong !== undefined || (slash >= 0 && !parts.every(isDnsLabel))) {
       report(
         ['gateways', index],
         `found ${JSON.stringify(gateway)}, expected "mesh", a name or "namespace/name"`,
       )
-  })
+    }
+    if (slash < 0) return
+  }
 }
 
 /** A gateway as `namespace/name`; `mesh` stays. */

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 
 import type { JwtRule } from '../../model/request-authentication.ts'
-import { durationFault, parseDurationMs } from '../grammar.ts'
+import { durationFault, isControl, parseDurationMs } from '../grammar.ts'
 import { defineKind, type Kind, type Warning } from '../kind.ts'
 import { refOf } from '../metadata.ts'
 import { fields, type Report, text } from '../schema.ts'
@@ -70,8 +70,7 @@ function uriFault(written: string): string | undefined {
   if (written.length > MAX_URI) return `it is longer than ${MAX_URI} characters`
   const [, rest] = /^https?:(.*)$/is.exec(written) ?? []
   if (rest === undefined) return wrong
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  if (/[\u0000-\u001f\u007f]/.test(written)) return `${wrong}: it has a control character`
+  if (Array.from(written).some(isControl)) return `${wrong}: it has a control character`
   const [, authority = ''] = /^\/\/([^/?#]*)/.exec(rest) ?? []
   const host = authority.slice(authority.lastIndexOf('@') + 1)
   if (/[ <>"%^`{|}\\]/.test(host)) return `${wrong}: its host is not one`

@@ -2,9 +2,10 @@
 import { z } from 'zod'
 
 import type { RetryIntent } from '../../model/traffic.ts'
-import { durationFault, parseDurationMs } from '../grammar.ts'
-import { fields, type Report, text } from '../schema.ts'
+import { parseDurationMs } from '../grammar.ts'
+import { fields, notYet, type Report } from '../schema.ts'
 import { suggest } from '../suggest.ts'
+import { count, duration } from './values.ts'
 
 const CONDITIONS = [
   '5xx',
@@ -46,30 +47,26 @@ export interface RawRetries {
   readonly perTryTimeout?: string | undefined
   readonly retryOn?: string | undefined
   readonly backoff?: string | undefined
-  readonly retryRemoteLocalities?: false | undefined
-  readonly retryIgnorePreviousHosts?: true | undefined
+  readonly retryRemoteLocalities?: boolean | undefined
+  readonly retryIgnorePreviousHosts?: boolean | undefined
 }
 
 export const retriesSchema: z.ZodType<RawRetries> = fields(
   {
-    attempts: z
-      .int()
-      .min(0)
-      .max(2 ** 31 - 1)
-      .optional(),
-    perTryTimeout: text(durationFault).optional(),
+    attempts: count.optional(),
+    perTryTimeout: duration.optional(),
     retryOn: z.string().optional(),
-    backoff: text(durationFault).optional(),
+    backoff: duration.optional(),
     // What a retry does anyway may be said.
-    retryRemoteLocalities: z.literal(false).optional(),
-    retryIgnorePreviousHosts: z.literal(true).optional(),
+    retryRemoteLocalities: notYet(z.boolean(), { when: (value) => value }),
+    retryIgnorePreviousHosts: notYet(z.boolean(), { when: (value) => !value }),
   },
   { check: checkRetries },
 )
 
 function checkRetries(value: RawRetries, report: Report): void {
   const { attempts = 0, perTryTimeout, retryOn, retryRemoteLocalities } = value
-  if (attempts === 0 && (perTryTimeout ?? retryOn ?? retryRemoteLocalities) !== undefined) {
+  if (attempts === 0 && (perTryTimeout ?? (retryOn || retryRemoteLocalities)) !== undefined) {
     report(['attempts'], 'it is 0, which turns retries off: expected at least 1, or no other field')
   }
   for (const word of retryOn ? retryOn.split(',') : []) {
@@ -84,8 +81,13 @@ function checkRetries(value: RawRetries, report: Report): void {
 }
 
 function isStatus(word: string): boolean {
-  if (!/^\d{3}$/.test(word)) return false
+  if (!/^[-+]?\d+$/.test(word)) return false
   return STATUS_RUNS.some(([first, last]) => Number(word) >= first && Number(word) <= last)
+}
+
+/** A status code in three digits. */
+function canonical(word: string): string {
+  return isStatus(word) ? String(Number(word)) : word
 }
 
 /** The retries that `raw` asks for; what it leaves out is §5.8's default. */
@@ -100,7 +102,7 @@ export function readRetries({
   return {
     attempts,
     ...(perTryTimeoutMs ? { perTryTimeoutMs } : {}),
-    ...(retryOn ? { retryOn: retryOn.split(',') } : {}),
+    ...(retryOn ? { retryOn: retryOn.split(',').map(canonical) } : {}),
     ...(backoffMs ? { backoffMs } : {}),
   }
 }

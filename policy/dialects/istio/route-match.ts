@@ -4,10 +4,10 @@ import { z } from 'zod'
 import type { TextMatch } from '../../model/bundle.ts'
 import type { HttpMatch } from '../../model/traffic.ts'
 import { dnsLabelFault, headerNameFault } from '../grammar.ts'
-import { fields, type Report, text } from '../schema.ts'
+import { type Finding, fields, notYet, partly, type Report, text } from '../schema.ts'
 import { checkGateways, completeGateway } from './hosts.ts'
-import { checkLabels } from './selector.ts'
 import { checkTextMatch, type RawTextMatch, readTextMatch, textMatchSchema } from './text-match.ts'
+import { checkWorkloadLabels, maybePort } from './values.ts'
 
 /** What {@link matchSchema} accepts. */
 export interface RawMatch {
@@ -26,7 +26,7 @@ export interface RawMatch {
   readonly gateways?: string[] | undefined
 }
 
-const textMatches = z.record(z.string(), textMatchSchema).optional()
+const textMatches = z.record(z.string(), textMatchSchema)
 
 /** One block of `match`. */
 export const matchSchema: z.ZodType<RawMatch> = fields(
@@ -37,16 +37,28 @@ export const matchSchema: z.ZodType<RawMatch> = fields(
     scheme: textMatchSchema.optional(),
     method: textMatchSchema.optional(),
     authority: textMatchSchema.optional(),
-    headers: textMatches,
-    withoutHeaders: textMatches,
-    queryParams: textMatches,
-    port: z.int().min(1).max(65535).optional(),
+    headers: partly(textMatches, claimsIn),
+    withoutHeaders: partly(textMatches, claimsIn),
+    queryParams: textMatches.optional(),
+    port: maybePort.optional(),
     sourceLabels: z.record(z.string(), z.string()).optional(),
-    sourceNamespace: text(dnsLabelFault).optional(),
+    sourceNamespace: text((name) => (name === '' ? undefined : dnsLabelFault(name))).optional(),
     gateways: z.array(z.string()).optional(),
+    statPrefix: notYet(z.string()),
   },
-  { notHonoured: ['statPrefix'], check: (value, report) => checkMatch(value, report) },
+  { check: (value, report) => checkMatch(value, report) },
 )
+
+/** A claim of a verified token in the place of a header (§5.4); only for gateways. */
+export function isClaim(name: string): boolean {
+  return /^@request\.auth\.claims(\..|\[.+\]$)/is.test(name)
+}
+
+function claimsIn(headers: Readonly<Record<string, RawTextMatch>>): readonly Finding[] {
+  return Object.keys(headers)
+    .filter((name) => name === '' || isClaim(name))
+    .map((name) => ({ path: [name], message: 'routing by claims is for gateways' }))
+}
 
 function checkMatch(value: RawMatch, report: Report): void {
   checkTextMatch(value.uri, ['uri'], report, { emptyPrefix: true })
@@ -55,17 +67,15 @@ function checkMatch(value: RawMatch, report: Report): void {
   }
   for (const field of ['headers', 'withoutHeaders'] as const) {
     for (const [name, entry] of Object.entries(value[field] ?? {})) {
-      const wrong = headerNameFault(name)
+      const wrong = isClaim(name) ? undefined : headerNameFault(name)
       if (wrong !== undefined) report([field, name], wrong)
       checkTextMatch(entry, [field, name], report, { starRegex: field === 'withoutHeaders' })
     }
   }
   for (const [name, entry] of Object.entries(value.queryParams ?? {})) {
-    if (name === '')
-      report(['queryParams', name], 'a query parameter without a name cannot be matched')
     checkTextMatch(entry, ['queryParams', name], report)
   }
-  checkLabels(value.sourceLabels ?? {}, ['sourceLabels'], report)
+  checkWorkloadLabels(value.sourceLabels ?? {}, ['sourceLabels'], report)
   checkGateways(value.gateways, report)
 }
 

@@ -19,6 +19,24 @@ export function checkLabels(labels: Labels, path: readonly PathKey[], report: Re
 
 const MAX_LABELS = 4096
 
+interface SelectorLabels {
+  readonly labels?: Readonly<Record<string, string>> | undefined
+}
+
+const MAX_SELECTOR_LABELS = 256
+
+/** `workloadSelector` with `labels`. */
+export const labelsSchema: z.ZodType<SelectorLabels> = fields(
+  { labels: z.record(z.string(), z.string()).optional() },
+  {
+    check: ({ labels = {} }, report) => {
+      checkLabels(labels, ['labels'], report)
+      if (Object.keys(labels).length > MAX_SELECTOR_LABELS)
+        report(['labels'], `it has more than ${MAX_SELECTOR_LABELS} labels`)
+    },
+  },
+)
+
 interface MatchLabels {
   readonly matchLabels?: Record<string, string> | undefined
 }

@@ -1,56 +1,44 @@
 /** ServiceEntry (istio-semantics §8). */
 import { z } from 'zod'
 
-import type { ServiceEntryEndpoint, ServicePort } from '../../model/intent.ts'
+import type { Labels, ServiceEntryEndpoint, ServicePort } from '../../model/intent.ts'
 import { checkExportTo, exportToSchema, readExportTo } from '../export-to.ts'
 import { dnsLabelFault, fqdnFault, isIp, subnetFault, wildcardDomainFault } from '../grammar.ts'
 import { defineKind, type Kind, type Warning } from '../kind.ts'
 import { refOf } from '../metadata.ts'
 import { portProtocol, protocolNamed } from '../../model/port-protocol.ts'
-import { fields, type Report, text } from '../schema.ts'
-import { checkLabels } from './selector.ts'
+import { fields, notYet, type Report, text } from '../schema.ts'
+import { labelsSchema } from './selector.ts'
+import { isHttp, isTls, partialWildcard, portNumber, protocol, strings } from './values.ts'
+import { endpointSchema, type RawEndpoint } from './workload-entry.ts'
 
 const WAYPOINT = 'istio.io/use-waypoint'
-
-const port = z.int().min(1).max(65535)
+const AUTO_ADDRESS = 'networking.istio.io/enable-autoallocate-ip'
+/** What is carried on TCP without saying its host. */
+const TCP = ['tcp', 'https', 'tls', 'mongo', 'redis', 'mysql']
+/** Protocols whose requests say where they go. */
+const DYNAMIC = ['http', 'http2', 'grpc', 'tls']
 
 const servicePort = fields({
-  number: port,
+  number: portNumber,
   name: text(dnsLabelFault),
-  protocol: text((written) =>
-    written === '' || protocolNamed(written)
-      ? undefined
-      : `found ${JSON.stringify(written)}, expected a protocol such as HTTP, HTTP2, GRPC, TLS or TCP`,
-  ).optional(),
-  targetPort: port.optional(),
+  protocol: protocol.optional(),
+  targetPort: portNumber.optional(),
 })
-
-const endpoint = fields(
-  {
-    address: z.string().optional(),
-    ports: z.record(z.string(), port).optional(),
-    labels: z.record(z.string(), z.string()).optional(),
-    serviceAccount: z.string().optional(),
-  },
-  {
-    notHonoured: ['locality', 'network', 'weight'],
-    check: ({ labels = {} }, report) => checkLabels(labels, ['labels'], report),
-  },
-)
 
 const spec = fields(
   {
     hosts: z.array(z.string()).min(1).max(256),
-    addresses: z.array(z.string()).max(256).optional(),
+    addresses: z.array(z.string().max(64)).max(256).optional(),
     ports: z.array(servicePort).max(256).optional(),
     location: z.enum(['MESH_EXTERNAL', 'MESH_INTERNAL']).optional(),
     resolution: z.enum(['NONE', 'STATIC', 'DNS', 'DNS_ROUND_ROBIN', 'DYNAMIC_DNS']).optional(),
-    endpoints: z.array(endpoint).max(4096).optional(),
-    workloadSelector: fields({ labels: z.record(z.string(), z.string()).optional() }).optional(),
+    endpoints: z.array(endpointSchema).max(4096).optional(),
+    workloadSelector: labelsSchema.optional(),
     exportTo: exportToSchema,
+    subjectAltNames: notYet(strings),
   },
   {
-    notHonoured: ['subjectAltNames'],
     check: (value, report) => {
       checkHosts(value, report)
       checkPorts(value.ports ?? [], report)
@@ -62,7 +50,6 @@ const spec = fields(
 
 type Spec = z.output<typeof spec>
 type Port = z.output<typeof servicePort>
-type Endpoint = z.output<typeof endpoint>
 
 function checkHosts({ hosts }: Spec, report: Report): void {
   hosts.forEach((host, index) => {
@@ -103,10 +90,9 @@ function checkAddresses({ addresses = [], resolution = 'NONE' }: Spec, report: R
 
 function checkResolution(value: Spec, report: Report): void {
   const { resolution = 'NONE', endpoints = [], workloadSelector, hosts, ports = [] } = value
-  if (workloadSelector && endpoints.length > 0) {
+  if (workloadSelector && value.endpoints) {
     report([], 'both workloadSelector and endpoints are set: expected one at most')
   }
-  checkLabels(workloadSelector?.labels ?? {}, ['workloadSelector', 'labels'], report)
   endpoints.forEach(({ ports: named = {} }, index) => {
     for (const name of Object.keys(named)) {
       if (ports.some((declared) => declared.name === name)) continue
@@ -119,17 +105,16 @@ function checkResolution(value: Spec, report: Report): void {
   if (
     hosts.length > 1 &&
     resolution !== 'NONE' &&
-    ports.some((declared) => !isHttpOrTls(declared))
+    ports.some((declared) => !isHttp(declared.protocol) && !isTls(declared.protocol))
   ) {
     report(['hosts'], 'several hosts cannot share a port that is neither HTTP nor TLS')
   }
   switch (resolution) {
     case 'NONE':
-      if (endpoints.length > 0)
-        report(['endpoints'], 'endpoints are not possible with resolution NONE')
+      if (value.endpoints) report(['endpoints'], 'endpoints are not possible with resolution NONE')
       break
     case 'STATIC':
-      checkEndpoints(endpoints, (address) => (isIp(address) ? undefined : 'an IP address'), report)
+      checkStatic(value, report)
       break
     case 'DNS':
     case 'DNS_ROUND_ROBIN':
@@ -143,22 +128,27 @@ function checkResolution(value: Spec, report: Report): void {
   }
 }
 
-function checkDns(
-  { resolution, endpoints = [], hosts, workloadSelector }: Spec,
-  report: Report,
-): void {
-  checkEndpoints(
-    endpoints,
-    (address) =>
-      isIp(address) || fqdnFault(address) === undefined
-        ? undefined
-        : 'a host name or an IP address',
-    report,
-  )
+function checkStatic({ endpoints = [], ports = [] }: Spec, report: Report): void {
+  endpoints.forEach(({ address = '', network }, index) => {
+    const at = ['endpoints', index, 'address']
+    if (address.startsWith('unix://')) {
+      if (ports.length !== 1) report(at, 'a Unix socket is for an entry with exactly one port')
+    } else if (address === '' ? !network : !isIp(address)) {
+      report(at, `found ${JSON.stringify(address)}, expected an IP address`)
+    }
+  })
+}
+
+function checkDns({ resolution, endpoints = [], hosts }: Spec, report: Report): void {
+  endpoints.forEach(({ address = '' }, index) => {
+    if (isIp(address) || fqdnFault(address) === undefined) return
+    const wrong = `found ${JSON.stringify(address)}, expected a host name or an IP address`
+    report(['endpoints', index, 'address'], wrong)
+  })
   if (resolution === 'DNS_ROUND_ROBIN' && endpoints.length > 1) {
     report(['endpoints'], 'there is one endpoint at most with resolution DNS_ROUND_ROBIN')
   }
-  if (endpoints.length > 0 || workloadSelector) return
+  if (endpoints.length > 0) return
   hosts.forEach((host, index) => {
     if (fqdnFault(host) !== undefined)
       report(['hosts', index], 'without endpoints it must be a name that DNS can resolve')
@@ -176,32 +166,13 @@ function checkDynamic(value: Spec, report: Report): void {
       report(['hosts', index], 'it must be a wildcard with resolution DYNAMIC_DNS')
   })
   ports.forEach((declared, index) => {
-    if (!isHttpOrTls(declared))
+    if (!DYNAMIC.includes((declared.protocol ?? '').toLowerCase()))
       report(['ports', index], 'it must be HTTP, HTTP2, GRPC or TLS with resolution DYNAMIC_DNS')
   })
 }
 
-function checkEndpoints(
-  endpoints: readonly Endpoint[],
-  wanted: (address: string) => string | undefined,
-  report: Report,
-): void {
-  endpoints.forEach(({ address = '' }, index) => {
-    const expected = wanted(address)
-    if (expected)
-      report(
-        ['endpoints', index, 'address'],
-        `found ${JSON.stringify(address)}, expected ${expected}`,
-      )
-  })
-}
-
-function isHttpOrTls(declared: Port): boolean {
-  return ['http', 'http2', 'grpc', 'tls'].includes(protocolOf(declared))
-}
-
-function protocolOf({ name, number, protocol }: Port): ServicePort['protocol'] {
-  return protocolNamed(protocol ?? '') ?? portProtocol({ name, port: number })
+function protocolOf({ name, number, protocol: declared }: Port): ServicePort['protocol'] {
+  return protocolNamed(declared ?? '') ?? portProtocol({ name, port: number })
 }
 
 export const serviceEntryKind: Kind = defineKind({
@@ -212,11 +183,14 @@ export const serviceEntryKind: Kind = defineKind({
   check: ({ metadata: { namespace, labels }, spec: written }, report) => {
     checkExportTo(written.exportTo, { namespace, none: true }, ['spec', 'exportTo'], report)
     const { location, resolution } = written
-    if (location === 'MESH_INTERNAL' && resolution === 'DYNAMIC_DNS' && labels[WAYPOINT]) {
+    if (location === 'MESH_INTERNAL' && resolution === 'DYNAMIC_DNS' && usesWaypoint(labels)) {
       report(['spec', 'location'], 'behind a waypoint it cannot be MESH_INTERNAL with DYNAMIC_DNS')
     }
   },
-  warn: ({ spec: written }) => warnings(written),
+  warn: ({ metadata: { labels }, spec: written }) => [
+    ...warnings(written),
+    ...warnAddresses(written, labels),
+  ],
   place: ({ metadata, spec: written }) => ({
     into: 'serviceEntries',
     value: {
@@ -240,7 +214,13 @@ export const serviceEntryKind: Kind = defineKind({
   }),
 })
 
-function readEndpoint(value: Endpoint): ServiceEntryEndpoint {
+/** The label names one, and not in the word for none. */
+function usesWaypoint(labels: Labels): boolean {
+  const waypoint = labels[WAYPOINT] ?? ''
+  return waypoint !== '' && waypoint.toLowerCase() !== 'none'
+}
+
+function readEndpoint(value: RawEndpoint): ServiceEntryEndpoint {
   const { address = '', ports = {}, labels = {}, serviceAccount = '' } = value
   return { address, ports, labels, serviceAccount }
 }
@@ -248,7 +228,7 @@ function readEndpoint(value: Endpoint): ServiceEntryEndpoint {
 function warnings({ hosts, workloadSelector, resolution = 'NONE' }: Spec): readonly Warning[] {
   const found: Warning[] = []
   hosts.forEach((host, index) => {
-    if (/^\*[^.]/.test(host)) {
+    if (partialWildcard(host) && resolution !== 'DYNAMIC_DNS') {
       found.push({
         path: ['spec', 'hosts', index],
         message: 'a wildcard within a label matches more than one may think',
@@ -265,4 +245,35 @@ function warnings({ hosts, workloadSelector, resolution = 'NONE' }: Spec): reado
     })
   }
   return found
+}
+
+/** Plain TCP is told apart by address alone. */
+function warnAddresses(
+  { addresses = [], endpoints = [], hosts, ports = [], resolution = 'NONE' }: Spec,
+  labels: Labels,
+): readonly Warning[] {
+  const allocated = resolution !== 'NONE' && labels[AUTO_ADDRESS]?.toLowerCase() !== 'false'
+  const plain = ports.findIndex(({ protocol: declared = '' }) => ['', 'TCP'].includes(declared))
+  const shared = ports.findIndex(({ protocol: declared = '' }) =>
+    TCP.includes(declared.toLowerCase()),
+  )
+  const byName = resolution === 'DNS' || resolution === 'DNS_ROUND_ROBIN'
+  return [
+    ...(addresses.length === 0 && !allocated && plain >= 0
+      ? [{ path: ['spec', 'ports', plain], message: 'a TCP port needs addresses to be told apart' }]
+      : []),
+    ...(byName && addresses.length > 0 && hosts.length > 1 && shared >= 0
+      ? [{ path: ['spec', 'hosts'], message: 'several hosts share an address and a TCP port' }]
+      : []),
+    ...endpoints.flatMap(({ address = '' }, index) =>
+      resolution === 'STATIC' && address === ''
+        ? [
+            {
+              path: ['spec', 'endpoints', index],
+              message: 'there is only a network: it is reached through the gateway of that',
+            },
+          ]
+        : [],
+    ),
+  ]
 }

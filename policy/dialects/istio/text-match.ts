@@ -2,9 +2,9 @@
 import { z } from 'zod'
 
 import type { HeaderOperations, RouteHeaders, TextMatch } from '../../model/bundle.ts'
-import { headerNameFault, headerValueFault, regexFault } from '../grammar.ts'
+import { hasVariables, headerNameFault, headerValueFault, regexFault } from '../grammar.ts'
 import type { PathKey } from '../pointer.ts'
-import { fields, type Report } from '../schema.ts'
+import { type Finding, fields, partly, type Report } from '../schema.ts'
 
 export interface RawTextMatch {
   readonly exact?: string | undefined
@@ -67,11 +67,24 @@ export interface RawHeaders {
   readonly response?: RawOperations | undefined
 }
 
+const changes = z.record(z.string(), z.string())
+
 const operations = fields({
-  set: z.record(z.string(), z.string()).optional(),
-  add: z.record(z.string(), z.string()).optional(),
+  set: partly(changes, notSettable),
+  add: partly(changes, notSettable),
   remove: z.array(z.string()).optional(),
 })
+
+/** Istio takes every name that is not empty, and variables of its proxy. */
+function notSettable(entries: Readonly<Record<string, string>>): readonly Finding[] {
+  return Object.entries(entries).flatMap(([name, value]) => {
+    if (!isAuthority(name) && headerNameFault(name) !== undefined)
+      return [{ path: [name], message: 'HTTP has no such header name, so it cannot be set' }]
+    return hasVariables(value)
+      ? [{ path: [name], message: 'variables of the proxy (%NAME%) are not filled in' }]
+      : []
+  })
+}
 
 /** `headers` of a route or a destination (§5.4 end, §5.14). */
 export const headersSchema: z.ZodType<RawHeaders> = fields(
@@ -109,18 +122,23 @@ function changedNameFault(name: string, authorityAllowed: boolean): string | und
   if (authority && authorityAllowed) return undefined
   if (authority || name.startsWith(':'))
     return `the header ${JSON.stringify(name)} cannot be changed here`
-  return headerNameFault(name)
+  return undefined
 }
 
 function isAuthority(name: string): boolean {
   return name.toLowerCase() === ':authority' || name.toLowerCase() === 'host'
 }
 
+/** Authorities that `headers` sets for a request, `set` first. */
+export function authoritiesIn(headers: RawHeaders | undefined): readonly string[] {
+  const { set = {}, add = {} } = headers?.request ?? {}
+  const entries = [...Object.entries(set), ...Object.entries(add)]
+  return entries.filter(([name]) => isAuthority(name)).map(([, value]) => value)
+}
+
 /** The authority that `headers` sets for a request: `set` beats `add`. */
 export function authorityOf(headers: RawHeaders | undefined): string | undefined {
-  const { set = {}, add = {} } = headers?.request ?? {}
-  const entry = [...Object.entries(set), ...Object.entries(add)].find(([name]) => isAuthority(name))
-  return entry?.[1].replaceAll('%%', '%')
+  return authoritiesIn(headers)[0]?.replaceAll('%%', '%')
 }
 
 /** Names in lower case, without the authority, which becomes a rewrite; `undefined` when nothing is left. */

@@ -3,15 +3,15 @@ import { z } from 'zod'
 
 import type { ConnectionPool, LoadBalancing, OutlierDetection } from '../../model/bundle.ts'
 import type { PortTrafficPolicy, TrafficPolicy } from '../../model/traffic.ts'
-import { durationFault, parseDurationMs } from '../grammar.ts'
-import { fields, type Report, text } from '../schema.ts'
-
-const MAX_INT32 = 2 ** 31 - 1
-
-const duration = text(durationFault).optional()
-/** 0 is written for the default (§6.6). */
-const count = z.int().min(0).max(MAX_INT32).optional()
-const percent = z.int().min(0).max(100).optional()
+import { fqdnFault, isIp, parseDurationMs } from '../grammar.ts'
+import type { Manifest, Warning } from '../kind.ts'
+import type { PathKey } from '../pointer.ts'
+import { fields, notYet, type Report, text } from '../schema.ts'
+import { type ClientTls, checkCredential, clientTlsSchema } from './client-tls.ts'
+import { connectionPoolSchema, type RawPool, retryBudgetSchema } from './connection-pool.ts'
+import { type LoadBalancer, loadBalancerSchema } from './load-balancer.ts'
+import { warnFailover } from './locality.ts'
+import { duration, int32, portNumber, uint32, wholePercent } from './values.ts'
 
 const LOAD_BALANCING: Readonly<Record<string, LoadBalancing>> = {
   UNSPECIFIED: 'LEAST_REQUEST',
@@ -21,110 +21,39 @@ const LOAD_BALANCING: Readonly<Record<string, LoadBalancing>> = {
   ROUND_ROBIN: 'ROUND_ROBIN',
 }
 
-const loadBalancer = fields(
+const outlierDetection = fields(
   {
-    simple: z
-      .enum(['UNSPECIFIED', 'LEAST_CONN', 'LEAST_REQUEST', 'RANDOM', 'ROUND_ROBIN'])
-      .optional(),
+    consecutive5xxErrors: uint32.optional(),
+    consecutiveGatewayErrors: uint32.optional(),
+    consecutiveErrors: notYet(int32, { hint: 'consecutiveGatewayErrors, consecutive5xxErrors' }),
+    consecutiveLocalOriginFailures: notYet(uint32),
+    splitExternalLocalOriginErrors: notYet(z.boolean()),
+    outlierDetectionHttpErrorCodes: notYet(z.array(z.int().min(100).max(599))),
+    interval: duration.optional(),
+    baseEjectionTime: duration.optional(),
+    maxEjectionPercent: wholePercent.optional(),
+    // No panic mode is what there is.
+    minHealthPercent: notYet(wholePercent, { when: (value) => value > 0 }),
   },
   {
-    notHonoured: [
-      'consistentHash',
-      'localityLbSetting',
-      'warmup',
-      'warmupDurationSecs',
-      'zoneAwareLbSetting',
-    ],
-  },
-)
-
-const connectionPool = fields(
-  {
-    tcp: fields(
-      { maxConnections: count, connectTimeout: duration },
-      { notHonoured: ['idleTimeout', 'maxConnectionDuration', 'tcpKeepalive'] },
-    ).optional(),
-    http: fields(
-      {
-        http1MaxPendingRequests: count,
-        http2MaxRequests: count,
-        maxRequestsPerConnection: count,
-        idleTimeout: duration,
-      },
-      {
-        notHonoured: [
-          'h2UpgradePolicy',
-          'http2KeepAlive',
-          'maxConcurrentStreams',
-          'maxRetries',
-          'useClientProtocol',
-        ],
-      },
-    ).optional(),
-  },
-  {
-    check: ({ tcp, http }, report) => {
-      if (!tcp && !http) report([], 'neither tcp nor http is set: expected at least one')
+    check: (value, report) => {
+      if (value.consecutiveLocalOriginFailures && !value.splitExternalLocalOriginErrors)
+        report(['consecutiveLocalOriginFailures'], 'it needs splitExternalLocalOriginErrors: true')
     },
   },
 )
 
-const outlierDetection = fields(
-  {
-    consecutive5xxErrors: z
-      .int()
-      .min(0)
-      .max(2 ** 32 - 1)
-      .optional(),
-    consecutiveGatewayErrors: z
-      .int()
-      .min(0)
-      .max(2 ** 32 - 1)
-      .optional(),
-    interval: duration,
-    baseEjectionTime: duration,
-    maxEjectionPercent: percent,
-    // No panic mode is what there is.
-    minHealthPercent: z.literal(0).optional(),
-  },
-  {
-    notHonoured: [
-      'consecutiveErrors',
-      'consecutiveLocalOriginFailures',
-      'outlierDetectionHttpErrorCodes',
-      'splitExternalLocalOriginErrors',
-    ],
-  },
-)
-
-const tls = fields(
-  { mode: z.enum(['DISABLE', 'ISTIO_MUTUAL']).optional() },
-  {
-    notHonoured: [
-      'caCertificates',
-      'caCrl',
-      'clientCertificate',
-      'credentialName',
-      'insecureSkipVerify',
-      'privateKey',
-      'sni',
-      'subjectAltNames',
-    ],
-  },
-)
-
 const blocks = {
-  loadBalancer: loadBalancer.optional(),
-  connectionPool: connectionPool.optional(),
+  loadBalancer: loadBalancerSchema.optional(),
+  connectionPool: connectionPoolSchema.optional(),
   outlierDetection: outlierDetection.optional(),
-  tls: tls.optional(),
+  tls: clientTlsSchema.optional(),
 }
-
-const NO_BLOCK =
-  'none of loadBalancer, connectionPool, outlierDetection and tls is set: expected at least one'
+const BLOCKS = Object.keys(blocks)
+const NO_BLOCK = `none of ${BLOCKS.join(', ')} is set: expected at least one`
 
 const portSettings = fields(
-  { port: fields({ number: z.int().min(1).max(65535) }), ...blocks },
+  { port: fields({ number: uint32.optional() }), ...blocks },
   {
     check: (value, report) => {
       if (Object.keys(value).length === 1) report([], NO_BLOCK)
@@ -132,55 +61,105 @@ const portSettings = fields(
   },
 )
 
-interface RawPool {
-  readonly tcp?:
-    | { maxConnections?: number | undefined; connectTimeout?: string | undefined }
-    | undefined
-  readonly http?:
-    | {
-        http1MaxPendingRequests?: number | undefined
-        http2MaxRequests?: number | undefined
-        maxRequestsPerConnection?: number | undefined
-        idleTimeout?: string | undefined
-      }
-    | undefined
-}
+const tunnel = fields({
+  protocol: z.enum(['', 'CONNECT', 'POST']).optional(),
+  targetHost: text((host) => (isIp(host) ? undefined : fqdnFault(host))),
+  targetPort: portNumber,
+})
 
 interface RawOutliers {
   readonly consecutive5xxErrors?: number | undefined
   readonly consecutiveGatewayErrors?: number | undefined
+  readonly consecutiveErrors?: number | undefined
   readonly interval?: string | undefined
   readonly baseEjectionTime?: string | undefined
   readonly maxEjectionPercent?: number | undefined
 }
 
 interface RawBlocks {
-  readonly loadBalancer?: { simple?: string | undefined } | undefined
+  readonly loadBalancer?: LoadBalancer | undefined
   readonly connectionPool?: RawPool | undefined
   readonly outlierDetection?: RawOutliers | undefined
-  readonly tls?: { mode?: 'DISABLE' | 'ISTIO_MUTUAL' | undefined } | undefined
+  readonly tls?: ClientTls | undefined
 }
+
+type RawPort = RawBlocks & { port: { number?: number | undefined } }
 
 /** What {@link trafficPolicySchema} accepts. */
 export interface RawTrafficPolicy extends RawBlocks {
-  readonly portLevelSettings?: readonly (RawBlocks & { port: { number: number } })[] | undefined
+  readonly portLevelSettings?: readonly RawPort[] | undefined
+  readonly tunnel?: object | undefined
+  readonly proxyProtocol?: object | undefined
 }
 
 export const trafficPolicySchema: z.ZodType<RawTrafficPolicy> = fields(
-  { ...blocks, portLevelSettings: z.array(portSettings).max(4096).optional() },
   {
-    notHonoured: ['proxyProtocol', 'retryBudget', 'tunnel'],
-    check: (value, report) => checkPorts(value, report),
+    ...blocks,
+    portLevelSettings: notYet(z.array(portSettings).max(4096), {
+      when: (list) => new Set(list.map(({ port }) => port.number)).size < list.length,
+      hint: 'a port is there twice',
+    }),
+    tunnel: notYet(tunnel),
+    proxyProtocol: notYet(fields({ version: z.enum(['V1', 'V2']).optional() })),
+    retryBudget: notYet(retryBudgetSchema),
   },
+  { check: (value, report) => checkPolicy(value, report) },
 )
 
-function checkPorts(value: RawTrafficPolicy, report: Report): void {
-  if (Object.keys(value).length === 0) report([], `${NO_BLOCK}, or portLevelSettings`)
-  const seen = new Set<number>()
-  value.portLevelSettings?.forEach(({ port }, index) => {
-    if (seen.has(port.number))
-      report(['portLevelSettings', index], `the port ${port.number} is there twice`)
-    seen.add(port.number)
+function checkPolicy(value: RawTrafficPolicy, report: Report): void {
+  const set = Object.entries(value).filter(
+    ([field, block]) => field !== 'portLevelSettings' || (block as readonly unknown[]).length > 0,
+  )
+  if (set.length === 0) report([], `${NO_BLOCK}, or portLevelSettings`)
+  if (value.tunnel && value.proxyProtocol)
+    report([], 'both tunnel and proxyProtocol are set: expected one at most')
+}
+
+/** Each place of `policy` that has the four blocks, with its path from `path`. */
+function levels(
+  policy: RawTrafficPolicy | undefined,
+  path: readonly PathKey[],
+): readonly { readonly level: RawBlocks; readonly path: readonly PathKey[] }[] {
+  if (!policy) return []
+  const ports = policy.portLevelSettings ?? []
+  return [
+    { level: policy, path },
+    ...ports.map((level, index) => ({ level, path: [...path, 'portLevelSettings', index] })),
+  ]
+}
+
+/** Reports what depends on the namespace of the rule; `path` is where `policy` stands. */
+export function checkTrafficPolicy(
+  policy: RawTrafficPolicy | undefined,
+  path: readonly PathKey[],
+  { metadata }: Pick<Manifest<unknown>, 'metadata'>,
+  report: Report,
+): void {
+  for (const { level, path: at } of levels(policy, path))
+    checkCredential(level.tls, metadata.namespace, [...at, 'tls'], report)
+}
+
+/** What is legal in `policy` and probably not meant. */
+export function warnTrafficPolicy(
+  policy: RawTrafficPolicy | undefined,
+  path: readonly PathKey[],
+): readonly Warning[] {
+  return levels(policy, path).flatMap(({ level, path: at }) => {
+    const { loadBalancer, outlierDetection: outliers } = level
+    const locality = loadBalancer?.localityLbSetting ?? loadBalancer?.zoneAwareLbSetting
+    const past = (field: readonly PathKey[], instead: string): Warning => ({
+      path: [...at, ...field],
+      message: `it is of the past: ${instead}`,
+    })
+    return [
+      ...(locality ? warnFailover(locality, outliers, [...at, 'loadBalancer']) : []),
+      ...(outliers?.consecutiveErrors
+        ? [past(['outlierDetection', 'consecutiveErrors'], 'consecutive5xxErrors')]
+        : []),
+      ...(loadBalancer?.consistentHash?.minimumRingSize
+        ? [past(['loadBalancer', 'consistentHash', 'minimumRingSize'], 'ringHash')]
+        : []),
+    ]
   })
 }
 
@@ -190,7 +169,7 @@ export function readTrafficPolicy({
   ...raw
 }: RawTrafficPolicy): TrafficPolicy {
   const ports = portLevelSettings.map(
-    ({ port, ...level }) => [port.number, readBlocks(level)] as const,
+    ({ port, ...level }) => [port.number ?? 0, readBlocks(level)] as const,
   )
   return { ...readBlocks(raw), ports: Object.fromEntries(ports) }
 }
@@ -203,7 +182,7 @@ function readBlocks(raw: RawBlocks): PortTrafficPolicy {
     ...(raw.connectionPool ? { connectionPool: readPool(raw.connectionPool) } : {}),
     ...(raw.outlierDetection ? { outlierDetection: readOutliers(raw.outlierDetection) } : {}),
     // Istio's zero value: `tls: {}` is DISABLE (§6.8).
-    ...(raw.tls ? { tls: raw.tls.mode ?? 'DISABLE' } : {}),
+    ...(raw.tls ? { tls: raw.tls.mode === 'ISTIO_MUTUAL' ? 'ISTIO_MUTUAL' : 'DISABLE' } : {}),
   }
 }
 

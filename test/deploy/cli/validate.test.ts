@@ -54,6 +54,7 @@ test('validate prints a JSON line a document, under the contract’s names, and 
       valid: true,
       errors: [],
       warnings: [],
+      unsupported: [],
     },
     {
       file: 'all/b.yml',
@@ -65,6 +66,7 @@ test('validate prints a JSON line a document, under the contract’s names, and 
       valid: true,
       errors: [],
       warnings: [],
+      unsupported: [],
     },
   ])
   const { errors, ...rest } = lines[2]
@@ -80,6 +82,25 @@ test('validate tells people file, line, pointer, what is wrong and what to do', 
   t.is(exitCode, 1)
   t.regex(out, /^✘ AuthorizationPolicy shop\/deny-all -:1\n {4}-:7 \/spec\/rulez {2}\S.*\n {8}\S/)
   t.regex(out, /\n1 document, 1 invalid$/)
+})
+
+const held = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: web }
+spec: { host: web, trafficPolicy: { tls: { mode: SIMPLE } } }
+`
+
+test('validate says what no mesh carries out, beside Istio’s verdict', async (t) => {
+  const text = await runCommand(validate, { options: { file: ['-'] }, stdin: held })
+  t.is(text.exitCode, 0)
+  t.regex(text.out, /^✔ DestinationRule .*\n {4}-:4 \/spec\/trafficPolicy\/tls\/mode {2}\S/)
+  t.regex(text.out, /1 document, all valid\n1 of them with what no mesh carries out yet/)
+  const options = { file: ['-'], output: 'json' }
+  const { exitCode, out } = await runCommand(validate, { options, stdin: held })
+  t.is(exitCode, 0)
+  const [{ pointer, line, message, hint }] = JSON.parse(out).unsupported
+  t.deepEqual([pointer, line], ['/spec/trafficPolicy/tls/mode', 4])
+  t.regex(`${message} ${hint}`, /not carried out yet.* carried out: ISTIO_MUTUAL, DISABLE/)
 })
 
 test('validate --batch judges each line alone and answers with its id', async (t) => {

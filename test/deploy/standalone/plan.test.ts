@@ -192,6 +192,24 @@ test('keepLastGood() leaves a file out that never was good', (t) => {
   t.is(reading.faulty[0]?.file, 'c.yaml')
 })
 
+test('keepLastGood() takes nothing that no mesh carries out, however valid', (t) => {
+  const mirrored = `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: a }
+spec:
+  hosts: [a]
+  http: [{ route: [{ destination: { host: a } }], mirror: { host: b } }]
+`
+  const reading = keepLastGood([...FILES, { path: 'c.yaml', text: mirrored }], FILES, readManifests)
+  t.deepEqual(reading.intent.virtualServices, [])
+  t.deepEqual(
+    reading.files.map(({ path }) => path),
+    ['a.yaml', 'b.yaml'],
+  )
+  const [line = ''] = reading.faulty.flatMap(faultLines)
+  t.regex(line, /^c\.yaml:6: VirtualService a at \/spec\/http\/0\/mirror: .*not carried out yet/)
+})
+
 test('keepLastGood() ends where two files cannot both be in force', (t) => {
   const twins = [FILES[0]!, { path: 'b.yaml', text: WEB }]
   const reading = keepLastGood(twins, FILES, readManifests)

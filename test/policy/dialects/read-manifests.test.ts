@@ -52,6 +52,7 @@ test('a report has what `redoubt validate` prints', (t) => {
         },
       ],
       warnings: [],
+      unsupported: [],
     },
   ])
 })
@@ -82,8 +83,7 @@ test('all faults of a document are reported, each at its line', (t) => {
   ])
 })
 
-test('a field of the kind that would have no effect is told apart from a misspelt one', (t) => {
-  const [fault] = faults(`
+const WITH_FAULT = `
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: { name: a }
@@ -92,11 +92,49 @@ spec:
   http:
     - route: [{ destination: { host: a } }]
       fault: { abort: { httpStatus: 503 } }
-`)
-  t.is(
-    fault,
-    '/spec/http/0/fault:9 the field "fault" is not supported, and would be ignored if it were let through | remove it',
+      headers: { request: { set: { x-from: "%DOWNSTREAM_REMOTE_ADDRESS%", x-share: "5%%" } } }
+`
+
+test('what is valid and not carried out is told apart from a fault, and is no intent', (t) => {
+  const { intent, documents } = readManifests([{ path: 'a.yaml', text: WITH_FAULT }])
+  const [report] = documents
+  t.like(report, { valid: true, errors: [], warnings: [] })
+  t.deepEqual(
+    report?.unsupported.map(({ pointer, line }) => [pointer, line]),
+    [
+      ['/spec/http/0/fault', 9],
+      ['/spec/http/0/headers/request/set/x-from', 10],
+    ],
   )
+  t.deepEqual(intent.virtualServices, [])
+  t.deepEqual(faults(WITH_FAULT.replace('503', '99')), [
+    '/spec/http/0/fault/abort/httpStatus:9 found 99, expected at least 200',
+  ])
+})
+
+test('a kind that no mesh carries out is checked, and is no intent', (t) => {
+  const text = `
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: edge }
+spec: { servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: [a.example] }] }
+`
+  const [report] = readManifests([{ path: 'a.yaml', text }]).documents
+  t.true(report?.valid)
+  t.deepEqual(
+    report?.unsupported.map(({ pointer }) => pointer),
+    ['/kind'],
+  )
+  t.deepEqual(faults(text.replace('number: 80', 'number: 0')), [
+    '/spec/servers/0/port/number:5 found 0, expected a port from 1 to 65535',
+  ])
+})
+
+test('two objects of one name are one too many, whatever is carried out of them', (t) => {
+  const [, second] = readManifests([
+    { path: 'a.yaml', text: `${WITH_FAULT}---${WITH_FAULT}` },
+  ]).documents
+  t.regex(second?.errors[0]?.message ?? '', /already defined/)
 })
 
 const OF_KINDS: readonly (readonly [string, string])[] = [

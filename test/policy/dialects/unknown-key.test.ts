@@ -13,10 +13,28 @@ import { readManifests } from '#policy/index.ts'
 type Path = readonly (string | number)[]
 type Json = Readonly<Record<string, unknown>>
 
-/** The manifests of the golden tests: between them they have every field of every kind. */
-const MANIFESTS = globSync('test/fixtures/dialects/**/*.in.yaml')
-  .flatMap((path) => readDocuments(readFileSync(path, 'utf8')))
-  .map(({ value }) => value as Json)
+/** One of each kind with every field that it has, filled with no regard to meaning. */
+const COMPLETE = KINDS.map(({ group, versions: [version], kind, schema }) => ({
+  ...(filled(schema) as Json),
+  apiVersion: group === '' ? version : `${group}/${version}`,
+  kind,
+}))
+
+const MANIFESTS: readonly Json[] = [
+  ...globSync('test/fixtures/dialects/**/*.in.yaml')
+    .flatMap((path) => readDocuments(readFileSync(path, 'utf8')))
+    .map(({ value }) => value as Json),
+  ...COMPLETE,
+]
+
+function filled(schema: z.core.$ZodType): unknown {
+  if (schema instanceof z.ZodOptional) return filled(schema.unwrap() as z.ZodType)
+  if (schema instanceof z.ZodArray) return [filled(schema.element as z.ZodType)]
+  if (schema instanceof z.ZodRecord) return { a: filled(schema.valueType as z.ZodType) }
+  if (!(schema instanceof z.ZodObject)) return 'a'
+  const entries = Object.entries(schema.shape)
+  return Object.fromEntries(entries.map(([key, field]) => [key, filled(field as z.ZodType)]))
+}
 
 /** What is open by nature: values are the reporter's or the API server's own. */
 const OPEN = /^\/(status|metadata\/(managedFields|ownerReferences))\b/
@@ -100,7 +118,7 @@ for (const [index, manifest] of MANIFESTS.entries()) {
               report?.valid === false && report.errors.some(({ pointer }) => pointer === wanted)
             )
           }),
-          { numRuns: 8, examples: [['__proto__'], ['unknown']] },
+          { numRuns: 4, examples: [['__proto__'], ['unknown']] },
         )
       }
     })
