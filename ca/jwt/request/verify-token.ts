@@ -20,7 +20,7 @@ export async function verifySignature(
   )
   if (candidates.length === 0) return 'no-key'
   // No extension is known here, so one that must be understood is not (RFC 7515 §4.1.11).
-  if (token.isCritical) return 'signature-wrong'
+  if (token.isCritical || !token.isExact) return 'signature-wrong'
   for (const key of candidates) {
     if (key.fits.includes(algorithm) && (await isSignedBy(token, key))) return undefined
   }

@@ -1,0 +1,197 @@
+/** Keys by URI: limits of what is fetched, back-off, and the last good set (rows 28, 29, 49). */
+import { once } from 'node:events'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
+import test from 'ava'
+import { createLive } from '#core/live.ts'
+import { type Intent, keySetName, openKeySets, readManifests } from '#policy/index.ts'
+import { fetchText, mayFetchFrom } from '../../../policy/serve/fetch-text.ts'
+import { FakeClock } from '../../fakes/fake-clock.ts'
+
+async function serve(
+  listener: RequestListener,
+): Promise<AsyncDisposable & { readonly url: string }> {
+  const server = createServer(listener).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+const signal = () => new AbortController().signal
+
+test('row 29 link-local, metadata, multicast and unspecified addresses are never asked', async (t) => {
+  const never =
+    '169.254.169.254 169.254.0.1 fe80::1 fd00:ec2::254 100.100.100.200 0.0.0.0 :: 224.0.0.1 255.255.255.255 ff02::1 ::ffff:169.254.169.254 x'
+  for (const address of never.split(' ')) t.false(mayFetchFrom(address), address)
+  for (const address of ['127.0.0.1', '10.0.0.1', '8.8.8.8', '2001:db8::1'])
+    t.true(mayFetchFrom(address))
+  for (const uri of [
+    'http://169.254.169.254/',
+    'http://[fe80::1]/',
+    'http://0.0.0.0/',
+    'http://2852039166/',
+  ]) {
+    const error = await t.throwsAsync(fetchText(uri, signal()), { code: 'POLICY_FETCH_FAILED' })
+    t.regex(error?.message ?? '', /nothing is fetched from/, uri)
+  }
+})
+
+test('row 29 a redirect leads nowhere that may not be asked, and not for ever', async (t) => {
+  await using server = await serve((request, response) => {
+    const to = {
+      '/meta': 'http://169.254.169.254/',
+      '/loop': '/loop',
+      '/file': 'file:///etc/passwd',
+    }
+    const location = to[request.url as keyof typeof to]
+    if (location) response.writeHead(302, { location }).end()
+    else if (request.url === '/once') response.writeHead(307, { location: '/keys' }).end()
+    else response.end('{"keys":[]}')
+  })
+  t.is(await fetchText(`${server.url}/once`, signal()), '{"keys":[]}')
+  for (const [path, why] of [
+    ['/meta', /nothing is fetched from/],
+    ['/loop', /more than 3 times/],
+    ['/file', /no http or https URL/],
+  ] as const) {
+    const error = await t.throwsAsync(fetchText(server.url + path, signal()))
+    t.regex(error?.message ?? '', why, path)
+  }
+})
+
+test('row 49 huge, broken and refused answers are errors', async (t) => {
+  await using server = await serve((request, response) => {
+    if (request.url === '/huge') response.end('x'.repeat(2 ** 20 + 1))
+    else if (request.url === '/cut') response.writeHead(200, { 'content-length': 99 }).write('{')
+    else response.writeHead(500).end()
+    if (request.url === '/cut') setTimeout(() => response.destroy(), 20)
+  })
+  for (const [path, why] of [
+    ['/huge', /more than 1048576 bytes/],
+    ['/cut', /aborted/],
+    ['/no', /status 500/],
+  ] as const) {
+    const error = await t.throwsAsync(fetchText(server.url + path, signal()))
+    t.regex(error?.message ?? '', why, path)
+  }
+})
+
+const intentOf = (...rules: readonly object[]): Intent => {
+  const text = JSON.stringify({
+    apiVersion: 'security.istio.io/v1',
+    kind: 'RequestAuthentication',
+    metadata: { name: 'a', namespace: 'b' },
+    spec: { jwtRules: rules },
+  })
+  return readManifests([{ path: 'a.yaml', text }]).intent
+}
+
+const URI = 'https://keys.example/jwks'
+const GOOD = '{"keys":[]}'
+
+function open(answer: (uri: string) => string | Error | undefined, ...rules: readonly object[]) {
+  const clock = new FakeClock()
+  const ending = new AbortController()
+  const intent = createLive(intentOf(...rules))
+  const asked: string[] = []
+  const sets = openKeySets(
+    {
+      intent: intent.live,
+      clock,
+      random: () => 0.5,
+      log: () => {},
+      fetch: async (uri, until) => {
+        asked.push(uri)
+        const text = answer(uri)
+        if (text instanceof Error) throw text
+        if (text !== undefined) return text
+        return new Promise((_, reject) =>
+          until.addEventListener('abort', () => reject(until.reason as Error)),
+        )
+      },
+    },
+    ending.signal,
+  )
+  const settle = async () => {
+    for (let turn = 0; turn < 10; turn += 1) await setImmediate()
+  }
+  return { clock, intent, asked, sets, settle, [Symbol.dispose]: () => ending.abort() }
+}
+
+test('§3.5 a key set is fetched once for all rules that name it, and again after twenty minutes', async (t) => {
+  using opened = open(
+    () => GOOD,
+    { jwksUri: URI },
+    { issuer: 'x', jwksUri: URI },
+    { issuer: 'y', jwks: GOOD },
+  )
+  await opened.settle()
+  t.deepEqual([...opened.sets.current], [[URI, GOOD]])
+  t.deepEqual(opened.asked, [URI])
+  await opened.clock.advance(20 * 60_000)
+  await opened.settle()
+  t.is(opened.asked.length, 2)
+})
+
+test('§3.5 without a URI the issuer is asked where its keys are', async (t) => {
+  const issuer = 'https://iss.example/'
+  const discovery = 'https://iss.example/.well-known/openid-configuration'
+  const answer = (uri: string) => (uri === discovery ? `{"jwks_uri":"${URI}"}` : GOOD)
+  using opened = open(answer, { issuer })
+  await opened.settle()
+  t.deepEqual(opened.asked, [discovery, URI])
+  const [rule] = opened.intent.live.current.requestAuthentications[0]?.jwtRules ?? []
+  t.is(rule && opened.sets.current.get(keySetName(rule) ?? ''), GOOD)
+})
+
+test('row 28 a failure keeps the last good set, backs off, and ends after a day: no key stands in', async (t) => {
+  let answer: string | Error | undefined = GOOD
+  using opened = open(() => answer, { jwksUri: URI })
+  await opened.settle()
+  for (const bad of [new Error('down'), '<html>', '{"keys":{}}', '[]']) {
+    answer = bad
+    await opened.clock.advance(20 * 60_000)
+    await opened.settle()
+    t.is(opened.sets.current.get(URI), GOOD, String(bad))
+  }
+  const before = opened.asked.length
+  await opened.clock.advance(60 * 60_000)
+  t.true(opened.asked.length - before <= 30, `${opened.asked.length - before} in an hour`)
+  await opened.clock.advance(24 * 60 * 60_000)
+  await opened.settle()
+  t.false(opened.sets.current.has(URI))
+  answer = GOOD
+  await opened.clock.advance(5 * 60_000)
+  await opened.settle()
+  t.is(opened.sets.current.get(URI), GOOD)
+})
+
+test('row 49 a server that never answers is given up after the rule’s timeout', async (t) => {
+  let answer: string | undefined
+  using opened = open(() => answer, { jwksUri: URI, timeout: '2s' })
+  await opened.settle()
+  t.is(opened.asked.length, 1)
+  await opened.clock.advance(1999)
+  t.is(opened.asked.length, 1)
+  answer = GOOD
+  await opened.clock.advance(1000)
+  await opened.settle()
+  t.is(opened.sets.current.get(URI), GOOD)
+})
+
+test('a key set that no rule names any more is forgotten, and not asked for again', async (t) => {
+  using opened = open(() => GOOD, { jwksUri: URI })
+  await opened.settle()
+  opened.intent.set(intentOf({ issuer: 'x', jwks: GOOD }))
+  await opened.settle()
+  t.is(opened.sets.current.size, 0)
+  await opened.clock.advance(60 * 60_000)
+  t.is(opened.asked.length, 1)
+})
