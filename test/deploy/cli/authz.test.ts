@@ -11,6 +11,7 @@ import { authzCheck } from '#deploy/cli/commands/authz-check.ts'
 import { authzExplain } from '#deploy/cli/commands/authz-explain.ts'
 import { authzTest } from '#deploy/cli/commands/authz-test.ts'
 import { runCommand } from '#test/fakes/fake-io.ts'
+import { JWKS, makeToken } from '#test/fakes/fake-tokens.ts'
 
 const cwd = process.cwd()
 const id = (account: string): string => `spiffe://cluster.local/ns/qotm/sa/${account}`
@@ -210,4 +211,47 @@ test('authz test decides 1,000 cases', async (t) => {
   t.log(`${Math.round(performance.now() - started)} ms for 1,000 cases`)
   t.is(out.split('\n').length, 1000)
   t.is(exitCode, 0)
+})
+
+test('authz check, test and explain verify tokens, and fetch keys only when told to', async (t) => {
+  const server = createServer((_, response) => response.end(JWKS)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const folder = mkdtempSync(join(tmpdir(), 'redoubt-tokens-'))
+  t.teardown(() => {
+    server.close()
+    rmSync(folder, { recursive: true })
+  })
+  const file = join(folder, 'mesh.yaml')
+  writeFileSync(
+    file,
+    `
+apiVersion: redoubt.io/v1alpha1
+kind: Workload
+metadata: { name: web, namespace: app }
+spec: { serviceAccount: web, ports: [{ name: http, port: 80 }], run: { command: [x] } }
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: jwt, namespace: app }
+spec: { jwtRules: [{ issuer: near, jwks: '${JWKS}' }, { issuer: far, jwksUri: "http://127.0.0.1:${port}/" }] }
+`,
+  )
+  const token = (iss: string) => `authorization=Bearer ${makeToken({ claims: { iss, sub: 'u' } })}`
+  const given = { file: [file], to: 'app/web', from: 'none', path: '/', protocol: 'http1' }
+  const near = await decide({ ...given, header: [token('near')] })
+  t.like(near, { exitCode: 0, decision: 'allow' })
+  const stranger = await decide({ ...given, header: [token('nobody')] })
+  t.like(stranger, { exitCode: 1, status: 401, detail: 'Jwt issuer is not configured' })
+  const far = { ...given, header: [token('far')] }
+  t.like(await decide(far), { exitCode: 2, reason: 'needs-keys' })
+  t.like(await decide({ ...far, fetch: true }), { exitCode: 0, decision: 'allow' })
+
+  const explained = await runCommand(authzExplain, { cwd, options: { ...far, output: 'text' } })
+  t.regex(explained.out, /give --fetch to ask for them/)
+  const line = { id: 1, to: 'app/web', from: null, headers: { authorization: 'Bearer abc' } }
+  const cases = join(folder, 'cases.jsonl')
+  writeFileSync(cases, JSON.stringify({ ...line, expect: { status: 401 } }))
+  const tested = await runCommand(authzTest, { cwd, options: { file: [file], cases } })
+  t.is(tested.exitCode, 0, tested.out)
 })
