@@ -27,7 +27,7 @@ export interface ProxyConfig {
   readonly readiness: string
   /** Local address of every connection to a peer, for `ipBlocks`; left out: the kernel's choice. */
   readonly sourceAddress?: string
-  /** Which requests get a line in the access log; refusals by policy always do. @default 'all' */
+  /** Which requests get a line in the access log; refusals by policy, dry-run ones too, always do. @default 'all' */
   readonly accessLog?: 'all' | 'refusals'
   /** Of this software, for `istio_build`. @default 'unknown' */
   readonly version?: string

@@ -73,7 +73,7 @@ export function createTelemetry(deps: TelemetryDeps, signal: AbortSignal): Telem
         ? metrics.count
         : (record) => {
             metrics.count(record)
-            if (logs === 'all' || record.decision?.kind === 'deny') log.add(record)
+            if (logs === 'all' || isRefusal(record.decision)) log.add(record)
           },
     noteDenial({ decision, connection, decide, attributes }) {
       const { action, reason, policy, rule, considered } = decision
@@ -86,6 +86,12 @@ export function createTelemetry(deps: TelemetryDeps, signal: AbortSignal): Telem
     render: (samples) => metrics.render([...samples, ...droppedLines(log)]),
     [Symbol.dispose]: () => log?.flush(),
   }
+}
+
+/** Refused, or what a dry-run policy would refuse: the evidence of `redoubt authz rollout`. */
+function isRefusal(decision: RequestRecord['decision']): boolean {
+  if (decision === undefined || decision.kind === 'deny') return decision !== undefined
+  return decision.dryRun.length > 0 && decision.dryRun.some(({ result }) => result === 'denied')
 }
 
 function droppedLines(log: AccessLog | undefined): readonly Sample[] {

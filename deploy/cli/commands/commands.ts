@@ -20,6 +20,8 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
     (await import('./authz-export.ts')).authzExport,
     (await import('./authz-explain.ts')).authzExplain,
     (await import('./authz-test.ts')).authzTest,
+    (await import('./authz-learn.ts')).authzLearn,
+    (await import('./authz-rollout.ts')).authzRollout,
   ],
 }
 

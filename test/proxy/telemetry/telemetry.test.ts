@@ -489,11 +489,15 @@ test('createTelemetry() logs refusals alone when told so, and counts all the sam
     )
   record(allowed('qotm/allow-edge', 0))
   record({ ...denied({ policy: 'qotm/deny-intruder', rule: 0 }), kind: 'deny' })
+  // What a dry-run policy would refuse is the evidence of `redoubt authz rollout`.
+  const tried = { policy: 'qotm/dry', action: 'DENY', rule: 0 } as const
+  record({ ...allowed('qotm/told', 0), dryRun: [{ ...tried, result: 'denied' }] })
+  record({ ...allowed('qotm/untold', 0), dryRun: [{ ...tried, result: 'allowed' }] })
   telemetry[Symbol.dispose]()
   t.false(telemetry.isLogging)
   t.deepEqual(
     lines.map((line) => JSON.parse(line).policy),
-    ['qotm/deny-intruder'],
+    ['qotm/deny-intruder', 'qotm/told'],
   )
   const counted = telemetry.render([]).match(/^istio_requests_total\{/gm) ?? []
   t.is(counted.length, 2)

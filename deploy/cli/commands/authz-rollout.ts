@@ -1,0 +1,79 @@
+/** `redoubt authz rollout`: who would be refused by what is only tried out; 1 while there is anybody. */
+import { type Rollout, rollout, type WouldRefuse } from '#policy/observed/index.ts'
+import { FILE_OPTION, readIntent } from '../authz-query.ts'
+import { type Command, type Io, listOption } from '../command.ts'
+import { OBSERVED_OPTIONS, readObserved } from '../observed-log.ts'
+import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
+
+export const authzRollout: Command = {
+  name: 'authz rollout',
+  summary: 'list who would be refused by dry-run policies, and by STRICT where plaintext is let in',
+  options: [FILE_OPTION, ...OBSERVED_OPTIONS, OUTPUT_OPTION],
+  examples: [
+    {
+      what: 'May the running mesh go strict and enforce what it tries out',
+      command: 'redoubt authz rollout -f mesh',
+    },
+    {
+      what: 'Wait in a script until nobody would have been refused for an hour',
+      command: 'until redoubt authz rollout -f mesh --since 1h >/dev/null; do sleep 60; done',
+    },
+  ],
+  async run(io, input, signal) {
+    const hasManifests = listOption(input, 'file').length > 0
+    const intent = hasManifests ? await readIntent(io, input) : undefined
+    const { observations } = await readObserved(io, input, signal)
+    const result = rollout(observations, intent)
+    print(io, outputFormat(input), result, () => rolloutLines(io, result))
+    for (const name of result.untried) {
+      io.err(`note: no logged request met the dry-run policy ${name}: nothing is known of it`)
+    }
+    if (intent?.mesh.accessLog === 'refusals') {
+      io.err(
+        'note: sidecars log refusals alone, real ones and those of dry-run policies: plaintext that was let in shows with accessLogFile in the Mesh',
+      )
+    }
+    if (result.refused.length > 0) return 1
+    if (result.requests > 0 && result.untried.length === 0) return 0
+    io.err('redoubt: Cannot tell: too little was seen')
+    return 2
+  },
+}
+
+function rolloutLines(io: Io, { refused, requests, tried }: Rollout): readonly string[] {
+  const looked = `${requests} request${requests === 1 ? '' : 's'} let through, ${tried.length} dry-run ${tried.length === 1 ? 'policy' : 'policies'} tried`
+  if (refused.length === 0) {
+    return [`${looked}: ${paint(io, 'green', 'nobody would be refused')}`]
+  }
+  const total = refused.reduce((sum, one) => sum + one.requests, 0)
+  return [
+    ...refused.flatMap((one) => refusedLines(io, one)),
+    `${looked}: ${paint(io, 'red', `${total} would be refused`)}`,
+  ]
+}
+
+function refusedLines(io: Io, one: WouldRefuse): readonly string[] {
+  const { workload, caller, requests, lastSeen, examples } = one
+  const count = `${requests} request${requests === 1 ? '' : 's'}`
+  return [
+    `${paint(io, 'bold', caller ?? 'a caller without a certificate')} → ${paint(io, 'bold', workload)}  ${count}, the last at ${lastSeen}`,
+    `    ${causeText(one)}`,
+    ...examples.map((example) =>
+      paint(io, 'dim', `    ${example.requests} × ${example.method} ${example.target}`),
+    ),
+  ]
+}
+
+function causeText({ cause, policies }: WouldRefuse): string {
+  const names = policies.join(', ')
+  switch (cause) {
+    case 'STRICT':
+      return 'STRICT would refuse it: it comes in plaintext'
+    case 'DENY':
+      return `the dry-run DENY ${names} would refuse it`
+    case 'ALLOW':
+      return `no ALLOW would let it through: of those tried out, none matches: ${names}`
+    default:
+      return cause satisfies never
+  }
+}

@@ -1,0 +1,55 @@
+/** Where `authz learn` and `authz rollout` get their evidence: files, or the logs of the running mesh. */
+import { readdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+
+import { type Observed, readAccessLog } from '#policy/observed/index.ts'
+import { DeployError } from '../error.ts'
+import { stateDirOf } from '../standalone/state-dir.ts'
+import { type CommandOption, type Input, type Io, listOption, textOption } from './command.ts'
+import { parseDuration } from './duration.ts'
+import { STATE_OPTION } from './state-option.ts'
+
+/** Flags of the commands that read what was observed. */
+export const OBSERVED_OPTIONS: readonly CommandOption[] = [
+  {
+    flags: '--log <file>',
+    summary: 'an access log; - for standard input (default: those of the running mesh)',
+    repeat: true,
+  },
+  { flags: '--since <duration>', summary: 'only what is not older, e.g. 1h' },
+  STATE_OPTION,
+]
+
+/** A sidecar keeps a line of its access log for up to 100 ms. */
+const SETTLE_MS = 200
+
+/**
+ * Reads the access logs that `--log` names, else those of the mesh in `--state`.
+ *
+ * @throws {DeployError} `DEPLOY_MESH_NOT_FOUND`, `DEPLOY_USAGE`
+ */
+export async function readObserved(io: Io, input: Input, signal: AbortSignal): Promise<Observed> {
+  const since = textOption(input, 'since')
+  const from =
+    since === undefined
+      ? undefined
+      : io.now().subtract({ milliseconds: Math.round(parseDuration(since)) })
+  const given = listOption(input, 'log')
+  if (given.length === 0) await io.clock.sleep(SETTLE_MS, signal)
+  const files = given.length > 0 ? given : await liveLogs(io, input)
+  const texts = await Promise.all(
+    files.map((file) => (file === '-' ? io.readStdin() : io.readFile(resolve(io.cwd, file)))),
+  )
+  return readAccessLog(texts, from)
+}
+
+async function liveLogs(io: Io, input: Input): Promise<readonly string[]> {
+  const folder = join(stateDirOf(textOption(input, 'state'), io.env, io.cwd), 'logs')
+  const names = await readdir(folder).catch(() => [])
+  const found = names.filter((name) => /\.access\.log(\.1)?$/.test(name))
+  if (found.length > 0) return found.map((name) => join(folder, name))
+  throw new DeployError(
+    'DEPLOY_MESH_NOT_FOUND',
+    `Cannot read access logs: there are none in ${folder}, expected --log FILE or a mesh that runs`,
+  )
+}
