@@ -11,7 +11,7 @@ export interface SecretRef {
 
 /** Names that stand for something whatever the identity is called (as SPIRE's agent has them). */
 const DEFAULT_SVID = 'default'
-const DEFAULT_BUNDLE = 'ROOTCA'
+export const DEFAULT_BUNDLE = 'ROOTCA'
 const ALL_BUNDLES = 'ALL'
 
 /**

@@ -7,7 +7,7 @@ import type { Node } from '../proto/gen/envoy/config/core/v3/base.ts'
 import type { Any } from '../proto/gen/google/protobuf/any.ts'
 import { AgentError } from '../error.ts'
 import type { WorkloadIdentity } from '../svid/watch-identity.ts'
-import type { SecretRef } from './secrets.ts'
+import { DEFAULT_BUNDLE, type SecretRef } from './secrets.ts'
 
 const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3'
 
@@ -23,18 +23,20 @@ export function validationOf(node: Node | undefined): Validation {
   return value === true || value === 'true' ? 'plain' : 'spiffe'
 }
 
-/** @throws {AgentError} `AGENT_REQUEST_INVALID` for all bundles as one plain list: domains never merge */
+/**
+ * One secret. `ROOTCA` is always a plain list of roots, which is what Istio's clients expect under
+ * that name (they match names by themselves).
+ *
+ * @throws {AgentError} `AGENT_REQUEST_INVALID` for all bundles as one plain list: domains never merge
+ */
 export function secretToProto(
   { name, kind }: SecretRef,
   identity: WorkloadIdentity,
   validation: Validation,
 ): Any {
-  const message =
-    kind === 'certificate'
-      ? certificate(name, identity)
-      : validation === 'spiffe'
-        ? spiffeValidation(name, identity)
-        : plainValidation(name, identity)
+  const isPlain = validation === 'plain' || name === DEFAULT_BUNDLE
+  const validated = isPlain ? plainValidation : spiffeValidation
+  const message = (kind === 'certificate' ? certificate : validated)(name, identity)
   return { typeUrl: SECRET_TYPE, value: Buffer.from(Secret.encode(message).finish()) }
 }
 

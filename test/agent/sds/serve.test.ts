@@ -84,7 +84,7 @@ test('FetchSecrets gives certificate and key as PEM under "default" and under th
   }
 })
 
-for (const name of ['ROOTCA', 'ALL', 'spiffe://prod.example']) {
+for (const name of ['ALL', 'spiffe://prod.example']) {
   test(`FetchSecrets gives the trust domain's roots by Envoy's SPIFFE validator under ${name}`, async (t) => {
     await using story = await startStory()
     using client = sdsClient(story.agent)
@@ -105,12 +105,23 @@ for (const name of ['ROOTCA', 'ALL', 'spiffe://prod.example']) {
   })
 }
 
+test('ROOTCA is a plain trusted_ca for everybody, as clients of Istio expect', async (t) => {
+  await using story = await startStory()
+  using client = sdsClient(story.agent)
+  const response = await fetch(client.raw, { resourceNames: ['ROOTCA'] })
+  const { name, type } = secretOf(response.resources[0])
+  t.is(name, 'ROOTCA')
+  if (type?.$case !== 'validationContext') return t.fail('no validation context')
+  t.is(inline(type.validationContext.trustedCa), rootsPem(story))
+  t.is(type.validationContext.customValidatorConfig, undefined)
+})
+
 test('node metadata may ask for plain trusted_ca; ALL cannot be had so', async (t) => {
   await using story = await startStory()
   using client = sdsClient(story.agent)
   for (const value of [true, 'true']) {
     const node = { id: '', cluster: '', metadata: { disable_spiffe_cert_validation: value } }
-    const response = await fetch(client.raw, { resourceNames: ['ROOTCA'], node })
+    const response = await fetch(client.raw, { resourceNames: ['spiffe://prod.example'], node })
     const { type } = secretOf(response.resources[0])
     if (type?.$case !== 'validationContext') return t.fail('no validation context')
     t.is(inline(type.validationContext.trustedCa), rootsPem(story))
