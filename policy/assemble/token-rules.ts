@@ -47,7 +47,23 @@ function tokenRuleOf(rule: JwtRule, keySetOf: KeySetOf): TokenRule {
 }
 
 function keysOf(rule: JwtRule, keySetOf: KeySetOf): TokenKeys {
-  if (rule.jwks !== undefined) return { kind: 'inline', jwks: rule.jwks }
+  if (rule.jwks !== undefined) return { kind: 'inline', jwks: withoutPrivate(rule.jwks) }
   const jwks = keySetOf(rule)
-  return jwks === undefined ? { kind: 'missing' } : { kind: 'fetched', jwks }
+  return jwks === undefined ? { kind: 'missing' } : { kind: 'fetched', jwks: withoutPrivate(jwks) }
+}
+
+/** Members of private keys (RFC 7518 §6). */
+const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth']
+
+/** A key set as sidecars get it: who verifies needs no private key, and could forge with one. */
+function withoutPrivate(jwks: string): string {
+  const mayHold = jwks.includes('\\') || PRIVATE.some((member) => jwks.includes(`"${member}"`))
+  if (!mayHold) return jwks
+  try {
+    return JSON.stringify(
+      JSON.parse(jwks, (key, value) => (PRIVATE.includes(key) ? undefined : value)),
+    )
+  } catch {
+    return '' // no JSON: no keys, here or there
+  }
 }

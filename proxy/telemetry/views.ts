@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { Svid } from '#agent/client/index.ts'
+import type { InboundBundle } from '#policy/model/index.ts'
 import type { ClusterState, EndpointState } from '../outbound/cluster-state.ts'
 import type { CompiledDestination } from '../sync/compiled.ts'
 import type { PolicySession } from '../sync/policy-stream.ts'
@@ -59,9 +60,16 @@ export function viewConfiguration(
   return {
     workload: `${workload.namespace}/${workload.name}`,
     policyServer: { connected: session.isConnected() },
-    inbound: { ...inbound, bundle: session.inbound.current?.bundle ?? null },
+    inbound: { ...inbound, bundle: withoutKeys(session.inbound.current?.bundle) },
     destinations: destinations.map((held) => ({ ...held, bundle: bundles.get(held.name) ?? null })),
   }
+}
+
+/** Of the keys that verify tokens only where they come from: a symmetric one is a secret. */
+function withoutKeys(bundle: InboundBundle | undefined): unknown {
+  if (bundle === undefined) return null
+  const tokenRules = bundle.tokenRules.map(({ keys, ...rule }) => ({ ...rule, keys: keys.kind }))
+  return { ...bundle, tokenRules }
 }
 
 /** `/clusters`: every endpoint, how busy and how healthy it is. */

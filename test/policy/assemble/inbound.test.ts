@@ -1,6 +1,7 @@
 import test from 'ava'
 
 import { assembleInbound, type InboundBundle, type WorkloadInstance } from '#policy/index.ts'
+import { assembleTokenRules } from '../../../policy/assemble/token-rules.ts'
 import { instance, intentFrom, intentOf } from '../sample.ts'
 
 const qotm = instance('qotm-v1')
@@ -215,4 +216,38 @@ test('without a service the port name tells the protocol', (t) => {
     inbound(instance('x', { ports })).ports.map(({ protocol }) => protocol),
     ['tcp', 'grpc', 'auto', 'auto'],
   )
+})
+
+test('row 28 no private key goes to a sidecar, inline, escaped or fetched', (t) => {
+  const jwk = { kty: 'RSA', n: 'AQAB', e: 'AQAB', d: 'c2VjcmV0', p: 'c2VjcmV0' }
+  const jwks = JSON.stringify({ keys: [jwk] })
+  const escaped = jwks.replace('"d"', '"\\u0064"').replace('"p"', '"\\u0070"')
+  const rule = {
+    audiences: [],
+    fromHeaders: [],
+    fromParams: [],
+    fromCookies: [],
+    forwardOriginalToken: false,
+    outputClaimToHeaders: [],
+    timeoutMs: 1,
+    spaceDelimitedClaims: [],
+  }
+  const jwtRules = [
+    { ...rule, jwks },
+    { ...rule, jwks: escaped },
+    { ...rule, jwksUri: 'https://k' },
+  ]
+  const requestAuthentications = [{ namespace: 'n', name: 'a', targeted: false, jwtRules }]
+  const mesh = intentOf().mesh
+  const rules = assembleTokenRules(
+    { requestAuthentications, mesh },
+    { namespace: 'n', labels: {} },
+    () => jwks,
+  )
+  t.is(rules.length, 3)
+  for (const { keys } of rules) {
+    t.deepEqual(keys.kind !== 'missing' && JSON.parse(keys.jwks), {
+      keys: [{ kty: 'RSA', n: 'AQAB', e: 'AQAB' }],
+    })
+  }
 })

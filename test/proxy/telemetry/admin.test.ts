@@ -1,7 +1,7 @@
 import test from 'ava'
 import { request } from 'node:http'
 import { createLive } from '#core/live.ts'
-import type { Denied } from '#policy/model/index.ts'
+import type { Denied, TokenRule } from '#policy/model/index.ts'
 import { ProxyError } from '../../../proxy/error.ts'
 import { ClusterState } from '../../../proxy/outbound/cluster-state.ts'
 import type { CompiledDestination } from '../../../proxy/sync/compiled.ts'
@@ -53,7 +53,7 @@ async function open(change: { readonly reasons?: readonly string[] } = {}) {
   }
   const session: PolicySession = {
     inbound: createLive({
-      bundle: inboundBundle(),
+      bundle: inboundBundle({ tokenRules: [TOKEN_RULE] }),
       version: 'v1',
       engine: () => () => DENIED,
       authenticate: undefined,
@@ -144,6 +144,17 @@ test('/ready says LIVE, or 503 and why not, on the admin and the readiness port'
   })
 })
 
+const TOKEN_RULE: TokenRule = {
+  issuer: 'iss',
+  keys: { kind: 'inline', jwks: '{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}' },
+  fromHeaders: [],
+  fromParams: [],
+  fromCookies: [],
+  forwardOriginalToken: false,
+  outputClaimToHeaders: [],
+  spaceDelimitedClaims: [],
+}
+
 test('/config_dump shows what is wanted, in force and refused, and the bundles', async (t) => {
   await using opened = await open()
   const dump = await json(opened.addresses.admin, '/config_dump')
@@ -154,9 +165,10 @@ test('/config_dump shows what is wanted, in force and refused, and the bundles',
       desired: 'v2',
       applied: 'v1',
       rejected: { version: 'v2', reason: 'it is bad' },
-      bundle: { mtls: 'STRICT' },
+      bundle: { mtls: 'STRICT', tokenRules: [{ issuer: 'iss', keys: 'inline' }] },
     },
   })
+  t.notRegex(JSON.stringify(dump), /c2VjcmV0/)
   const destinations = dump['destinations'] as unknown as readonly Record<string, unknown>[]
   t.deepEqual(
     destinations.map(({ name, applied, bundle }) => [name, applied, bundle !== null]),
