@@ -161,10 +161,20 @@ function compareSides(
 }
 
 function notesOf([before, after]: readonly (InboundBundle | undefined)[]): readonly string[] {
-  const modes = [before?.pathNormalization, after?.pathNormalization]
-  if (modes.includes(undefined) || modes[0] === modes[1]) return []
+  if (before === undefined || after === undefined) return []
+  const [old, current] = [before.pathNormalization, after.pathNormalization]
+  const tokens = [before, after].map(({ tokenRules }) => JSON.stringify(tokenRules))
   return [
-    `path normalisation changes from ${modes[0]} to ${modes[1]}: paths that the two read differently are not compared`,
+    ...(old === current
+      ? []
+      : [
+          `path normalisation changes from ${old} to ${current}: paths that the two read differently are not compared`,
+        ]),
+    ...(tokens[0] === tokens[1]
+      ? []
+      : [
+          'RequestAuthentication changes: whose tokens are taken is not compared, a token taken as verified is',
+        ]),
   ]
 }
 

@@ -18,7 +18,8 @@ import { witnessFlags } from '../witness-text.ts'
 
 export const authzDiff: Command = {
   name: 'authz diff',
-  summary: 'say which requests change decision between two sets of manifests; exits 1 if any does',
+  summary:
+    'say which requests change decision between two sets of manifests: 0 none, 1 some, 2 cannot tell',
   arguments: [
     { name: 'OLD', summary: 'manifests as they are: file or directory', required: true },
     { name: 'NEW', summary: 'manifests as they will be', required: true },
@@ -70,13 +71,15 @@ export const authzDiff: Command = {
       return { workloads, kind, changes, total, notes }
     })
     const isSame = comparisons.every(({ kind, total }) => kind === 'compared' && total === 0)
+    const isTold = comparisons.every(({ notes }) => notes.length === 0)
     const value = { same: isSame, comparisons: told, ...(traffic === undefined ? {} : { traffic }) }
     print(io, outputFormat(input), value, () => [
       ...comparisons.flatMap((one) => comparisonLines(io, one)),
-      ...(isSame ? [paint(io, 'green', 'every request is decided as before')] : []),
+      ...(isSame && isTold ? [paint(io, 'green', 'every request is decided as before')] : []),
       ...(traffic === undefined ? [] : trafficLines(io, traffic)),
     ])
-    return isSame ? 0 : 1
+    if (!isSame) return 1
+    return isTold ? 0 : 2
   },
 }
 

@@ -84,6 +84,17 @@ test('authz diff takes PeerAuthentication into account', async (t) => {
   t.true(out.includes('now: the caller speaks mTLS, and the port takes plaintext only'), out)
 })
 
+test('authz diff exits 2 where something changes that it does not compare, and says so', async (t) => {
+  using next = edited('namespaces: [x]', 'namespaces: [x]')
+  writeFileSync(
+    join(next.path, 'tokens.yaml'),
+    'apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: { name: tokens, namespace: qotm }\nspec: { jwtRules: [{ issuer: "https://issuer", jwks: "{\\"keys\\":[]}" }] }\n',
+  )
+  const { exitCode, out } = await diff(next.path)
+  t.is(exitCode, 2, out)
+  t.regex(out, /no request changes\n {2}note: RequestAuthentication changes: /)
+})
+
 test('authz diff counts the logged requests that it would have hit', async (t) => {
   using next = edited('paths: [/quote, /quote/*]', 'paths: [/quote]')
   const line = (path: string, more: object = {}): string =>
