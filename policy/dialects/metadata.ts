@@ -49,12 +49,22 @@ export function metadataSchema(scope: 'namespaced' | 'cluster'): z.ZodType<RawMe
 /** Fills in what `metadata` may leave out. */
 export function readMetadata(raw: RawMetadata, scope: 'namespaced' | 'cluster'): Metadata {
   const { name, namespace = 'default', labels = {}, annotations = {}, creationTimestamp } = raw
+  const createdAt = creationTimestamp ? instantOf(creationTimestamp) : undefined
   return {
     namespace: scope === 'namespaced' ? namespace : '',
     name,
-    ...(creationTimestamp ? { createdAt: Temporal.Instant.from(creationTimestamp) } : {}),
+    ...(createdAt ? { createdAt } : {}),
     labels,
     annotations,
+  }
+}
+
+/** What is no instant has been reported by the schema, and the object is still judged as a whole. */
+function instantOf(written: string): Temporal.Instant | undefined {
+  try {
+    return Temporal.Instant.from(written)
+  } catch {
+    return undefined
   }
 }
 

@@ -54,8 +54,9 @@ const source = fields(
   {
     check: (value, report) => {
       checkFilled(value, report)
+      // The API server counts fields, empty ones too.
       const has = (...names: readonly (keyof Source)[]): boolean =>
-        names.some((name) => (value[name]?.length ?? 0) > 0)
+        names.some((name) => value[name] !== undefined)
       if (
         has('serviceAccounts', 'notServiceAccounts') &&
         has('namespaces', 'notNamespaces', 'principals', 'notPrincipals')

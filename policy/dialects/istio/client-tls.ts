@@ -3,7 +3,7 @@ import { z } from 'zod'
 
 import type { PathKey } from '../pointer.ts'
 import { fields, notYet, type Report } from '../schema.ts'
-import { strings } from './values.ts'
+import { orNull, strings } from './values.ts'
 
 const CONFIG_MAP = 'configmap://'
 
@@ -15,7 +15,7 @@ export interface ClientTls {
   readonly caCertificates?: string | undefined
   readonly credentialName?: string | undefined
   readonly subjectAltNames?: readonly string[] | undefined
-  readonly insecureSkipVerify?: boolean | undefined
+  readonly insecureSkipVerify?: boolean | null | undefined
   readonly caCrl?: string | undefined
 }
 
@@ -31,7 +31,7 @@ export const clientTlsSchema: z.ZodType<ClientTls> = fields(
     credentialName: notYet(z.string()),
     subjectAltNames: notYet(strings),
     sni: notYet(z.string()),
-    insecureSkipVerify: notYet(z.boolean()),
+    insecureSkipVerify: notYet(orNull(z.boolean())),
     caCrl: notYet(z.string()),
   },
   { check: checkTls },

@@ -5,25 +5,27 @@
 
 /** Blanks and comments, then one word; strings come in two quotes, raw and tripled. */
 const BLANK = /(?:[\s]|\/\/[^\n]*)*/y
-const ESCAPE = String.raw`\\(?:[abfnrtv\\?"'${'`'}]|[xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2})`
+const ESCAPE = String.raw`\\(?:[abfnrtv\\?"'${'`'}]|[xX][0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}|U(?!0000[dD][89a-fA-F])00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|[0-3][0-7]{2})`
 const STRINGS = [
-  String.raw`[bB]?[rR][bB]?(?:"""[^]*?"""|'''[^]*?'''|"[^"\r\n]*"|'[^'\r\n]*')`,
+  String.raw`[bB]?[rR](?:"""[^]*?"""|'''[^]*?'''|"[^"\r\n]*"|'[^'\r\n]*')`,
   String.raw`[bB]?(?:"""(?:${ESCAPE}|[^\\])*?"""|'''(?:${ESCAPE}|[^\\])*?''')`,
   String.raw`[bB]?(?:"(?:${ESCAPE}|[^\\"\r\n])*"|'(?:${ESCAPE}|[^\\'\r\n])*')`,
 ].join('|')
 const NUMBERS = String.raw`0[xX][0-9a-fA-F]+u?|\d+\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.\d+(?:[eE][-+]?\d+)?|\d+[uU]?`
 const WORD = new RegExp(
-  String.raw`(?<string>${STRINGS})|(?<number>${NUMBERS})|(?<name>[_a-zA-Z]\w*)|(?<sign>&&|\|\||[=!<>]=|[-+*/%!<>?:.,()[\]{}])`,
+  String.raw`(?<string>${STRINGS})|(?<number>${NUMBERS})|(?<name>[_a-zA-Z]\w*)|(?<quoted>\x60[\w.\-/ ]+\x60)|(?<sign>&&|\|\||[=!<>]=|[-+*/%!<>?:.,()[\]{}])`,
   'y',
 )
 const RESERVED =
   /^(as|break|const|continue|else|for|function|if|import|let|loop|package|namespace|return|var|void|while)$/
+const CONSTANT = /^(true|false|null)$/
+const MACRO = /^(all|exists|exists_one|existsOne|map|filter)$/
 const BINARY = /^(&&|\|\||[=!<>]=|[-+*/%<>]|in)$/
 const MAX_DEPTH = 250
 const MAX_LENGTH = 100_000
 
 interface Word {
-  readonly kind: 'string' | 'number' | 'name' | 'sign' | 'end'
+  readonly kind: 'string' | 'number' | 'name' | 'quoted' | 'sign' | 'end'
   readonly text: string
 }
 
@@ -54,9 +56,18 @@ function wordsOf(text: string): readonly Word[] {
     const groups = WORD.exec(text)?.groups
     const [kind, word] = Object.entries(groups ?? {}).find(([, found]) => found !== undefined) ?? []
     if (word === undefined) throw new NoExpression(`nothing begins with ${text.slice(at, at + 10)}`)
+    if (kind === 'number' && isTooLarge(word, words.at(-1)?.text === '-'))
+      throw new NoExpression(`${word} is too large`)
     words.push({ kind: kind as Word['kind'], text: word })
     at = WORD.lastIndex
   }
+}
+
+/** Whole numbers have 64 bits, of which the negative ones use one more. */
+function isTooLarge(word: string, negative: boolean): boolean {
+  if (!/^0[xX]/.test(word) && /[.eE]/.test(word)) return false
+  const whole = BigInt(word.replace(/[uU]$/, ''))
+  return whole >= (/[uU]$/.test(word) ? 2n ** 64n : 2n ** 63n + (negative ? 1n : 0n))
 }
 
 interface Reader {
@@ -101,11 +112,11 @@ function readBinary(reader: Reader, depth: number): void {
 function readUnary(reader: Reader, depth: number): void {
   const sign = ['!', '-'].find((one) => take(reader, one))
   while (sign !== undefined && take(reader, sign)) continue
-  readPrimary(reader, depth)
-  readMembers(reader, depth)
+  readMembers(reader, readPrimary(reader, depth), depth)
 }
 
-function readPrimary(reader: Reader, depth: number): void {
+/** Says whether what was read can be the name of a message. */
+function readPrimary(reader: Reader, depth: number): boolean {
   const word = next(reader)
   if (word.kind === 'string' || word.kind === 'number') {
     reader.at += 1
@@ -115,25 +126,39 @@ function readPrimary(reader: Reader, depth: number): void {
   } else if (take(reader, '[')) {
     readList(reader, ']', depth)
   } else if (take(reader, '{')) {
-    readEntries(reader, depth)
+    readEntries(reader, () => readTernary(reader, depth + 1), depth)
   } else {
     take(reader, '.')
     const name = readName(reader)
     if (RESERVED.test(name)) throw new NoExpression(`${name} is a reserved word`)
-    if (take(reader, '(')) readArguments(reader, name, depth)
+    if (!take(reader, '(')) return !CONSTANT.test(name)
+    const given = readList(reader, ')', depth)
+    if (name === 'has' && given.length === 1 && !isSelection(given[0] ?? []))
+      throw new NoExpression('has() is asked of a field: has(a.b)')
   }
+  return false
 }
 
-function readMembers(reader: Reader, depth: number): void {
+function readMembers(reader: Reader, isName: boolean, depth: number): void {
+  let named = isName
   for (;;) {
     if (take(reader, '.')) {
-      readName(reader)
-      if (take(reader, '(')) readArguments(reader, '', depth)
+      const quoted = next(reader).kind === 'quoted'
+      const name = quoted ? '' : readName(reader)
+      if (quoted) reader.at += 1
+      if (CONSTANT.test(name)) throw new NoExpression(`found ${name}, expected a name`)
+      if (take(reader, '(')) {
+        named = false
+        checkMacro(name, readList(reader, ')', depth))
+      }
     } else if (take(reader, '[')) {
+      named = false
       readTernary(reader, depth + 1)
       expect(reader, ']')
-    } else if (take(reader, '{')) readEntries(reader, depth)
-    else return
+    } else if (named && take(reader, '{')) {
+      named = false
+      readEntries(reader, () => readName(reader), depth)
+    } else return
   }
 }
 
@@ -144,27 +169,38 @@ function readName(reader: Reader): string {
   return text
 }
 
-function readArguments(reader: Reader, name: string, depth: number): void {
-  const from = reader.at
-  readList(reader, ')', depth)
-  const last = reader.words.slice(from, reader.at - 1)
-  const selects = last.length >= 3 && last.at(-2)?.text === '.' && last.at(-1)?.kind === 'name'
-  if (name === 'has' && !selects) throw new NoExpression('has() is asked of a field: has(a.b)')
+function isSelection(words: readonly Word[]): boolean {
+  const inner = words.filter(({ text }) => text !== '(' && text !== ')')
+  const called = words.at(-1)?.text === ')' && words[0]?.text !== '('
+  return !called && inner.at(-2)?.text === '.' && inner.at(-1)?.kind === 'name'
 }
 
-function readList(reader: Reader, end: string, depth: number): void {
-  if (take(reader, end)) return
+/** What goes through a list names its elements first. */
+function checkMacro(name: string, given: readonly (readonly Word[])[]): void {
+  const [variable = []] = given
+  const goes = given.length === 2 ? MACRO.test(name) : name === 'map' && given.length === 3
+  if (goes && !(variable.length === 1 && variable[0]?.kind === 'name'))
+    throw new NoExpression(`${name}() names its element first`)
+}
+
+/** The words of each entry. */
+function readList(reader: Reader, end: string, depth: number): readonly (readonly Word[])[] {
+  const entries: (readonly Word[])[] = []
+  if (take(reader, end)) return entries
   do {
-    if (end === ']' && take(reader, end)) return
+    if (end === ']' && take(reader, end)) return entries
+    const from = reader.at
     readTernary(reader, depth + 1)
+    entries.push(reader.words.slice(from, reader.at))
   } while (take(reader, ','))
   expect(reader, end)
+  return entries
 }
 
 /** Of a map, or the fields of a message. */
-function readEntries(reader: Reader, depth: number): void {
+function readEntries(reader: Reader, readKey: () => void, depth: number): void {
   while (!take(reader, '}')) {
-    readTernary(reader, depth + 1)
+    readKey()
     expect(reader, ':')
     readTernary(reader, depth + 1)
     if (take(reader, '}')) return

@@ -3,7 +3,7 @@ import { z } from 'zod'
 
 import { fields, notYet, type Report } from '../schema.ts'
 import { type Locality, localitySchema, zoneAwareSchema } from './locality.ts'
-import { anyDuration, duration } from './values.ts'
+import { anyDuration, duration, orNull } from './values.ts'
 
 const SIMPLE = [
   'UNSPECIFIED',
@@ -85,8 +85,8 @@ function isPrime(number: number): boolean {
 
 const warmup = fields({
   duration,
-  minimumPercent: z.number().min(0).max(100).optional(),
-  aggression: z.number().gt(0).optional(),
+  minimumPercent: orNull(z.number().min(0).max(100)).optional(),
+  aggression: orNull(z.number().gt(0)).optional(),
 })
 
 /** What {@link loadBalancerSchema} accepts. */

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { Warning } from '../kind.ts'
 import type { PathKey } from '../pointer.ts'
 import { fields, type Report } from '../schema.ts'
-import { strings, uint32 } from './values.ts'
+import { orNull, strings, uint32 } from './values.ts'
 
 const TOPOLOGY = [
   'topology.kubernetes.io/region',
@@ -32,14 +32,14 @@ const distribute: z.ZodType<Distribute> = fields({
 })
 
 const shared = {
-  enabled: z.boolean().optional(),
+  enabled: orNull(z.boolean()).optional(),
   failover: z.array(failover).optional(),
   failoverPriority: strings.optional(),
 }
 
 /** What {@link localitySchema} and {@link zoneAwareSchema} accept. */
 export interface Locality {
-  readonly enabled?: boolean | undefined
+  readonly enabled?: boolean | null | undefined
   readonly failover?: readonly Failover[] | undefined
   readonly failoverPriority?: readonly string[] | undefined
   readonly distribute?: readonly Distribute[] | undefined
@@ -51,7 +51,7 @@ export const localitySchema: z.ZodType<Locality> = fields(
 )
 
 export const zoneAwareSchema: z.ZodType<Locality> = fields(
-  { ...shared, minClusterSize: uint32.min(1).optional() },
+  { ...shared, minClusterSize: orNull(uint32.min(1)).optional() },
   {
     check: (value, report) => {
       value.failoverPriority?.forEach((label, index) => {

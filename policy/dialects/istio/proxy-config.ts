@@ -4,11 +4,11 @@ import { z } from 'zod'
 import { defineKind, type Kind } from '../kind.ts'
 import { fields } from '../schema.ts'
 import { matchLabelsSchema, warnEmptySelector } from './selector.ts'
-import { count } from './values.ts'
+import { count, orNull } from './values.ts'
 
 const spec = fields({
   selector: matchLabelsSchema.optional(),
-  concurrency: count.optional(),
+  concurrency: orNull(count).optional(),
   environmentVariables: z.record(z.string(), z.string().max(2048)).optional(),
   image: fields({ imageType: z.string().optional() }).optional(),
 })

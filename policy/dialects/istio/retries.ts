@@ -5,7 +5,7 @@ import type { RetryIntent } from '../../model/traffic.ts'
 import { parseDurationMs } from '../grammar.ts'
 import { fields, notYet, type Report } from '../schema.ts'
 import { suggest } from '../suggest.ts'
-import { count, duration } from './values.ts'
+import { count, duration, orNull } from './values.ts'
 
 const CONDITIONS = [
   '5xx',
@@ -47,8 +47,8 @@ export interface RawRetries {
   readonly perTryTimeout?: string | undefined
   readonly retryOn?: string | undefined
   readonly backoff?: string | undefined
-  readonly retryRemoteLocalities?: boolean | undefined
-  readonly retryIgnorePreviousHosts?: boolean | undefined
+  readonly retryRemoteLocalities?: boolean | null | undefined
+  readonly retryIgnorePreviousHosts?: boolean | null | undefined
 }
 
 export const retriesSchema: z.ZodType<RawRetries> = fields(
@@ -58,15 +58,18 @@ export const retriesSchema: z.ZodType<RawRetries> = fields(
     retryOn: z.string().optional(),
     backoff: duration.optional(),
     // What a retry does anyway may be said.
-    retryRemoteLocalities: notYet(z.boolean(), { when: (value) => value }),
-    retryIgnorePreviousHosts: notYet(z.boolean(), { when: (value) => !value }),
+    retryRemoteLocalities: notYet(orNull(z.boolean()), { when: (value) => value === true }),
+    retryIgnorePreviousHosts: notYet(orNull(z.boolean()), { when: (value) => value === false }),
   },
   { check: checkRetries },
 )
 
 function checkRetries(value: RawRetries, report: Report): void {
   const { attempts = 0, perTryTimeout, retryOn, retryRemoteLocalities } = value
-  if (attempts === 0 && (perTryTimeout ?? (retryOn || retryRemoteLocalities)) !== undefined) {
+  if (
+    attempts === 0 &&
+    (perTryTimeout ?? retryRemoteLocalities ?? (retryOn || undefined)) !== undefined
+  ) {
     report(['attempts'], 'it is 0, which turns retries off: expected at least 1, or no other field')
   }
   for (const word of retryOn ? retryOn.split(',') : []) {

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { parseDurationMs } from '../grammar.ts'
 import { fields, text } from '../schema.ts'
 import { checkTextMatch, type RawTextMatch, textMatchSchema } from './text-match.ts'
-import { duration, int32, percentage, strings } from './values.ts'
+import { duration, int32, percentage, strings, orNull } from './values.ts'
 
 const GRPC_STATUS = [
   'OK',
@@ -116,7 +116,7 @@ export const corsSchema: z.ZodType = fields(
     allowHeaders: headerNames.optional(),
     exposeHeaders: headerNames.optional(),
     maxAge: wholeSeconds.optional(),
-    allowCredentials: z.boolean().optional(),
+    allowCredentials: orNull(z.boolean()).optional(),
     unmatchedPreflights: z.enum(['UNSPECIFIED', 'FORWARD', 'IGNORE']).optional(),
   },
   {

@@ -22,7 +22,7 @@ import {
 import { isClaim, matchSchema, readMatch } from './route-match.ts'
 import { authoritiesIn, authorityOf, headersSchema, readHeaders } from './text-match.ts'
 import { warnCovered, warnUnreachable } from './unreachable.ts'
-import { count, share, wholePercent } from './values.ts'
+import { count, orNull, share, wholePercent } from './values.ts'
 
 const LARGE_BODY_BYTES = 100 * 1024
 
@@ -51,8 +51,8 @@ const httpRoute = fields(
     mirror: notYet(destinationSchema),
     mirrors: notYet(z.array(mirror)),
     mirrorPercentage: notYet(share),
-    mirrorPercent: notYet(wholePercent),
-    mirror_percent: notYet(wholePercent),
+    mirrorPercent: notYet(orNull(wholePercent), { when: (value) => value !== null }),
+    mirror_percent: notYet(orNull(wholePercent), { when: (value) => value !== null }),
   },
   { check: (value, report) => checkRoute(value, report) },
 )
@@ -183,7 +183,7 @@ function warnRoute(route: Route, path: readonly PathKey[]): readonly Warning[] {
   const size = Buffer.byteLength(answer?.body?.string ?? answer?.body?.bytes ?? '')
   const large = size > LARGE_BODY_BYTES
   return [
-    ...((mirrorPercent ?? old) !== undefined
+    ...(typeof (mirrorPercent ?? old) === 'number'
       ? [{ path: [...path, 'mirrorPercent'], message: 'it is of the past: mirrorPercentage' }]
       : []),
     ...(large

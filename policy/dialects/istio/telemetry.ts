@@ -6,7 +6,7 @@ import { fields, text } from '../schema.ts'
 import { expressionFault } from './expression.ts'
 import { matchLabelsSchema, warnEmptySelector } from './selector.ts'
 import { checkAttachment, targetFields } from './target-ref.ts'
-import { duration } from './values.ts'
+import { duration, orNull } from './values.ts'
 
 const METRICS = [
   'ALL_METRICS',
@@ -48,12 +48,12 @@ const tracing = fields(
   {
     match: fields({ mode }).optional(),
     providers,
-    randomSamplingPercentage: z.number().min(0).max(100).optional(),
-    disableSpanReporting: z.boolean().optional(),
-    disableContextPropagation: z.boolean().optional(),
+    randomSamplingPercentage: orNull(z.number().min(0).max(100)).optional(),
+    disableSpanReporting: orNull(z.boolean()).optional(),
+    disableContextPropagation: orNull(z.boolean()).optional(),
     customTags: z.record(z.string(), customTag).optional(),
-    useRequestIdForTraceSampling: z.boolean().optional(),
-    enableIstioTags: z.boolean().optional(),
+    useRequestIdForTraceSampling: orNull(z.boolean()).optional(),
+    enableIstioTags: orNull(z.boolean()).optional(),
   },
   {
     check: ({ customTags = {} }, report) => {
@@ -82,7 +82,7 @@ const override = fields({
       },
     },
   ).optional(),
-  disabled: z.boolean().optional(),
+  disabled: orNull(z.boolean()).optional(),
   tagOverrides: z.record(z.string(), tagOverride).optional(),
 })
 
@@ -95,7 +95,7 @@ const metrics = fields({
 const accessLogging = fields({
   match: fields({ mode }).optional(),
   providers,
-  disabled: z.boolean().optional(),
+  disabled: orNull(z.boolean()).optional(),
   filter: fields(
     { expression: text(expressionFault).optional() },
     {

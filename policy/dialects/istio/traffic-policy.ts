@@ -11,7 +11,7 @@ import { type ClientTls, checkCredential, clientTlsSchema } from './client-tls.t
 import { connectionPoolSchema, type RawPool, retryBudgetSchema } from './connection-pool.ts'
 import { type LoadBalancer, loadBalancerSchema } from './load-balancer.ts'
 import { warnFailover } from './locality.ts'
-import { duration, int32, portNumber, uint32, wholePercent } from './values.ts'
+import { duration, int32, orNull, portNumber, uint32, wholePercent } from './values.ts'
 
 const LOAD_BALANCING: Readonly<Record<string, LoadBalancing>> = {
   UNSPECIFIED: 'LEAST_REQUEST',
@@ -23,10 +23,10 @@ const LOAD_BALANCING: Readonly<Record<string, LoadBalancing>> = {
 
 const outlierDetection = fields(
   {
-    consecutive5xxErrors: uint32.optional(),
-    consecutiveGatewayErrors: uint32.optional(),
+    consecutive5xxErrors: orNull(uint32).optional(),
+    consecutiveGatewayErrors: orNull(uint32).optional(),
     consecutiveErrors: notYet(int32, { hint: 'consecutiveGatewayErrors, consecutive5xxErrors' }),
-    consecutiveLocalOriginFailures: notYet(uint32),
+    consecutiveLocalOriginFailures: notYet(orNull(uint32)),
     splitExternalLocalOriginErrors: notYet(z.boolean()),
     outlierDetectionHttpErrorCodes: notYet(z.array(z.int().min(100).max(599))),
     interval: duration.optional(),
@@ -68,8 +68,8 @@ const tunnel = fields({
 })
 
 interface RawOutliers {
-  readonly consecutive5xxErrors?: number | undefined
-  readonly consecutiveGatewayErrors?: number | undefined
+  readonly consecutive5xxErrors?: number | null | undefined
+  readonly consecutiveGatewayErrors?: number | null | undefined
   readonly consecutiveErrors?: number | undefined
   readonly interval?: string | undefined
   readonly baseEjectionTime?: string | undefined

@@ -36,6 +36,11 @@ export const anyDuration: z.ZodString = text((written) =>
     : undefined,
 )
 
+/** A field that may be written as `null`, which is to leave it out. */
+export function orNull<S extends z.ZodType>(schema: S): z.ZodNullable<S> {
+  return schema.nullable()
+}
+
 export const strings: z.ZodArray<z.ZodString> = z.array(z.string())
 export const textMap: z.ZodRecord<z.ZodString, z.ZodString> = z.record(z.string(), z.string())
 
