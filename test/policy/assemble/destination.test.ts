@@ -603,7 +603,7 @@ test('ServiceEntry: each resolution dials what it says', (t) => {
   ])
   t.deepEqual(
     addresses(
-      `{ hosts: ["*.a.com"], resolution: DYNAMIC_DNS, ports: [{ number: 80, name: http }] }`,
+      `{ hosts: ["*.a.com"], resolution: DYNAMIC_DNS, ports: [{ number: 80, name: http, protocol: HTTP }] }`,
       'x.a.com',
     ),
     ['x.a.com:80 none'],

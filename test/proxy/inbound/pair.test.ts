@@ -380,14 +380,16 @@ test('a policy is enforced on the connections that are open when it changes', as
 })
 
 test('a drain lets requests finish, says close, and ends', async (t) => {
+  const reached = Promise.withResolvers<void>()
   await using app = await openRawApp((socket) => {
+    reached.resolve()
     setTimeout(() => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate'), 150)
   })
   await using pair = await openFakePair(app.address)
   using client = await openRaw(pair.outbound)
   using idle = await openRaw(pair.outbound)
   client.send(GET('/'))
-  await sleep(50)
+  await reached.promise
   const drained = Promise.all([pair.client.plane.drain(), pair.server.plane.drain()])
   const answer = await client.until('late')
   t.regex(answer, /\r\nconnection: close\r\n/)
