@@ -43,9 +43,9 @@ test('planTopology() plans a started workload: identity, sidecar, app', (t) => {
       ],
       app: {
         kind: 'run',
-        command: ['/work/mesh/app/serve', '--fast'],
+        command: ['/srv/mesh/app/serve', '--fast'],
         env: { A: 'b' },
-        cwd: '/work/mesh/app',
+        cwd: '/srv/mesh/app',
       },
       sidecar: {
         outbound: '127.0.0.1:15001',
