@@ -27,7 +27,7 @@ function topologyOf(...texts: readonly string[]): Topology {
   )
   const faults = documents.flatMap(faultLines)
   if (faults.length > 0) throw new Error(faults.join('\n'))
-  return planTopology(intent, '/work')
+  return planTopology(intent, '/srv')
 }
 
 test('planTopology() plans a started workload: identity, sidecar, app', (t) => {
