@@ -13,6 +13,7 @@ export type CaErrorCode =
   | 'CA_SVID_SELF_CHECK_FAILED'
   | 'CA_JWT_INVALID'
   | 'CA_CREDENTIAL_UNSUPPORTED'
+  | 'CA_LOG_INVALID'
 
 /** The only error class that leaves `ca/`. */
 export class CaError extends Error {

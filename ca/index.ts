@@ -1,9 +1,11 @@
 export type { JoinToken } from './attest/join-token.ts'
+export { auditState } from './audit-state.ts'
 export type { CaConfig } from './config.ts'
 export { configFaults } from './config.ts'
 export type { CaErrorCode } from './error.ts'
 export { CaError } from './error.ts'
-export type { Ca, CaDeps } from './open-ca.ts'
+export type { AuditFault, AuditReport } from './issue/audit.ts'
+export type { Ca, CaDeps, CaLog } from './open-ca.ts'
 export { openCa } from './open-ca.ts'
 export type {
   TlsIdentity,

@@ -5,9 +5,11 @@ import type { Live } from '#core/live.ts'
 import { type AgentRegistry, createAgentRegistry } from './attest/join-token.ts'
 import { type CaConfig, exactLives } from './config.ts'
 import { type BundleSource, createBundleSource } from './issue/bundle-source.ts'
-import { openDatabase } from './issue/database.ts'
+import { type AuditReport, auditLedger } from './issue/audit.ts'
+import { LEDGER_FILE, openDatabase } from './issue/database.ts'
 import { createSvidSigner, type SvidSigner } from './issue/issue-svid.ts'
 import { createLedger, type Ledger } from './issue/ledger.ts'
+import { openLog, type TransparencyLog } from './issue/transparency.ts'
 import type { Authority } from './keys/authority.ts'
 import { authorityRow } from './keys/authority-row.ts'
 import { type JwtKeyring, openJwtKeyring } from './keys/jwt-keyring.ts'
@@ -18,6 +20,9 @@ import type { TrustBundle } from './x509/index.ts'
 /** What can sign, and what remembers. Disposing it closes the ledger and lets go of the state. */
 export interface OpenAuthority extends AsyncDisposable {
   readonly ledger: Ledger
+  readonly transparency: TransparencyLog
+  /** Reads the whole ledger again and holds it against the log. */
+  readonly audit: () => Promise<AuditReport>
   readonly agents: AgentRegistry
   readonly bundle: Live<TrustBundle>
   readonly publish: BundleSource['publish']
@@ -47,13 +52,16 @@ export async function openAuthority(
   await using opening = new AsyncDisposableStack()
   const state = await openStateDir(stateDir)
   // Before the keys: its lock is what keeps a second CA from making keys of its own here.
-  const { queries } = opening.use(openDatabase(join(state.path, 'ledger.db')))
-  const ledger = createLedger(queries)
+  const database = opening.use(openDatabase(join(state.path, LEDGER_FILE)))
+  const { queries } = database
+  const transparency = await openLog(queries, state, { trustDomain, now })
+  const ledger = createLedger(database, transparency)
   const keys: KeyStoreInput = {
     ...exactLives(config),
     state,
     trustDomain,
-    record: (authority, kind, issuer) => ledger.record([authorityRow(authority, kind, issuer)]),
+    record: (authority, kind, issuer) =>
+      ledger.record({ certificates: [authorityRow(authority, kind, issuer)] }),
   }
 
   const root = await openRoot(keys, now())
@@ -68,7 +76,9 @@ export async function openAuthority(
   const opened = opening.move()
   return {
     ledger,
-    agents: createAgentRegistry(queries, trustDomain),
+    transparency,
+    audit: () => auditLedger({ queries, publicKey: transparency.publicKey }),
+    agents: createAgentRegistry({ queries, ledger, trustDomain, now }),
     bundle: bundle.live,
     publish: bundle.publish,
     jwtSigner: jwt.signer,

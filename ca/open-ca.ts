@@ -4,6 +4,8 @@ import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import type { JoinToken } from './attest/join-token.ts'
 import { assertConfig, type CaConfig, exactLives } from './config.ts'
+import type { AuditReport } from './issue/audit.ts'
+import type { TransparencyLog } from './issue/transparency.ts'
 import { keepRenewed } from './keys/keep-renewed.ts'
 import { type OpenAuthority, openAuthority } from './open-authority.ts'
 import { type CaMetrics, createCaMetrics } from './serve/metrics.ts'
@@ -21,6 +23,14 @@ export interface CaDeps {
   readonly random?: () => number
 }
 
+/** The log of certificates and administrative calls; see ca/README.md, *The log*. */
+export interface CaLog extends Pick<TransparencyLog, 'head' | 'prove' | 'proveSince'> {
+  /** SubjectPublicKeyInfo, PEM: what heads are checked by. */
+  readonly publicKeyPem: string
+  /** Reads the whole ledger again and holds it against the last head. */
+  readonly audit: () => Promise<AuditReport>
+}
+
 /** A running CA. Disposing it ends calls and connections, closes the ledger and lets go of the state. */
 export interface Ca extends AsyncDisposable {
   /** `host:port` of the gRPC listener. */
@@ -28,8 +38,12 @@ export interface Ca extends AsyncDisposable {
   readonly bundle: Live<TrustBundle>
   /** What the CA's own server certificate says: `spiffe://<td>/ns/redoubt-system/sa/redoubt-ca`. */
   readonly serverId: SpiffeId
-  /** @throws {CaError} `CA_CONFIG_INVALID` if the token is malformed, of another trust domain, or known already */
-  readonly addJoinToken: (token: JoinToken) => Promise<void>
+  /**
+   * @param caller - Who lets the agent in, for the log. @default `supervisor`
+   * @throws {CaError} `CA_CONFIG_INVALID` if the token is malformed, of another trust domain, or known already
+   */
+  readonly addJoinToken: (token: JoinToken, caller?: string) => Promise<void>
+  readonly log: CaLog
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
   /** Prometheus text. */
   readonly metrics: () => Promise<string>
@@ -89,11 +103,18 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     address: server.address,
     bundle: authority.bundle,
     serverId,
-    addJoinToken: authority.agents.add,
+    addJoinToken: (token, caller = 'supervisor') => authority.agents.add(token, caller),
+    log: logOf(authority),
     health: () => healthOf(authority, lives.caTtl, now()),
     metrics: metrics.render,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+function logOf({ transparency, audit }: OpenAuthority): CaLog {
+  const { publicKey, head, prove, proveSince } = transparency
+  const publicKeyPem = publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  return { head, prove, proveSince, publicKeyPem, audit }
 }
 
 const SERVER_ACCOUNT = { namespace: 'redoubt-system', serviceAccount: 'redoubt-ca' }

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 
 import { CaError } from '../error.ts'
 import type { Database } from '../issue/database.ts'
+import type { Ledger } from '../issue/ledger.ts'
 import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/index.ts'
 
 /** A one-time permission for one agent to prove its node. */
@@ -23,8 +24,12 @@ export interface KnownAgent {
 
 /** Tokens and the agents that have used one. */
 export interface AgentRegistry {
-  /** @throws {CaError} `CA_CONFIG_INVALID` if the token is malformed, of another trust domain, or known already */
-  readonly add: (token: JoinToken) => Promise<void>
+  /**
+   * Takes a token, and notes in the log who let whom in.
+   *
+   * @throws {CaError} `CA_CONFIG_INVALID` if the token is malformed, of another trust domain, or known already
+   */
+  readonly add: (token: JoinToken, caller: string) => Promise<void>
   /**
    * Uses a token up and remembers its agent. Of any number of concurrent calls with one token, one
    * succeeds: the row is taken by the statement that finds it unused.
@@ -41,22 +46,41 @@ const SHA256_HEX = /^[0-9a-f]{64}$/
 /** Bytes of a token's text; ours are 64, and hashing is bounded for anyone. */
 const MAX_TOKEN_LENGTH = 256
 
-export function createAgentRegistry(database: Database, trustDomain: TrustDomain): AgentRegistry {
+export interface AgentRegistryDeps {
+  readonly queries: Database
+  readonly ledger: Ledger
+  readonly trustDomain: TrustDomain
+  readonly now: () => Temporal.Instant
+}
+
+export function createAgentRegistry(deps: AgentRegistryDeps): AgentRegistry {
+  const { queries: database, ledger, trustDomain } = deps
   return {
-    async add(token) {
+    async add(token, caller) {
       assertToken(token, trustDomain)
-      const { numInsertedOrUpdatedRows } = await database
-        .insertInto('join_tokens')
-        .values({
-          token_sha256: token.tokenSha256,
-          agent_id: token.agentId,
-          scope: JSON.stringify(token.scope),
-          expires_at: token.expiresAt.epochMilliseconds,
-          used_at: null,
-        })
-        .onConflict((conflict) => conflict.doNothing())
+      const { tokenSha256: token_sha256, agentId, scope, expiresAt } = token
+      const known = await database
+        .selectFrom('join_tokens')
+        .select('token_sha256')
+        .where('token_sha256', '=', token_sha256)
         .executeTakeFirst()
-      if (numInsertedOrUpdatedRows !== 1n) throw invalidToken('there is one with this hash already')
+      if (known) throw invalidToken('there is one with this hash already')
+      const row = {
+        token_sha256,
+        agent_id: agentId,
+        scope: JSON.stringify(scope),
+        expires_at: expiresAt.epochMilliseconds,
+        used_at: null,
+      }
+      const insert = database
+        .insertInto('join_tokens')
+        .values(row)
+        .onConflict((conflict) => conflict.doNothing()) // Whatever shares the commit must not fail by it.
+        .compile()
+      const detail = JSON.stringify({ agentId, scope, expiresAt: String(expiresAt) })
+      const at = deps.now().epochMilliseconds
+      const call = { at, caller, action: 'add-join-token', detail, outcome: 'done' }
+      await ledger.record({ calls: [call], changes: [insert] })
     },
 
     async consume(token, now) {

@@ -3,6 +3,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { Kysely } from 'kysely'
 
 import { CaError } from '../error.ts'
+import { createBatchWriter, type WriteBatch } from './batch-writer.ts'
+import { migrate } from './migrations.ts'
 import { sqliteDialect } from './sqlite-dialect.ts'
 
 /** One row for each certificate that was ever made, written before the certificate is handed out. */
@@ -18,9 +20,48 @@ export interface CertificateRow {
   readonly issued_at: number
   readonly not_before: number
   readonly not_after: number
-  /** SPIFFE ID of the caller, or `self`. */
+  /** SPIFFE ID of the caller, who an administrator is, or `self`. */
   readonly requested_by: string
   readonly der: Uint8Array
+}
+
+/** Where in the log a row is: places are counted from 0, over certificates and calls together. */
+export interface Logged {
+  readonly log_index: number
+}
+
+/** One row for each administrative call; see `CallEntry` of ca/log. */
+export interface CallRow {
+  /** Epoch milliseconds. */
+  readonly at: number
+  readonly caller: string
+  readonly action: string
+  readonly detail: string
+  readonly outcome: string
+}
+
+/** The hash of one leaf of the log. It stays when the row that it is of is no longer there. */
+export interface LogLeafRow {
+  readonly log_index: number
+  readonly hash: Uint8Array
+}
+
+/** A node of the log's tree at a level worth keeping; see `TreeNode` of ca/log. */
+export interface LogNodeRow {
+  readonly level: number
+  readonly position: number
+  readonly hash: Uint8Array
+}
+
+/** The newest tree head, as it was signed with the rows that it covers. */
+export interface LogHeadRow {
+  /** Whose log: the trust domain. */
+  readonly log: string
+  readonly size: number
+  readonly root: string
+  readonly time: string
+  readonly key_id: string
+  readonly signature: string
 }
 
 /** A token that is consumed has `used_at`; the row stays, so that a second use is told apart in logs. */
@@ -47,11 +88,18 @@ export interface BundleRow {
 }
 
 export interface CaDatabase {
-  readonly certificates: CertificateRow
+  readonly certificates: CertificateRow & Logged
+  readonly calls: CallRow & Logged
+  readonly log_leaves: LogLeafRow
+  readonly log_nodes: LogNodeRow
+  readonly log_head: LogHeadRow
   readonly join_tokens: JoinTokenRow
   readonly agents: AgentRow
   readonly bundles: BundleRow
 }
+
+/** File of the database below a state directory. */
+export const LEDGER_FILE = 'ledger.db'
 
 /** What queries are written against. */
 export type Database = Kysely<CaDatabase>
@@ -59,6 +107,8 @@ export type Database = Kysely<CaDatabase>
 /** An open database. Disposing it closes the file and lets go of its lock. */
 export interface OpenDatabase extends Disposable {
   readonly queries: Database
+  /** Writes one commit of the ledger. */
+  readonly write: WriteBatch
 }
 
 /**
@@ -79,8 +129,10 @@ export function openDatabase(path: string): OpenDatabase {
       database.close()
       throw cause
     }
+    const queries = new Kysely<CaDatabase>({ dialect: sqliteDialect(database) })
     return {
-      queries: new Kysely<CaDatabase>({ dialect: sqliteDialect(database) }),
+      queries,
+      write: createBatchWriter(database, queries),
       [Symbol.dispose]: () => database.close(),
     }
   } catch (cause) {
@@ -108,36 +160,3 @@ const EXCLUSIVE = `
   PRAGMA wal_autocheckpoint = 4000;
   PRAGMA foreign_keys = ON;
   BEGIN IMMEDIATE; COMMIT;`
-
-/** Each entry brings the tables from the version of its index to the next. Entries are never edited. */
-const MIGRATIONS = [
-  `CREATE TABLE certificates (
-     serial TEXT PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, issuer_serial TEXT NOT NULL,
-     issued_at INTEGER NOT NULL, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,
-     requested_by TEXT NOT NULL, der BLOB NOT NULL
-   ) STRICT;
-   CREATE TABLE join_tokens (
-     token_sha256 TEXT PRIMARY KEY, agent_id TEXT NOT NULL, scope TEXT NOT NULL,
-     expires_at INTEGER NOT NULL, used_at INTEGER
-   ) STRICT, WITHOUT ROWID;
-   CREATE TABLE agents (
-     agent_id TEXT PRIMARY KEY, scope TEXT NOT NULL, attested_at INTEGER NOT NULL
-   ) STRICT, WITHOUT ROWID;
-   CREATE TABLE bundles (generation INTEGER PRIMARY KEY, digest TEXT NOT NULL) STRICT;`,
-]
-
-function migrate(database: DatabaseSync, path: string): void {
-  const [version = 0] = Object.values(database.prepare('PRAGMA user_version').get() ?? {}).map(
-    Number,
-  )
-  if (version > MIGRATIONS.length) {
-    throw new CaError(
-      'CA_STATE_UNUSABLE',
-      `Cannot open the ledger ${path}: it has version ${version}, expected at most ${MIGRATIONS.length}`,
-    )
-  }
-  for (const [index, migration] of MIGRATIONS.entries()) {
-    if (index < version) continue
-    database.exec(`BEGIN; ${migration} PRAGMA user_version = ${index + 1}; COMMIT;`)
-  }
-}

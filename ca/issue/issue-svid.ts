@@ -108,7 +108,7 @@ export function recordSvids(
   svids: readonly IssuedSvid[],
   requestedBy: SpiffeId,
 ): Promise<void> {
-  return ledger.record(svids.map((svid) => rowOf(svid, requestedBy)))
+  return ledger.record({ certificates: svids.map((svid) => rowOf(svid, requestedBy)) })
 }
 
 function rowOf(svid: IssuedSvid, requestedBy: SpiffeId): CertificateRow {

@@ -1,52 +1,66 @@
-import type { CertificateRow, Database } from './database.ts'
+import type { CompiledQuery } from 'kysely'
 
-/** The record of every certificate. */
-export interface Ledger {
-  /**
-   * Resolves when every row is on the disk. Rows that arrive while others are being written, or in
-   * the same turn, share one commit: under load a commit, the dearest part, is paid once for many.
-   */
-  readonly record: (rows: readonly CertificateRow[]) => Promise<void>
+import type { CallRow, CertificateRow, OpenDatabase } from './database.ts'
+import type { LogAddition, TransparencyLog } from './transparency.ts'
+
+/** What goes into the ledger, and the log, together or not at all. */
+export interface LedgerEntries {
+  readonly certificates?: readonly CertificateRow[]
+  readonly calls?: readonly CallRow[]
+  /** Other changes of the database that the entries speak of. */
+  readonly changes?: readonly CompiledQuery[]
 }
 
-/** Rows a statement; 9 values each, below SQLite's limit of 32,766. */
-const MAX_ROWS = 1024
+/** The record of every certificate and every administrative call. */
+export interface Ledger {
+  /**
+   * Resolves when everything is on the disk, and in the tree. What arrives while others are being
+   * written, or in the same turn, shares one commit: under load a commit, the dearest part, is paid
+   * once for many.
+   */
+  readonly record: (entries: LedgerEntries) => Promise<void>
+}
 
 /** A ledger in `database`. Recording rejects with whatever the database says. */
-export function createLedger(database: Database): Ledger {
-  let pending: CertificateRow[] = []
+export function createLedger(
+  { write }: Pick<OpenDatabase, 'write'>,
+  log: Pick<TransparencyLog, 'plan'>,
+): Ledger {
+  let pending: LedgerEntries[] = []
   let commit: Promise<void> | undefined
+  let last: Promise<void> = Promise.resolve()
 
   const flush = async (): Promise<void> => {
-    const rows = pending
+    const addition = merged(pending)
     pending = []
     commit = undefined
-    await insert(database, rows)
+    if (isEmpty(addition)) return
+    const { batch, done } = log.plan(addition)
+    await write(batch)
+    done()
   }
   return {
-    record(rows) {
-      pending.push(...rows)
-      commit ??= endOfTurn().then(flush)
+    record(entries) {
+      pending.push(entries)
+      if (!commit) {
+        commit = Promise.all([last, endOfTurn()]).then(flush)
+        last = commit.catch(() => undefined) // told to those who wait for that commit
+      }
       return commit
     },
   }
 }
 
-/** Rows of one call either all get in or none does. */
-async function insert(database: Database, rows: readonly CertificateRow[]): Promise<void> {
-  if (rows.length === 0) return
-  if (rows.length <= MAX_ROWS) {
-    await database.insertInto('certificates').values(rows).execute()
-    return
+function merged(all: readonly LedgerEntries[]): LogAddition {
+  return {
+    certificates: all.flatMap(({ certificates = [] }) => certificates),
+    calls: all.flatMap(({ calls = [] }) => calls),
+    changes: all.flatMap(({ changes = [] }) => changes),
   }
-  await database.transaction().execute(async (transaction) => {
-    for (let at = 0; at < rows.length; at += MAX_ROWS) {
-      await transaction
-        .insertInto('certificates')
-        .values(rows.slice(at, at + MAX_ROWS))
-        .execute()
-    }
-  })
+}
+
+function isEmpty({ certificates, calls, changes }: LogAddition): boolean {
+  return certificates.length + calls.length + changes.length === 0
 }
 
 function endOfTurn(): Promise<void> {

@@ -4,6 +4,9 @@ import { join } from 'node:path'
 import test from 'ava'
 import { createAgentRegistry, type JoinToken } from '#ca/attest/join-token.ts'
 import { openDatabase } from '#ca/issue/database.ts'
+import { createLedger } from '#ca/issue/ledger.ts'
+import { openLog } from '#ca/issue/transparency.ts'
+import { openStateDir } from '#ca/keys/state-dir.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { agentId, sha256, temporaryDir, trustDomain } from '../harness.ts'
 
@@ -14,10 +17,14 @@ const expiresAt = now.add({ minutes: 5 })
 async function openRegistry() {
   const dir = await temporaryDir()
   const database = openDatabase(join(dir.path, 'ledger.db'))
+  const { queries } = database
+  const log = await openLog(queries, await openStateDir(dir.path), { trustDomain, now: () => now })
+  const ledger = createLedger(database, log)
+  const agents = createAgentRegistry({ queries, ledger, trustDomain, now: () => now })
   return {
     path: dir.path,
-    agents: createAgentRegistry(database.queries, trustDomain),
-    queries: database.queries,
+    agents: { ...agents, add: (given: JoinToken) => agents.add(given, 'a test') },
+    queries,
     async [Symbol.asyncDispose]() {
       database[Symbol.dispose]()
       await dir[Symbol.asyncDispose]()

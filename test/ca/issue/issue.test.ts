@@ -25,9 +25,11 @@ import { type CertificateRow, openDatabase } from '#ca/issue/database.ts'
 import { issueBatch } from '#ca/issue/issue-batch.ts'
 import { createSvidSigner, serialText, signSvid } from '#ca/issue/issue-svid.ts'
 import { createLedger, type Ledger } from '#ca/issue/ledger.ts'
+import { openLog } from '#ca/issue/transparency.ts'
 import { selfCheck } from '#ca/issue/self-check.ts'
 import { planSvid, type SvidTemplate } from '#ca/issue/template.ts'
 import { makeIssuing, makeRoot } from '#ca/keys/authority.ts'
+import { openStateDir } from '#ca/keys/state-dir.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { signedDer } from '#ca/x509/algorithm.ts'
 import { contextTag, derOf, oid, sequence, unsignedInteger } from '#ca/x509/der.ts'
@@ -387,8 +389,8 @@ test('isInScope() covers whole segments only', (t) => {
 test('issueBatch() answers each request in order and hands out nothing that is not in the ledger', async (t) => {
   const recorded: CertificateRow[] = []
   const ledger: Ledger = {
-    async record(rows) {
-      recorded.push(...rows)
+    async record({ certificates = [] }) {
+      recorded.push(...certificates)
     },
   }
   const deps = { rules, ledger, now: () => now, signer: () => signer }
@@ -422,7 +424,9 @@ test('issueBatch() answers each request in order and hands out nothing that is n
 test('createLedger() shares one commit among those who record at the same time', async (t) => {
   await using dir = await temporaryDir()
   using database = openDatabase(join(dir.path, 'ledger.db'))
-  const ledger = createLedger(database.queries)
+  const state = await openStateDir(dir.path)
+  const log = await openLog(database.queries, state, { trustDomain, now: () => now })
+  const ledger = createLedger(database, log)
   const row = (id: number): CertificateRow => ({
     serial: id.toString(16).padStart(32, '0'),
     kind: 'leaf',
@@ -440,17 +444,18 @@ test('createLedger() shares one commit among those who record at the same time',
       .select(({ fn }) => fn.countAll<number>().as('rows'))
       .executeTakeFirstOrThrow()
 
-  const first = ledger.record([row(1), row(2)])
-  t.is(ledger.record([row(3)]), first)
+  const first = ledger.record({ certificates: [row(1), row(2)] })
+  t.is(ledger.record({ certificates: [row(3)] }), first)
   await first
   t.is((await count()).rows, 3)
 
-  await ledger.record(Array.from({ length: 3000 }, (_, id) => row(id + 10)))
+  await ledger.record({ certificates: Array.from({ length: 3000 }, (_, id) => row(id + 10)) })
   t.is((await count()).rows, 3003)
 
-  await t.throwsAsync(ledger.record([row(9000), row(1)]), { message: /UNIQUE/ })
+  await t.throwsAsync(ledger.record({ certificates: [row(9000), row(1)] }), { message: /UNIQUE/ })
   t.is((await count()).rows, 3003, 'none of a failed record is kept')
-  await ledger.record([])
+  t.is(log.size(), 3003, 'nor is it in the tree')
+  await ledger.record({})
 })
 
 test('openDatabase() has a file for one process alone, and lets go of it at the end', async (t) => {
@@ -481,5 +486,5 @@ test('openDatabase() refuses a file that is no database, and one from a newer pr
   const raw = new DatabaseSync(newer)
   raw.exec('PRAGMA user_version = 99')
   raw.close()
-  t.throws(() => openDatabase(newer), { message: /it has version 99, expected at most 1/ })
+  t.throws(() => openDatabase(newer), { message: /it has version 99, expected at most 2/ })
 })

@@ -29,13 +29,14 @@ test('openAuthority() makes root and issuing CA in files that only the owner can
   const stateDir = join(dir.path, 'new', 'state')
   await opened(configIn(stateDir))
   t.is((await stat(stateDir)).mode & 0o777, 0o700)
-  for (const file of ['root.pem', 'issuing.pem', 'jwt-keys.json']) {
+  for (const file of ['root.pem', 'issuing.pem', 'jwt-keys.json', 'log-key.pem']) {
     t.is((await stat(join(stateDir, file))).mode & 0o777, 0o600, file)
   }
   t.deepEqual((await readdir(stateDir)).toSorted(), [
     'issuing.pem',
     'jwt-keys.json',
     'ledger.db',
+    'log-key.pem',
     'root.pem',
   ])
   const [root] = derFromPem('CERTIFICATE', await readFile(join(stateDir, 'root.pem'), 'utf8'))

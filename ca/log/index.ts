@@ -1,0 +1,5 @@
+export type { ConsistencyProof, InclusionProof } from './document.ts'
+export { consistencyFault, inclusionFault, readHead } from './document.ts'
+export type { CallEntry, CertificateEntry } from './entry.ts'
+export type { SignedHead } from './head.ts'
+export { isSignedHead } from './head.ts'
