@@ -103,7 +103,7 @@ interface Signature {
 
 /** Signature algorithms by identifier. SHA-1 and MD5 are not here. */
 const SIGNATURES: Readonly<Record<string, Signature>> = {
-  '1.2.840.10045.4.3.2': { key: 'ec', hash: 'sha256' },
+  [OID.ecdsaWithSha256]: { key: 'ec', hash: 'sha256' },
   '1.2.840.10045.4.3.3': { key: 'ec', hash: 'sha384' },
   '1.2.840.10045.4.3.4': { key: 'ec', hash: 'sha512' },
   '1.2.840.113549.1.1.11': { key: 'rsa', hash: 'sha256' },
@@ -125,11 +125,16 @@ export interface Signed {
  */
 export function isSignedBy(signed: Signed, spki: Uint8Array, kind: KeyKind): boolean {
   try {
-    const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
+    const key = createPublicKey({ key: bufferOf(spki), format: 'der', type: 'spki' })
     return isSignedWith(signed, key, kind)
   } catch {
     return false // a point off its curve, for one
   }
+}
+
+/** The same bytes as a Buffer, which node:crypto asks for. */
+function bufferOf({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length)
 }
 
 /** The same with a key that is at hand. The arithmetic is OpenSSL's. Never throws. */
@@ -163,7 +168,7 @@ export function signerOf(key: KeyObject): Signer {
 }
 
 const SIGNERS: Readonly<Record<string, Signer>> = {
-  'ec prime256v1': { algorithmDer: sequence(oid('1.2.840.10045.4.3.2')), hash: 'sha256' },
+  'ec prime256v1': { algorithmDer: sequence(oid(OID.ecdsaWithSha256)), hash: 'sha256' },
   'ec secp384r1': { algorithmDer: sequence(oid('1.2.840.10045.4.3.3')), hash: 'sha384' },
   rsa: {
     algorithmDer: sequence(oid('1.2.840.113549.1.1.11'), Uint8Array.of(TAG.null, 0)),

@@ -6,6 +6,7 @@
  * below 31, no byte left over at any level, and limits on size and depth before anything is looked at.
  */
 import { CaError } from '../error.ts'
+import { OID } from './oid.ts'
 
 /** Tags that certificates use (X.690 §8, RFC 5280 Appendix A). */
 export const TAG = {
@@ -53,11 +54,11 @@ export function parseDer(bytes: Uint8Array): DerNode {
     fault(`it has ${bytes.length} bytes, expected at most ${MAX_DER_BYTES}`)
   }
   const node = readNode(bytes, 0, bytes.length, 0)
-  if (node.raw.length !== bytes.length) fault('bytes follow its end')
+  if (node.stop !== bytes.length) fault('bytes follow its end')
   return node
 }
 
-function readNode(bytes: Uint8Array, at: number, end: number, depth: number): DerNode {
+function readNode(bytes: Uint8Array, at: number, end: number, depth: number): ViewNode {
   if (depth === MAX_DEPTH) fault(`it is nested deeper than ${MAX_DEPTH} levels`)
   if (at + 2 > end) fault('it ends inside a tag or length')
   const tag = bytes[at]!
@@ -65,20 +66,57 @@ function readNode(bytes: Uint8Array, at: number, end: number, depth: number): De
   const { length, next } = readLength(bytes, at + 1, end)
   const stop = next + length
   if (stop > end) fault('an element is longer than what holds it')
-  return {
-    tag,
-    raw: bytes.subarray(at, stop),
-    body: bytes.subarray(next, stop),
-    children: tag & CONSTRUCTED ? readChildren(bytes, next, stop, depth + 1) : [],
+  const children = tag & CONSTRUCTED ? readChildren(bytes, next, stop, depth + 1) : NO_CHILDREN
+  return new View(bytes, { tag, at, next, stop, children })
+}
+
+const NO_CHILDREN: readonly ViewNode[] = []
+
+/** A node with its place; most are stepped over, so what is in them is cut out when asked for. */
+interface ViewNode extends DerNode {
+  readonly stop: number
+}
+
+interface Place {
+  readonly tag: number
+  readonly at: number
+  readonly next: number
+  readonly stop: number
+  readonly children: readonly ViewNode[]
+}
+
+class View implements ViewNode {
+  readonly tag: number
+  readonly stop: number
+  readonly children: readonly ViewNode[]
+  readonly #bytes: Uint8Array
+  readonly #at: number
+  readonly #next: number
+
+  constructor(bytes: Uint8Array, { tag, at, next, stop, children }: Place) {
+    this.tag = tag
+    this.stop = stop
+    this.children = children
+    this.#bytes = bytes
+    this.#at = at
+    this.#next = next
+  }
+
+  get raw(): Uint8Array {
+    return this.#bytes.subarray(this.#at, this.stop)
+  }
+
+  get body(): Uint8Array {
+    return this.#bytes.subarray(this.#next, this.stop)
   }
 }
 
-function readChildren(bytes: Uint8Array, from: number, end: number, depth: number): DerNode[] {
-  const children: DerNode[] = []
+function readChildren(bytes: Uint8Array, from: number, end: number, depth: number): ViewNode[] {
+  const children: ViewNode[] = []
   for (let at = from; at < end; ) {
     const child = readNode(bytes, at, end, depth)
     children.push(child)
-    at += child.raw.length
+    at = child.stop
   }
   return children
 }
@@ -138,6 +176,10 @@ export function readOid(node: DerNode): string {
   if (node.tag !== TAG.oid || body.length === 0 || body.length > 32 || body.at(-1)! & 0x80) {
     return fault('it has an object identifier that is not one')
   }
+  return KNOWN_OIDS.find(({ bytes }) => isSame(bytes, body))?.dotted ?? dottedOf(body)
+}
+
+function dottedOf(body: Uint8Array): string {
   const arcs: number[] = []
   let arc = 0
   for (const byte of body) {
@@ -246,3 +288,12 @@ export function unsignedInteger(bytes: Uint8Array): Uint8Array {
 }
 
 const NOTHING = new Uint8Array()
+
+/** Certificates repeat the same dozen, and spelling one out costs more than the rest of reading it. */
+const KNOWN_OIDS = Object.values(OID).map((dotted) => ({ dotted, bytes: oid(dotted).subarray(2) }))
+
+function isSame(known: Uint8Array, body: Uint8Array): boolean {
+  if (known.length !== body.length) return false
+  for (let at = known.length - 1; at >= 0; at -= 1) if (known[at] !== body[at]) return false
+  return true
+}

@@ -23,11 +23,11 @@ import { CaError } from '#ca/index.ts'
 import { type AdmitRules, admit, type Caller, isInScope } from '#ca/issue/admit.ts'
 import { type CertificateRow, openDatabase } from '#ca/issue/database.ts'
 import { issueBatch } from '#ca/issue/issue-batch.ts'
-import { createSvidSigner, serialText, signSvid } from '#ca/issue/issue-svid.ts'
+import { createSvidSigner, signSvid } from '#ca/issue/issue-svid.ts'
 import { createLedger, type Ledger } from '#ca/issue/ledger.ts'
 import { openLog } from '#ca/issue/transparency.ts'
 import { selfCheck } from '#ca/issue/self-check.ts'
-import { planSvid, type SvidTemplate } from '#ca/issue/template.ts'
+import { planSvid, serialText, type SvidTemplate } from '#ca/issue/template.ts'
 import { makeIssuing, makeRoot } from '#ca/keys/authority.ts'
 import { openStateDir } from '#ca/keys/state-dir.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
@@ -199,6 +199,21 @@ const expectedIssuer = {
 
 test('selfCheck() finds nothing wrong with the base', (t) => {
   t.deepEqual(selfCheck(signer.seal(template), template, expectedIssuer), [])
+})
+
+test('createSvidSigner() checks the first 8 signatures of an issuer, and one in 64 after', (t) => {
+  const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const stranger = createSvidSigner({ ...issuing, key })
+  const refused: number[] = []
+  for (let at = 0; at <= 128; at += 1) {
+    try {
+      stranger.seal(template)
+    } catch (cause) {
+      t.regex(String(cause), /its signature is not by its issuer/)
+      refused.push(at)
+    }
+  }
+  t.deepEqual(refused, [0, 1, 2, 3, 4, 5, 6, 7, 64, 128])
 })
 
 /** Each case is the base checked against a template with one thing changed. */
