@@ -14,6 +14,7 @@ export type CaErrorCode =
   | 'CA_JWT_INVALID'
   | 'CA_CREDENTIAL_UNSUPPORTED'
   | 'CA_LOG_INVALID'
+  | 'CA_DENIAL_INVALID'
 
 /** The only error class that leaves `ca/`. */
 export class CaError extends Error {

@@ -6,6 +6,7 @@ import { type AgentRegistry, createAgentRegistry } from './attest/join-token.ts'
 import { type CaConfig, exactLives } from './config.ts'
 import { type BundleSource, createBundleSource } from './issue/bundle-source.ts'
 import { type AuditReport, auditLedger } from './issue/audit.ts'
+import { type Denials, openDenials } from './issue/denials.ts'
 import { LEDGER_FILE, openDatabase } from './issue/database.ts'
 import { createSvidSigner, type SvidSigner } from './issue/issue-svid.ts'
 import { createLedger, type Ledger } from './issue/ledger.ts'
@@ -26,6 +27,7 @@ export interface OpenAuthority extends AsyncDisposable {
   readonly agents: AgentRegistry
   readonly bundle: Live<TrustBundle>
   readonly publish: BundleSource['publish']
+  readonly denials: Denials
   /** What signs tokens at an instant. */
   readonly jwtSigner: JwtKeyring['signer']
   /** Of the newest key for tokens. */
@@ -68,11 +70,9 @@ export async function openAuthority(
   let signer = createSvidSigner(await openIssuing(keys, root, now()))
   const roots = [root.certificate.der]
   const jwt = await openJwtKeyring(state, keys.caTtl, now())
-  const bundle = await createBundleSource(queries, {
-    trustDomain,
-    roots,
-    jwtKeys: jwt.publicKeys(),
-  })
+  const jwtKeys = jwt.publicKeys()
+  const bundle = await createBundleSource(queries, { trustDomain, roots, jwtKeys })
+  const denials = await openDenials({ queries, ledger, trustDomain, now })
   const opened = opening.move()
   return {
     ledger,
@@ -81,6 +81,7 @@ export async function openAuthority(
     agents: createAgentRegistry({ queries, ledger, trustDomain, now }),
     bundle: bundle.live,
     publish: bundle.publish,
+    denials,
     jwtSigner: jwt.signer,
     jwtLife: jwt.life,
     root,

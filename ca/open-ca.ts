@@ -5,13 +5,15 @@ import type { Log } from '#core/log.ts'
 import type { JoinToken } from './attest/join-token.ts'
 import { assertConfig, type CaConfig, exactLives } from './config.ts'
 import type { AuditReport } from './issue/audit.ts'
+import type { Denials } from './issue/denials.ts'
 import type { TransparencyLog } from './issue/transparency.ts'
 import { keepRenewed } from './keys/keep-renewed.ts'
 import { type OpenAuthority, openAuthority } from './open-authority.ts'
 import { type CaMetrics, createCaMetrics } from './serve/metrics.ts'
 import { issueOwnSvid, type OwnSvid } from './serve/own-svid.ts'
 import { serveCa } from './serve/server.ts'
-import { serviceAccountId, type SpiffeId } from './spiffe/index.ts'
+import { serverIdOf } from './server-id.ts'
+import type { SpiffeId } from './spiffe/index.ts'
 import type { Life, TrustBundle } from './x509/index.ts'
 
 /** What the CA needs from the world. */
@@ -43,6 +45,8 @@ export interface Ca extends AsyncDisposable {
    * @throws {CaError} `CA_CONFIG_INVALID` if the token is malformed, of another trust domain, or known already
    */
   readonly addJoinToken: (token: JoinToken, caller?: string) => Promise<void>
+  /** What is not trusted any more; every change of it is an administrative call. */
+  readonly denials: Pick<Denials, 'list' | 'deny' | 'lift'>
   readonly log: CaLog
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
   /** Prometheus text. */
@@ -59,14 +63,16 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const { now, log } = deps
   const { trustDomain, listen } = config
   const lives = exactLives(config)
-  const serverId = serviceAccountId(trustDomain, SERVER_ACCOUNT)
   const metrics = createCaMetrics()
   await using opening = new AsyncDisposableStack()
 
   const authority = opening.use(await openAuthority(config, now))
+  const { denials } = authority
+  const serverId = serverIdOf(trustDomain)
   const issueOwn = () => issueOwnSvid({ ...authority, serverId, ttl: lives.leafTtl, now })
   let own = await issueOwn()
-  const rules = { ...lives, trustDomain, serverId }
+  const isDenied = (id: SpiffeId) => denials.denies()?.('spiffe-id', id, now()) === true
+  const rules = { ...lives, trustDomain, serverId, isDenied }
   const identity = () => own.identity
   const server = opening.use(
     await serveCa({ ...deps, ...authority, listen, metrics, rules, identity }),
@@ -104,6 +110,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     bundle: authority.bundle,
     serverId,
     addJoinToken: (token, caller = 'supervisor') => authority.agents.add(token, caller),
+    denials,
     log: logOf(authority),
     health: () => healthOf(authority, lives.caTtl, now()),
     metrics: metrics.render,
@@ -116,8 +123,6 @@ function logOf({ transparency, audit }: OpenAuthority): CaLog {
   const publicKeyPem = publicKey.export({ type: 'spki', format: 'pem' }).toString()
   return { head, prove, proveSince, publicKeyPem, audit }
 }
-
-const SERVER_ACCOUNT = { namespace: 'redoubt-system', serviceAccount: 'redoubt-ca' }
 
 function reportExpiry(metrics: CaMetrics, authority: OpenAuthority, own: OwnSvid): void {
   metrics.bundle(authority.bundle.current.generation)

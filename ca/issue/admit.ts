@@ -28,6 +28,8 @@ export interface AdmitRules {
   /** Exact time: no days or larger. */
   readonly leafTtl: Temporal.Duration
   readonly maxLeafTtl: Temporal.Duration
+  /** Whether a name is on the deny-list. Left out: none is. */
+  readonly isDenied?: (id: SpiffeId) => boolean
 }
 
 /**
@@ -57,7 +59,7 @@ export function admit(request: CsrRequest, caller: Caller, rules: AdmitRules): S
 export function assertMayHave(
   id: SpiffeId,
   caller: Caller,
-  { trustDomain, serverId }: Pick<AdmitRules, 'trustDomain' | 'serverId'>,
+  { trustDomain, serverId, isDenied }: Pick<AdmitRules, 'trustDomain' | 'serverId' | 'isDenied'>,
 ): void {
   const refuse = (why: string): never => {
     throw new CaError('CA_NOT_ADMITTED', `Cannot issue "${id}" to "${caller.id}": ${why}`)
@@ -67,6 +69,7 @@ export function assertMayHave(
   if (id === serverId) refuse('it is the name of the CA itself')
   if (id !== caller.id && !isInScope(id, caller.scope))
     refuse('it is not in the scope of the caller')
+  if (isDenied?.(id)) refuse('it is on the deny-list')
 }
 
 /** Whether `id` is one of `scope`, or below a prefix in it. A prefix ends in `/*` and covers whole segments. */

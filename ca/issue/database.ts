@@ -3,6 +3,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { Kysely } from 'kysely'
 
 import { CaError } from '../error.ts'
+import type { DenyKind } from '../x509/index.ts'
 import { createBatchWriter, type WriteBatch } from './batch-writer.ts'
 import { migrate } from './migrations.ts'
 import { sqliteDialect } from './sqlite-dialect.ts'
@@ -87,6 +88,17 @@ export interface BundleRow {
   readonly digest: string
 }
 
+/** One thing that is not trusted; see `DenyRecord` of ca/x509. */
+export interface DenialRow {
+  readonly kind: DenyKind
+  readonly value: string
+  /** Epoch milliseconds. */
+  readonly until: number
+  readonly generation: number
+  /** 1: taken off the list before its end. */
+  readonly lifted: number
+}
+
 export interface CaDatabase {
   readonly certificates: CertificateRow & Logged
   readonly calls: CallRow & Logged
@@ -96,6 +108,7 @@ export interface CaDatabase {
   readonly join_tokens: JoinTokenRow
   readonly agents: AgentRow
   readonly bundles: BundleRow
+  readonly denials: DenialRow
 }
 
 /** File of the database below a state directory. */

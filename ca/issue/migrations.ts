@@ -23,6 +23,12 @@ const STEPS: readonly ((database: DatabaseSync) => void)[] = [
       ) STRICT, WITHOUT ROWID;
       CREATE TABLE bundles (generation INTEGER PRIMARY KEY, digest TEXT NOT NULL) STRICT;`),
   addLog,
+  (database) =>
+    database.exec(`
+      CREATE TABLE denials (
+        kind TEXT NOT NULL, value TEXT NOT NULL, until INTEGER NOT NULL,
+        generation INTEGER NOT NULL, lifted INTEGER NOT NULL, PRIMARY KEY (kind, value)
+      ) STRICT, WITHOUT ROWID;`),
 ]
 
 /**

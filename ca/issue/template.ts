@@ -5,21 +5,9 @@
  * certificate is then a dozen concatenations, where a general generator spends 2 to 3 ms
  * (test/bench/issue.bench.ts).
  */
-import { hash } from 'node:crypto'
-
 import type { SpiffeId } from '../spiffe/index.ts'
-import {
-  contextTag,
-  cursor,
-  derOf,
-  oid,
-  parseDer,
-  readBitString,
-  sequence,
-  TAG,
-  unsignedInteger,
-} from '../x509/der.ts'
-import { OID } from '../x509/index.ts'
+import { contextTag, derOf, oid, sequence, TAG, unsignedInteger } from '../x509/der.ts'
+import { keyIdentifier, OID } from '../x509/index.ts'
 import { timeDer } from '../x509/time.ts'
 
 /** What a leaf will say, before anyone has signed it. Plain data: it can be logged, diffed, tested. */
@@ -173,18 +161,6 @@ export function subjectKeyIdentifier(ski: Uint8Array): Uint8Array {
 export function authorityKeyIdentifier(ski: Uint8Array): Uint8Array {
   const id = derOf(contextTag(0, 'primitive'), ski)
   return extension(OID.authorityKeyIdentifier, sequence(id))
-}
-
-/**
- * The first 160 bits of the SHA-256 of the key's own bits (RFC 7093 §2, method 1).
- *
- * @param publicKeyDer - SubjectPublicKeyInfo.
- */
-export function keyIdentifier(publicKeyDer: Uint8Array): Uint8Array {
-  const fields = cursor(parseDer(publicKeyDer), 'public key')
-  fields.take(TAG.sequence, 'algorithm')
-  const key = readBitString(fields.take(TAG.bitString, 'key'))
-  return hash('sha256', key, 'buffer').subarray(0, 20)
 }
 
 const DIGITAL_SIGNATURE = 0x80

@@ -7,7 +7,6 @@ import {
   earlier,
   extension,
   extensionList,
-  keyIdentifier,
   keyUsage,
   subjectKeyIdentifier,
   toSecond,
@@ -17,7 +16,7 @@ import {
 import type { TrustDomain } from '../spiffe/index.ts'
 import { type Signer, signedDer, signerOf } from '../x509/algorithm.ts'
 import { derOf, oid, sequence, TAG, unsignedInteger } from '../x509/der.ts'
-import { type Certificate, OID, readCertificate } from '../x509/index.ts'
+import { type Certificate, keyIdentifier, OID, readCertificate } from '../x509/index.ts'
 import { timeDer } from '../x509/time.ts'
 
 /** A CA certificate together with the key that it names. */

@@ -12,10 +12,10 @@ import {
 } from 'node:crypto'
 
 import { CaError } from '../error.ts'
-import { earlier, keyIdentifier } from '../issue/template.ts'
+import { earlier } from '../issue/template.ts'
 import type { JwtKey } from '../jwt/jwt-svid-keys.ts'
 import type { JwtSigner } from '../jwt/jwt-svid-sign.ts'
-import type { Life } from '../x509/index.ts'
+import { keyIdentifier, type Life } from '../x509/index.ts'
 import type { StateDir } from './state-dir.ts'
 
 /** When a key is what. */

@@ -83,6 +83,7 @@ const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
   CA_SVID_SELF_CHECK_FAILED: { status: status.INTERNAL, retryAfterMs: 0 },
   CA_JWT_INVALID: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
   CA_CREDENTIAL_UNSUPPORTED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
+  CA_DENIAL_INVALID: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
   CA_LOG_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
 }
 

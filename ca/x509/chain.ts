@@ -2,6 +2,8 @@
 import { CaError } from '../error.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
 import { type Certificate, readCertificate, sameBytes } from './certificate.ts'
+import type { Denies } from './deny-list.ts'
+import { keyIdOf } from './key-id.ts'
 import { isIssuedBy, rememberIssuers } from './known-issuers.ts'
 import { type Refusal, refuse } from './leaf-rules.ts'
 import { meetsConstraints } from './name-constraints.ts'
@@ -11,7 +13,11 @@ import { OID } from './oid.ts'
 export interface PathInput {
   /** What came with the leaf, in any order. */
   readonly others: readonly Certificate[]
-  readonly bundle: { readonly trustDomain: TrustDomain; readonly roots: readonly Uint8Array[] }
+  readonly bundle: {
+    readonly trustDomain: TrustDomain
+    readonly roots: readonly Uint8Array[]
+    readonly denies?: Denies | undefined
+  }
   readonly now: Temporal.Instant
   readonly role: 'client' | 'server'
 }
@@ -19,12 +25,18 @@ export interface PathInput {
 /** Signatures checked for one peer; a chain of look-alike issuers must not buy more arithmetic than this. */
 const MAX_SIGNATURES = 16
 
+/** Certificates from a leaf to a root, both included. */
+export interface Path {
+  readonly kind: 'path'
+  readonly certificates: readonly Certificate[]
+}
+
 /**
- * Looks for a path from `leaf` to a root of the bundle on which every certificate is in time and
- * every issuer may sign. Returns nothing when there is one, and otherwise what was wrong with the
- * longest attempt.
+ * Looks for a path from `leaf` to a root of the bundle on which every certificate is in time, every
+ * issuer may sign and none has a key that is denied. Returns what was wrong with the longest attempt
+ * if there is none.
  */
-export function findPath(leaf: Certificate, input: PathInput): Refusal | undefined {
+export function findPath(leaf: Certificate, input: PathInput): Path | Refusal {
   const roots = input.bundle.roots.flatMap((der) => readRoot(der) ?? [])
   const search: Search = { ...input, leaf, roots, budget: { signatures: MAX_SIGNATURES } }
   return judgeTime(leaf, 'leaf', input.now) ?? climb(search, [leaf])
@@ -56,11 +68,8 @@ function readOrSkip(der: Uint8Array): Certificate | undefined {
   }
 }
 
-/** Nothing when some issuer of the last of `path` leads to a root; the deepest refusal otherwise. */
-function climb(
-  search: Search,
-  path: readonly [Certificate, ...Certificate[]],
-): Refusal | undefined {
+/** The whole path when some issuer of the last of `path` leads to a root; the deepest refusal otherwise. */
+function climb(search: Search, path: readonly [Certificate, ...Certificate[]]): Path | Refusal {
   const subject = path.at(-1) ?? path[0]
   let deepest = refuse('untrusted-issuer', 'no certificate in the chain or the bundle issued it')
   for (const [issuers, areRoots] of [
@@ -69,16 +78,22 @@ function climb(
   ] as const) {
     for (const issuer of issuers) {
       if (path.includes(issuer) || !mayHaveIssued(issuer, subject)) continue
-      const fault =
-        judgeStep(search, path, issuer) ?? (areRoots ? undefined : climb(search, [...path, issuer]))
-      if (!fault) {
-        if (areRoots) rememberIssuers(path.slice(1))
-        return undefined
-      }
-      if (deepest.reason === 'untrusted-issuer') deepest = fault
+      const found = judgeStep(search, path, issuer) ?? goOn(search, [...path, issuer], areRoots)
+      if (found.kind === 'path') return found
+      if (deepest.reason === 'untrusted-issuer') deepest = found
     }
   }
   return deepest
+}
+
+function goOn(
+  search: Search,
+  path: readonly [Certificate, ...Certificate[]],
+  isComplete: boolean,
+): Path | Refusal {
+  if (!isComplete) return climb(search, path)
+  rememberIssuers(path.slice(1, -1))
+  return { kind: 'path', certificates: path }
 }
 
 /** By name and key identifier: cheap, and decides nothing but which signatures are worth checking. */
@@ -95,6 +110,9 @@ function judgeStep(
   const fault =
     judgeIssuer(issuer, path, bundle.trustDomain, role) ?? judgeTime(issuer, 'an issuer', now)
   if (fault) return fault
+  if (bundle.denies?.('key-id', keyIdOf(issuer), now)) {
+    return refuse('denied', `the key-id ${keyIdOf(issuer)} of an issuer is on the deny-list`)
+  }
   const { nameConstraints } = issuer
   const names = { ...leaf, trustDomain: bundle.trustDomain }
   if (nameConstraints && !meetsConstraints(nameConstraints, names)) {

@@ -3,7 +3,27 @@ export type { Certificate } from './certificate.ts'
 export { readCertificate } from './certificate.ts'
 export type { VerifiedCsr } from './csr.ts'
 export { buildCsr, MAX_CSR_BYTES, verifyCsr } from './csr.ts'
+export type {
+  DeniablePeer,
+  DenyChanges,
+  DenyEntry,
+  DenyKind,
+  DenyList,
+  DenyRecord,
+  Denies,
+} from './deny-list.ts'
+export {
+  applyDenyChanges,
+  compileDenyList,
+  denialsInForce,
+  denyChangesSince,
+  findDenied,
+  MAX_DENIALS,
+  NO_DENIALS,
+  parseDenyEntry,
+} from './deny-list.ts'
 export type { GeneralName, KeyUsage } from './extensions.ts'
+export { keyIdentifier, keyIdOf } from './key-id.ts'
 export type { PeerRefusal } from './leaf-rules.ts'
 export { OID } from './oid.ts'
 export type { PeerSocket } from './peer-chain.ts'

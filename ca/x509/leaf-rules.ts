@@ -21,6 +21,7 @@ export type PeerRefusal =
   | 'path-length'
   | 'name-constraint'
   | 'bad-signature'
+  | 'denied'
 
 /** A rule that was not kept. */
 export interface Refusal {

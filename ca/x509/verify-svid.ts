@@ -2,7 +2,9 @@ import { CaError } from '../error.ts'
 import type { JwtKey } from '../jwt/jwt-svid-keys.ts'
 import { type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/index.ts'
 import { findPath } from './chain.ts'
+import { type Denies, findDenied } from './deny-list.ts'
 import { type Certificate, readCertificate } from './certificate.ts'
+import { keyIdOf } from './key-id.ts'
 import { readIssuer } from './known-issuers.ts'
 import { judgeLeaf, type PeerRefusal, refuse } from './leaf-rules.ts'
 import { MAX_CHAIN } from './peer-chain.ts'
@@ -16,6 +18,8 @@ export interface TrustBundle {
   readonly roots: readonly Uint8Array[]
   /** What verifies JWT-SVIDs. Left out: not known here; none: every token of the domain is refused. */
   readonly jwtKeys?: readonly JwtKey[]
+  /** What this bundle no longer vouches for, whatever its roots signed. Left out: nothing is denied. */
+  readonly denies?: Denies | undefined
 }
 
 /** Who a peer is, or why it is nobody. */
@@ -27,14 +31,16 @@ export type PeerVerdict =
       readonly serial: string
       /** When the leaf runs out; connections should not outlive it by much. */
       readonly notAfter: Temporal.Instant
+      /** See `keyIdOf`; of the leaf, and of each CA above it up to the root. */
+      readonly keyIds: readonly string[]
     }
   | { readonly kind: 'refused'; readonly reason: PeerRefusal; readonly detail: string }
 
 /**
  * Verifies an X509-SVID and its chain: the one check between a TLS handshake and the first byte.
  *
- * The leaf must be a well-formed SVID, in time at `now`, and lead by valid signatures to a root of
- * *its own* trust domain's bundle. Never throws on what a peer sends, and never consults OpenSSL's
+ * The leaf must be a well-formed SVID, in time at `now`, lead by valid signatures to a root of
+ * *its own* trust domain's bundle, and not be on the deny-list by its serial, its name or a key of that path. Never throws on what a peer sends, and never consults OpenSSL's
  * clock, stores or name checks; OpenSSL only does the arithmetic of signatures.
  *
  * @param chain - DER, leaf first; further certificates in any order.
@@ -63,8 +69,13 @@ export function verifySvid(
   if (!bundle) {
     return refuse('unknown-trust-domain', `there is no bundle for "${trustDomainOf(id)}"`)
   }
-  const fault = findPath(leaf, { others, bundle, now, role })
-  return fault ?? { kind: 'ok', id, serial: leaf.serial, notAfter: leaf.notAfter }
+  const path = findPath(leaf, { others, bundle, now, role })
+  if (path.kind === 'refused') return path
+  const { serial, notAfter } = leaf
+  const peer = { id, serial, notAfter, keyIds: path.certificates.map(keyIdOf) }
+  const denied = findDenied(bundle.denies, peer, now)
+  if (denied) return refuse('denied', `the ${denied.kind} ${denied.value} is on the deny-list`)
+  return { kind: 'ok', ...peer }
 }
 
 function readAll(chain: readonly Uint8Array[]): readonly Certificate[] | string {

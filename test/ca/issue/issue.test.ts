@@ -501,5 +501,5 @@ test('openDatabase() refuses a file that is no database, and one from a newer pr
   const raw = new DatabaseSync(newer)
   raw.exec('PRAGMA user_version = 99')
   raw.close()
-  t.throws(() => openDatabase(newer), { message: /it has version 99, expected at most 2/ })
+  t.throws(() => openDatabase(newer), { message: /it has version 99, expected at most \d+/ })
 })

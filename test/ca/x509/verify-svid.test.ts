@@ -2,7 +2,13 @@ import { generateKeyPairSync } from 'node:crypto'
 import test from 'ava'
 import fc from 'fast-check'
 import { contextTag, derOf, oid, sequence, TAG } from '#ca/x509/der.ts'
-import { OID, type PeerRefusal, verifySvid } from '#ca/x509/index.ts'
+import {
+  compileDenyList,
+  type DenyKind,
+  OID,
+  type PeerRefusal,
+  verifySvid,
+} from '#ca/x509/index.ts'
 import {
   bundleOf,
   EMPTY_NAME,
@@ -538,4 +544,47 @@ test('verifySvid() never throws on mutated chains, and accepts only the one that
     return (verifySvid(chain, [bundle], NOW, 'server').kind === 'ok') === isSound
   })
   t.notThrows(() => fc.assert(property, { numRuns: 1500, seed: 7 }))
+})
+
+test('verifySvid() refuses what is on the deny-list: the serial, the name, or a key of the path', (t) => {
+  const hex = (forged: Forged) => Buffer.from(forged.ski).toString('hex')
+  const until = NOW.add({ minutes: 1 })
+  const denying = (kind: DenyKind, value: string) => ({
+    ...bundle,
+    denies: compileDenyList({
+      generation: 1,
+      entries: [{ kind, value, until, generation: 1, lifted: false }],
+    }),
+  })
+  const judge = (kind: DenyKind, value: string, at = NOW) =>
+    verifySvid([leaf.der, issuing.der], [denying(kind, value)], at, 'client')
+  for (const [kind, value] of [
+    ['serial', '1234'],
+    ['spiffe-id', LEAF_ID],
+    ['key-id', hex(leaf)],
+    ['key-id', hex(issuing)],
+    ['key-id', hex(root)],
+  ] as const) {
+    t.like(judge(kind, value), { kind: 'refused', reason: 'denied' }, `${kind} ${value}`)
+    t.is(judge(kind, value, until).kind, 'ok', 'until its end')
+  }
+  t.is(judge('serial', '1235').kind, 'ok')
+  const answer = verdict([leaf, issuing])
+  t.deepEqual(answer.kind === 'ok' && answer.keyIds, [leaf, issuing, root].map(hex))
+})
+
+test('verifySvid() finds the path on which no key is denied, if there is one', (t) => {
+  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+  const next = forgeRoot({ key, name: nameOf('next root') })
+  const underNext = forgeIssuing(next)
+  const crossSigned = forgeIssuing(root, { key, name: nameOf('next root') })
+  const value = Buffer.from(root.ski).toString('hex')
+  const until = NOW.add({ minutes: 1 })
+  const denies = compileDenyList({
+    generation: 1,
+    entries: [{ kind: 'key-id', value, until, generation: 1, lifted: false }],
+  })
+  const chain = [forgeLeaf(underNext), underNext, crossSigned]
+  t.is(verdict(chain, [{ ...bundleOf('prod.example', root, next), denies }]).kind, 'ok')
+  t.like(verdict(chain, [{ ...bundle, denies }]), { reason: 'denied' })
 })
