@@ -33,9 +33,10 @@ export interface IstioCallDeps extends IssueDeps {
 }
 
 export function istioCalls(deps: IstioCallDeps): IstioCertificateServiceServer {
+  const anchors = anchorsPem(deps.bundle)
   return {
     createCertificate(call, callback) {
-      createCertificate(deps, call).then(
+      createCertificate(deps, call, anchors).then(
         (response) => callback(null, response),
         (cause: unknown) => callback(failureOf(deps, cause)),
       )
@@ -51,6 +52,7 @@ type Call = Pick<
 async function createCertificate(
   deps: IstioCallDeps,
   call: Call,
+  anchors: (issuers: readonly Uint8Array[]) => readonly string[],
 ): Promise<IstioCertificateResponse> {
   const spiffeId = authenticate(deps, call)
   const csrDer = readCsr(call.request.csr)
@@ -59,11 +61,27 @@ async function createCertificate(
   const [svid] = await issueBatch(deps, caller, [{ spiffeId, csrDer, ttlSeconds }])
   if (svid === undefined || svid instanceof CaError) throw svid
   deps.metrics.issued(1)
-  return {
-    certChain: [
-      ...svid.chain.map((der) => pemFromDer('CERTIFICATE', der)),
-      pemFromDer('CERTIFICATE', deps.bundle.current.roots),
-    ],
+  const [leaf = new Uint8Array(), ...issuers] = svid.chain
+  return { certChain: [pemFromDer('CERTIFICATE', leaf), ...anchors(issuers)] }
+}
+
+/** The issuers of a chain and the roots as PEM: the same text for each call until one of them changes. */
+function anchorsPem(
+  bundle: Live<TrustBundle>,
+): (issuers: readonly Uint8Array[]) => readonly string[] {
+  let last: { readonly of: TrustBundle; readonly issuer: Uint8Array | undefined } | undefined
+  let text: readonly string[] = []
+  return (issuers) => {
+    const { current } = bundle
+    const issuer = issuers.at(-1)
+    if (last?.of !== current || last.issuer !== issuer) {
+      last = { of: current, issuer }
+      text = [
+        ...issuers.map((der) => pemFromDer('CERTIFICATE', der)),
+        pemFromDer('CERTIFICATE', current.roots),
+      ]
+    }
+    return text
   }
 }
 

@@ -29,7 +29,7 @@ export function readTime({ tag, body }: DerNode): Temporal.Instant {
 
 /** Two decimal digits. */
 function pair(body: Uint8Array, at: number): number {
-  const [tens, ones] = [body[at]! - 0x30, body[at + 1]! - 0x30]
+  const [tens, ones] = [(body[at] ?? 0) - 0x30, (body[at + 1] ?? 0) - 0x30]
   if (tens < 0 || tens > 9 || ones < 0 || ones > 9) malformed(body)
   return tens * 10 + ones
 }

@@ -1,0 +1,21 @@
+/** The CA of `ca-calls.bench.ts` in a process of its own: what is charged to it is its own work. */
+import { once } from 'node:events'
+import { pemFromDer } from '#ca/x509/index.ts'
+import { newToken, startCa } from '../ca/harness.ts'
+
+/** What the benchmark is told when the CA listens. */
+export interface CaReady {
+  readonly address: string
+  /** PEM. */
+  readonly roots: string
+  readonly joinToken: string
+}
+
+await using running = await startCa()
+const { ca } = running
+process.send?.({
+  address: ca.address,
+  roots: pemFromDer('CERTIFICATE', ca.bundle.current.roots),
+  joinToken: await newToken(ca, ['spiffe://prod.example/*']),
+} satisfies CaReady)
+await once(process, 'SIGTERM')
