@@ -15,6 +15,7 @@ import type { Authority } from './keys/authority.ts'
 import { authorityRow } from './keys/authority-row.ts'
 import { type JwtKeyring, openJwtKeyring } from './keys/jwt-keyring.ts'
 import { type KeyStoreInput, openIssuing, openRoot, renewIssuing } from './keys/key-store.ts'
+import { KEYS_FOLDER, openFileKeys } from './keys/file-keys.ts'
 import { openStateDir } from './keys/state-dir.ts'
 import type { TrustBundle } from './x509/index.ts'
 
@@ -58,9 +59,11 @@ export async function openAuthority(
   const { queries } = database
   const transparency = await openLog(queries, state, { trustDomain, now })
   const ledger = createLedger(database, transparency)
+  const store = opening.use(await openFileKeys(join(state.path, KEYS_FOLDER), undefined))
   const keys: KeyStoreInput = {
     ...exactLives(config),
     state,
+    store,
     trustDomain,
     record: (authority, kind, issuer) =>
       ledger.record({ certificates: [authorityRow(authority, kind, issuer)] }),
@@ -69,7 +72,7 @@ export async function openAuthority(
   const root = await openRoot(keys, now())
   let signer = createSvidSigner(await openIssuing(keys, root, now()))
   const roots = [root.certificate.der]
-  const jwt = await openJwtKeyring(state, keys.caTtl, now())
+  const jwt = await openJwtKeyring(keys, keys.caTtl, now())
   const jwtKeys = jwt.publicKeys()
   const bundle = await createBundleSource(queries, { trustDomain, roots, jwtKeys })
   const denials = await openDenials({ queries, ledger, trustDomain, now })

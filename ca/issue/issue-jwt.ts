@@ -27,22 +27,22 @@ export function issueJwts(
   deps: IssueJwtDeps,
   caller: Caller,
   requests: readonly JwtRequest[],
-): readonly (IssuedJwtSvid | CaError)[] {
-  return requests.map((request) => {
-    try {
-      return issueOne(deps, caller, request)
-    } catch (cause) {
-      if (cause instanceof CaError) return cause
-      throw cause
-    }
-  })
+): Promise<readonly (IssuedJwtSvid | CaError)[]> {
+  return Promise.all(
+    requests.map((request) =>
+      issueOne(deps, caller, request).catch((cause: unknown) => {
+        if (cause instanceof CaError) return cause
+        throw cause
+      }),
+    ),
+  )
 }
 
-function issueOne(
+async function issueOne(
   { rules, now, jwtSigner }: IssueJwtDeps,
   caller: Caller,
   { spiffeId: text, audience }: JwtRequest,
-): IssuedJwtSvid {
+): Promise<IssuedJwtSvid> {
   const spiffeId = parseSpiffeId(text)
   assertMayHave(spiffeId, caller, rules)
   assertAudience(audience)

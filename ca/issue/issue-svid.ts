@@ -1,4 +1,4 @@
-import { randomBytes, sign, X509Certificate } from 'node:crypto'
+import { randomBytes, X509Certificate } from 'node:crypto'
 
 import { CaError } from '../error.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
@@ -39,7 +39,7 @@ export interface SvidSigner {
    *
    * @throws {CaError} `CA_SVID_SELF_CHECK_FAILED`
    */
-  readonly seal: (template: SvidTemplate) => Uint8Array
+  readonly seal: (template: SvidTemplate) => Promise<Uint8Array>
 }
 
 /** Leaves of one issuer, counted by the length of their keys, whose signatures are checked at once. */
@@ -49,10 +49,10 @@ const FIRST_CHECKS = 8
 const FULL_CHECK_EVERY = 64
 
 export function createSvidSigner(authority: Authority): SvidSigner {
-  const { certificate, key, signer } = authority
-  const { algorithmDer, hash } = signer
+  const { certificate, key } = authority
+  const { signer } = key
   const encode = compileTemplate({
-    algorithmDer,
+    algorithmDer: signer.algorithmDer,
     name: certificate.subject,
     ski: skiOf(certificate),
   })
@@ -66,9 +66,9 @@ export function createSvidSigner(authority: Authority): SvidSigner {
   }
   return {
     authority,
-    seal(template) {
+    async seal(template) {
       const tbs = encode(template)
-      const leafDer = signedDer(tbs, signer, sign(hash, tbs, key))
+      const leafDer = signedDer(tbs, signer, await key.sign(tbs))
       const faults = selfCheck(leafDer, template, issuer, depthOf(template))
       if (faults.length === 0) return leafDer
       throw new CaError(
@@ -84,11 +84,11 @@ export function createSvidSigner(authority: Authority): SvidSigner {
  *
  * @throws {CaError} `CA_SIGNER_UNAVAILABLE` if the issuing CA has ended, `CA_SVID_SELF_CHECK_FAILED`
  */
-export function signSvid(
+export async function signSvid(
   { authority, seal }: SvidSigner,
   request: SvidRequest,
   issuedAt: Temporal.Instant,
-): IssuedSvid {
+): Promise<IssuedSvid> {
   const { certificate } = authority
   if (Temporal.Instant.compare(issuedAt, certificate.notAfter) >= 0) {
     throw new CaError(
@@ -98,7 +98,7 @@ export function signSvid(
   }
   const entropy = drawSerial()
   const template = planSvid(request, issuedAt, entropy, certificate.notAfter)
-  const leafDer = seal(template)
+  const leafDer = await seal(template)
   return {
     spiffeId: template.spiffeId,
     chain: [leafDer, certificate.der],

@@ -7,12 +7,13 @@ export interface JwtSvidRequest {
   readonly audience: readonly string[]
 }
 
-/** Signs with one key of ours, by ES256: r and s of 32 bytes each (RFC 7518 §3.4). */
+/** Signs with one key of ours, by ES256. */
 export interface JwtSigner {
   readonly kid: string
   /** The key's end; no token outlives it. */
   readonly notAfter: Temporal.Instant
-  readonly sign: (bytes: Uint8Array) => Uint8Array
+  /** r and s of 32 bytes each (RFC 7518 §3.4). */
+  readonly sign: (bytes: Uint8Array) => Promise<Uint8Array>
 }
 
 export interface IssuedJwtSvid {
@@ -29,18 +30,18 @@ export interface IssuedJwtSvid {
  *
  * @param ttl - Exact time; cut at the end of the key.
  */
-export function signJwtSvid(
+export async function signJwtSvid(
   { spiffeId, audience }: JwtSvidRequest,
   { kid, notAfter, sign }: JwtSigner,
   now: Temporal.Instant,
   ttl: Temporal.Duration,
-): IssuedJwtSvid {
+): Promise<IssuedJwtSvid> {
   const iat = Math.floor(now.epochMilliseconds / 1000)
   const wanted = now.add(ttl).epochMilliseconds
   const exp = Math.floor(Math.min(wanted, notAfter.epochMilliseconds) / 1000)
   const aud = audience.length === 1 ? audience[0] : audience
   const signed = `${part({ alg: 'ES256', kid, typ: 'JWT' })}.${part({ sub: spiffeId, aud, exp, iat })}`
-  const signature = Buffer.from(sign(Buffer.from(signed))).toString('base64url')
+  const signature = Buffer.from(await sign(Buffer.from(signed))).toString('base64url')
   return {
     spiffeId,
     token: `${signed}.${signature}`,

@@ -1,6 +1,4 @@
 /** The CA's own certificates: what a root and an issuing CA say, and who can sign with them. */
-import { createPublicKey, type KeyObject, sign } from 'node:crypto'
-
 import {
   authorityKeyIdentifier,
   BACKDATE_SECONDS,
@@ -14,27 +12,27 @@ import {
   VERSION_3,
 } from '../issue/template.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
-import { type Signer, signedDer, signerOf } from '../x509/algorithm.ts'
+import { signedDer } from '../x509/algorithm.ts'
 import { derOf, oid, sequence, TAG, unsignedInteger } from '../x509/der.ts'
 import { type Certificate, keyIdentifier, OID, readCertificate } from '../x509/index.ts'
 import { timeDer } from '../x509/time.ts'
+import type { SigningKey } from './signing-key.ts'
 
 /** A CA certificate together with the key that it names. */
 export interface Authority {
   readonly certificate: Certificate
-  readonly key: KeyObject
-  readonly signer: Signer
+  readonly key: SigningKey
 }
 
-/** An authority from its parts. @throws {CaError} `CA_DER_INVALID`, `CA_SIGNER_UNAVAILABLE` */
-export function authorityOf(certificateDer: Uint8Array, key: KeyObject): Authority {
-  return { certificate: readCertificate(certificateDer), key, signer: signerOf(key) }
+/** An authority from its parts. @throws {CaError} `CA_DER_INVALID` */
+export function authorityOf(certificateDer: Uint8Array, key: SigningKey): Authority {
+  return { certificate: readCertificate(certificateDer), key }
 }
 
 /** What making a CA certificate needs. */
 export interface AuthorityInput {
   readonly trustDomain: TrustDomain
-  readonly key: KeyObject
+  readonly key: SigningKey
   readonly now: Temporal.Instant
   readonly ttl: Temporal.Duration
   /** 16 random bytes. */
@@ -42,22 +40,22 @@ export interface AuthorityInput {
 }
 
 /** A self-signed root that allows one CA below it. */
-export function makeRoot(input: AuthorityInput): Authority {
-  const spki = spkiOf(input.key)
-  const ski = keyIdentifier(spki)
-  const self = { name: caName('root', ski), ski, key: input.key, signer: signerOf(input.key) }
-  return authorityOf(
-    sealed(input, { role: 'root', pathLength: 1, notAfter: end(input) }, self),
-    input.key,
-  )
+export async function makeRoot(input: AuthorityInput): Promise<Authority> {
+  const { key } = input
+  const ski = keyIdentifier(key.publicKeyDer)
+  const shape = { role: 'root', pathLength: 1, notAfter: end(input) } as const
+  return authorityOf(await sealed(input, shape, { name: caName('root', ski), ski, key }), key)
 }
 
 /** An issuing CA under `root`, which allows leaves only and ends no later than the root. */
-export function makeIssuing(root: Authority, input: AuthorityInput): Authority {
-  const { certificate, key, signer } = root
-  const by = { name: certificate.subject, ski: skiOf(certificate), key, signer }
+export async function makeIssuing(root: Authority, input: AuthorityInput): Promise<Authority> {
+  const { certificate, key } = root
+  const by = { name: certificate.subject, ski: skiOf(certificate), key }
   const notAfter = earlier(end(input), certificate.notAfter)
-  return authorityOf(sealed(input, { role: 'issuing', pathLength: 0, notAfter }, by), input.key)
+  return authorityOf(
+    await sealed(input, { role: 'issuing', pathLength: 0, notAfter }, by),
+    input.key,
+  )
 }
 
 /** The subject key identifier, which every certificate made here has. */
@@ -68,8 +66,7 @@ export function skiOf({ ski, publicKeyDer }: Certificate): Uint8Array {
 interface Issuer {
   readonly name: Uint8Array
   readonly ski: Uint8Array
-  readonly key: KeyObject
-  readonly signer: Signer
+  readonly key: SigningKey
 }
 
 interface Shape {
@@ -78,17 +75,18 @@ interface Shape {
   readonly notAfter: Temporal.Instant
 }
 
-function sealed(
+async function sealed(
   { trustDomain, key, now, serial }: AuthorityInput,
   { role, pathLength, notAfter }: Shape,
   issuer: Issuer,
-): Uint8Array {
-  const spki = spkiOf(key)
+): Promise<Uint8Array> {
+  const { publicKeyDer: spki } = key
+  const { signer } = issuer.key
   const ski = keyIdentifier(spki)
   const tbs = sequence(
     VERSION_3,
     unsignedInteger(serial),
-    issuer.signer.algorithmDer,
+    signer.algorithmDer,
     issuer.name,
     sequence(timeDer(now.subtract({ seconds: BACKDATE_SECONDS })), timeDer(notAfter)),
     caName(role, ski),
@@ -101,7 +99,7 @@ function sealed(
       uriName(`spiffe://${trustDomain}`, 'plain'),
     ),
   )
-  return signedDer(tbs, issuer.signer, sign(issuer.signer.hash, tbs, issuer.key))
+  return signedDer(tbs, signer, await issuer.key.sign(tbs))
 }
 
 const CERT_SIGN = 0x04
@@ -122,10 +120,6 @@ function caName(role: 'root' | 'issuing', ski: Uint8Array): Uint8Array {
   const id = Buffer.from(ski).toString('hex').slice(0, 8)
   const text = derOf(TAG.utf8String, Buffer.from(`Redoubt ${role} ${id}`))
   return sequence(derOf(TAG.set, sequence(oid(OID.commonName), text)))
-}
-
-function spkiOf(key: KeyObject): Uint8Array {
-  return createPublicKey(key).export({ type: 'spki', format: 'der' })
 }
 
 function end({ now, ttl }: AuthorityInput): Temporal.Instant {

@@ -3,19 +3,15 @@
  * be valid. A key is in everybody's bundle long before its first token, so no token ever meets a
  * judge who cannot know its key.
  */
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  sign,
-} from 'node:crypto'
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
 
 import { CaError } from '../error.ts'
 import { earlier } from '../issue/template.ts'
 import type { JwtKey } from '../jwt/jwt-svid-keys.ts'
 import type { JwtSigner } from '../jwt/jwt-svid-sign.ts'
-import { keyIdentifier, type Life } from '../x509/index.ts'
+import type { Life } from '../x509/index.ts'
+import { rawSignature } from './ecdsa.ts'
+import type { KeyStore, SigningKey } from './signing-key.ts'
 import type { StateDir } from './state-dir.ts'
 
 /** When a key is what. */
@@ -58,11 +54,11 @@ export function activeJwtKey<Key extends JwtKeyTimes>(
 }
 
 interface HeldKey extends JwtKeyTimes {
-  readonly key: KeyObject
+  readonly key: SigningKey
   readonly jwk: JwtKey
 }
 
-/** The CA's JWT keys, in memory and on disk. */
+/** The CA's JWT keys: which there are is a file, the keys themselves are in a key store. */
 export interface JwtKeyring {
   /** Public halves of all keys that are prepared, active or old; the newest last. */
   readonly publicKeys: () => readonly JwtKey[]
@@ -74,6 +70,12 @@ export interface JwtKeyring {
   readonly prepare: (now: Temporal.Instant) => Promise<void>
 }
 
+/** What the keyring is kept in. */
+export interface KeyringPlaces {
+  readonly state: StateDir
+  readonly store: KeyStore
+}
+
 /**
  * Opens the keyring in `state`, making a key if there is none or the newest is past half of its life.
  *
@@ -81,11 +83,12 @@ export interface JwtKeyring {
  * @throws {CaError} `CA_STATE_UNUSABLE` if the file cannot be read
  */
 export async function openJwtKeyring(
-  state: StateDir,
+  { state, store }: KeyringPlaces,
   life: Temporal.Duration,
   now: Temporal.Instant,
 ): Promise<JwtKeyring> {
-  let keys = parse(await state.read(FILE))
+  const text = await state.read(FILE)
+  let keys = await load(text, store)
   const newest = (): HeldKey => {
     const key = keys.at(-1)
     if (!key) throw unusable('it has no key')
@@ -93,12 +96,14 @@ export async function openJwtKeyring(
   }
   const prepare = async (at: Temporal.Instant): Promise<void> => {
     const alive = keys.filter(({ notAfter }) => Temporal.Instant.compare(at, notAfter) < 0)
-    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    const next = [...alive, heldKey(privateKey, planJwtKey(alive.at(-1), at, life))]
+    const next = [...alive, heldKey(await store.create(), planJwtKey(alive.at(-1), at, life))]
     await state.write(FILE, serialize(next))
+    const ended = keys.filter((key) => !alive.includes(key))
     keys = next
+    for (const { key } of ended) await store.remove(key.id)
   }
   if (keys.length === 0 || isPastHalf(newest(), now)) await prepare(now)
+  else if (text?.includes(PKCS8)) await state.write(FILE, serialize(keys))
   return {
     publicKeys: () => keys.map(({ jwk }) => jwk),
     life: () => ({ issuedAt: newest().createdAt, notAfter: newest().notAfter }),
@@ -119,29 +124,35 @@ function signerOf(held: HeldKey | undefined, now: Temporal.Instant): JwtSigner {
   return {
     kid: jwk.kid,
     notAfter,
-    sign: (bytes) => sign('sha256', bytes, { key, dsaEncoding: 'ieee-p1363' }),
+    sign: async (bytes) => rawSignature(await key.sign(bytes), P256_BYTES),
   }
 }
 
+/** Bytes of a number on P-256. */
+const P256_BYTES = 32
+
 /** The key id is the key's identifier, as certificates have it: it needs no counter and never repeats. */
-function heldKey(key: KeyObject, times: JwtKeyTimes): HeldKey {
-  const spki = createPublicKey(key)
+function heldKey(key: SigningKey, times: JwtKeyTimes): HeldKey {
+  const { publicKeyDer, id: kid } = key
+  const spki = createPublicKey({ key: Buffer.from(publicKeyDer), format: 'der', type: 'spki' })
   const { crv, x, y } = spki.export({ format: 'jwk' })
   if (crv !== 'P-256' || !x || !y) throw unusable('a key is not on P-256')
-  const kid = Buffer.from(keyIdentifier(spki.export({ type: 'spki', format: 'der' }))).toString(
-    'hex',
-  )
   return { ...times, key, jwk: { kty: 'EC', use: 'jwt-svid', kid, alg: 'ES256', crv, x, y } }
 }
 
 const FILE = 'jwt-keys.json'
 
+/** Member of files that still hold keys. */
+const PKCS8 = '"pkcs8"'
+
 interface StoredKey {
   readonly createdAt: string
   readonly activeAt: string
   readonly notAfter: string
-  /** PKCS#8, base64. */
-  readonly pkcs8: string
+  /** By which the store finds it. */
+  readonly id?: string
+  /** In files of versions before there were key stores: PKCS#8, base64. */
+  readonly pkcs8?: string
 }
 
 function serialize(keys: readonly HeldKey[]): string {
@@ -150,30 +161,47 @@ function serialize(keys: readonly HeldKey[]): string {
       createdAt: String(createdAt),
       activeAt: String(activeAt),
       notAfter: String(notAfter),
-      pkcs8: key.export({ type: 'pkcs8', format: 'der' }).toString('base64'),
+      id: key.id,
     }),
   )
   return `${JSON.stringify({ keys: stored }, null, 2)}\n`
 }
 
-function parse(text: string | undefined): readonly HeldKey[] {
+async function load(text: string | undefined, store: KeyStore): Promise<readonly HeldKey[]> {
   if (text === undefined) return []
+  const keys: HeldKey[] = []
+  for (const { key, times } of parse(text)) {
+    const held = typeof key === 'string' ? await store.open(key) : await store.take(key)
+    if (held) keys.push(heldKey(held, times))
+    else if (store.isLasting) throw unusable(`a key is not among the ${store.name}`)
+  }
+  return keys
+}
+
+interface ParsedKey {
+  /** An identifier, or the key itself. */
+  readonly key: string | KeyObject
+  readonly times: JwtKeyTimes
+}
+
+function parse(text: string): readonly ParsedKey[] {
   try {
     const { keys } = JSON.parse(text) as { keys: readonly StoredKey[] }
-    return keys.map(({ pkcs8, createdAt, activeAt, notAfter }) =>
-      heldKey(
-        createPrivateKey({ key: Buffer.from(pkcs8, 'base64'), format: 'der', type: 'pkcs8' }),
-        {
-          createdAt: Temporal.Instant.from(createdAt),
-          activeAt: Temporal.Instant.from(activeAt),
-          notAfter: Temporal.Instant.from(notAfter),
-        },
-      ),
-    )
+    return keys.map(({ id, pkcs8, createdAt, activeAt, notAfter }) => ({
+      key: id ?? keyOf(pkcs8 ?? ''),
+      times: {
+        createdAt: Temporal.Instant.from(createdAt),
+        activeAt: Temporal.Instant.from(activeAt),
+        notAfter: Temporal.Instant.from(notAfter),
+      },
+    }))
   } catch (cause) {
-    if (cause instanceof CaError) throw cause
     throw unusable(`it cannot be read: ${(cause as Error).message}`, cause)
   }
+}
+
+function keyOf(pkcs8: string): KeyObject {
+  return createPrivateKey({ key: Buffer.from(pkcs8, 'base64'), format: 'der', type: 'pkcs8' })
 }
 
 function unusable(why: string, cause?: unknown): CaError {

@@ -1,23 +1,22 @@
-/** Root and issuing CA in files: made on first start, read and checked on every other. */
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-} from 'node:crypto'
+/**
+ * Root and issuing CA: made on first start, read and checked on every other. Their certificates are
+ * files, their keys are in a key store, which finds them by what the certificate says.
+ */
+import { createPrivateKey, randomBytes } from 'node:crypto'
 
 import { CaError } from '../error.ts'
 import { SERIAL_BYTES } from '../issue/template.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
 import { sameBytes } from '../x509/certificate.ts'
-import { derFromPem, pemFromDer } from '../x509/index.ts'
-import { type Authority, authorityOf, makeIssuing, makeRoot } from './authority.ts'
+import { type Certificate, derFromPem, pemFromDer, readCertificate } from '../x509/index.ts'
+import { type Authority, makeIssuing, makeRoot } from './authority.ts'
+import { storeIdOf, type KeyStore, type SigningKey } from './signing-key.ts'
 import type { StateDir } from './state-dir.ts'
 
 /** What making authorities needs. */
 export interface KeyStoreInput {
   readonly state: StateDir
+  readonly store: KeyStore
   readonly trustDomain: TrustDomain
   readonly rootTtl: Temporal.Duration
   readonly caTtl: Temporal.Duration
@@ -38,7 +37,8 @@ export interface KeyStoreInput {
 export async function openRoot(input: KeyStoreInput, now: Temporal.Instant): Promise<Authority> {
   const stored = await load(input, 'root')
   if (!stored) {
-    const root = makeRoot({ ...input, key: newKey(), now, ttl: input.rootTtl, serial: newSerial() })
+    const key = await input.store.create()
+    const root = await makeRoot({ ...input, key, now, ttl: input.rootTtl, serial: newSerial() })
     await save(input, 'root', root, root)
     return root
   }
@@ -72,8 +72,8 @@ export async function renewIssuing(
   root: Authority,
   now: Temporal.Instant,
 ): Promise<Authority> {
-  const serial = newSerial()
-  const issuing = makeIssuing(root, { ...input, key: newKey(), now, ttl: input.caTtl, serial })
+  const [key, serial] = [await input.store.create(), newSerial()]
+  const issuing = await makeIssuing(root, { ...input, key, now, ttl: input.caTtl, serial })
   await save(input, 'issuing', issuing, root)
   return issuing
 }
@@ -85,11 +85,11 @@ function isPastHalf({ certificate: { notBefore, notAfter } }: Authority, now: Te
 
 type Name = 'root' | 'issuing'
 
-/** One file for key and certificate, so that no crash can part them. */
 function fileOf(name: Name): string {
   return `${name}.pem`
 }
 
+/** The key is in its store by now: a crash in between leaves a key that nobody knows, and no harm. */
 async function save(
   { state, record }: KeyStoreInput,
   name: Name,
@@ -97,45 +97,53 @@ async function save(
   issuer: Authority,
 ): Promise<void> {
   await record(authority, name, issuer)
-  const keyDer = authority.key.export({ type: 'pkcs8', format: 'der' })
-  const text =
-    pemFromDer('CERTIFICATE', authority.certificate.der) + pemFromDer('PRIVATE KEY', keyDer)
-  await state.write(fileOf(name), text)
+  await state.write(fileOf(name), pemFromDer('CERTIFICATE', authority.certificate.der))
 }
 
-async function load(
-  { state, trustDomain }: KeyStoreInput,
-  name: Name,
-): Promise<Authority | undefined> {
+async function load(input: KeyStoreInput, name: Name): Promise<Authority | undefined> {
+  const { state, store, trustDomain } = input
   const text = await state.read(fileOf(name))
   if (text === undefined) return undefined
-  const authority = parse(name, text)
-  const [uri] = authority.certificate.uriSans
+  const certificate = parse(name, text)
+  const [uri] = certificate.uriSans
   if (uri !== `spiffe://${trustDomain}`) {
     throw unusable(name, `it belongs to ${uri}, expected spiffe://${trustDomain}`)
   }
-  const spki = createPublicKey(authority.key).export({ type: 'spki', format: 'der' })
-  if (!sameBytes(spki, authority.certificate.publicKeyDer)) {
-    throw unusable(name, 'its key and its certificate do not belong together')
-  }
-  return authority
+  const key = text.includes(PRIVATE_KEY)
+    ? await takeKey(input, name, certificate, text)
+    : await store.open(storeIdOf(certificate.publicKeyDer))
+  if (key) return { certificate, key }
+  if (!store.isLasting) return undefined
+  throw unusable(name, `its key is not among the ${store.name}`)
 }
 
-function parse(name: Name, text: string): Authority {
+const PRIVATE_KEY = 'BEGIN PRIVATE KEY'
+
+/** Versions before there were key stores had the key beside the certificate: it goes to the store. */
+async function takeKey(
+  { state, store }: KeyStoreInput,
+  name: Name,
+  { publicKeyDer, der }: Certificate,
+  text: string,
+): Promise<SigningKey> {
+  const [pkcs8 = new Uint8Array()] = derFromPem('PRIVATE KEY', text)
+  const key = await store.take(
+    createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' }),
+  )
+  if (!sameBytes(key.publicKeyDer, publicKeyDer)) {
+    throw unusable(name, 'its key and its certificate do not belong together')
+  }
+  await state.write(fileOf(name), pemFromDer('CERTIFICATE', der))
+  return key
+}
+
+function parse(name: Name, text: string): Certificate {
   try {
     const [certificate = new Uint8Array()] = derFromPem('CERTIFICATE', text)
-    const [key = new Uint8Array()] = derFromPem('PRIVATE KEY', text)
-    return authorityOf(
-      certificate,
-      createPrivateKey({ key: Buffer.from(key), format: 'der', type: 'pkcs8' }),
-    )
+    return readCertificate(certificate)
   } catch (cause) {
     throw unusable(name, `it cannot be read: ${(cause as Error).message}`, cause)
   }
-}
-
-function newKey(): KeyObject {
-  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
 }
 
 function newSerial(): Uint8Array {

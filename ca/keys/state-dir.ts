@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { chmod, mkdir, open, readFile, rename, stat } from 'node:fs/promises'
+import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { CaError } from '../error.ts'
@@ -18,6 +18,8 @@ export interface StateDir {
   readonly read: (name: string) => Promise<string | undefined>
   /** Replaces a file whole: after a crash it has the old text or the new. @throws {CaError} `CA_STATE_UNUSABLE` */
   readonly write: (name: string, text: string) => Promise<void>
+  /** Deletes a file; of no effect if there is none. @throws {CaError} `CA_STATE_UNUSABLE` */
+  readonly remove: (name: string) => Promise<void>
 }
 
 /**
@@ -34,6 +36,7 @@ export async function openStateDir(path: string): Promise<StateDir> {
       path,
       read: (name) => guarded(join(path, name), () => readPrivate(join(path, name))),
       write: (name, text) => guarded(join(path, name), () => replace(path, name, text)),
+      remove: (name) => guarded(join(path, name), () => rm(join(path, name), { force: true })),
     }
   })
 }

@@ -91,7 +91,7 @@ async function issue(deps: CallDeps, call: Call<IssueRequest>): Promise<IssueRes
 
 async function issueJwt(deps: CallDeps, call: Call<IssueJwtRequest>): Promise<IssueJwtResponse> {
   const caller = await authenticate(deps, call)
-  const results = issueJwts(deps, caller, jwtRequestsFromProto(call.request))
+  const results = await issueJwts(deps, caller, jwtRequestsFromProto(call.request))
   for (const result of results) {
     if (result instanceof CaError) noteRefusal(deps, 'issueJwt', result)
     else deps.metrics.jwtsIssued(1)

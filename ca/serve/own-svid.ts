@@ -23,7 +23,7 @@ export async function issueOwnSvid(deps: {
   const { serverId: spiffeId, ttl, ledger, now, signer } = deps
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const publicKeyDer = publicKey.export({ type: 'spki', format: 'der' })
-  const svid = signSvid(signer(), { spiffeId, publicKeyDer, ttl }, now())
+  const svid = await signSvid(signer(), { spiffeId, publicKeyDer, ttl }, now())
   await recordSvids(ledger, [svid], spiffeId)
   return {
     identity: {

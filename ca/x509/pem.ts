@@ -1,7 +1,12 @@
 import { CaError } from '../error.ts'
 
 /** The text around base64 (RFC 7468): `CERTIFICATE`, `PRIVATE KEY`, … */
-export type PemLabel = 'CERTIFICATE' | 'CERTIFICATE REQUEST' | 'PRIVATE KEY'
+export type PemLabel =
+  | 'CERTIFICATE'
+  | 'CERTIFICATE REQUEST'
+  | 'PRIVATE KEY'
+  /** Ours: a private key that a passphrase opens. */
+  | 'REDOUBT SEALED PRIVATE KEY'
 
 /** PEM of one DER document, or of several in order, each with a newline at its end. */
 export function pemFromDer(label: PemLabel, der: Uint8Array | readonly Uint8Array[]): string {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { makeIssuing } from '#ca/keys/authority.ts'
+import { localKey } from '#ca/keys/signing-key.ts'
 import { openAuthority } from '#ca/open-authority.ts'
 import { createSvidSigner } from '#ca/issue/issue-svid.ts'
 import { issueBatch } from '#ca/issue/issue-batch.ts'
@@ -68,7 +69,7 @@ const template = planSvid(
   randomBytes(16),
   now().add({ hours: 100 }),
 )
-const leaf = signer.seal(template)
+const leaf = await signer.seal(template)
 const chain = [leaf, signer.authority.certificate.der]
 await measure('issueBatch(), 50 a call, ledger on', 50, () => issueBatch(deps, caller, csrs))
 await measure('issueBatch(), 1 a call, 64 at a time', 64, () =>
@@ -83,12 +84,13 @@ await measure('verifySvid(), 2 certificates, issuer remembered', 1, () =>
 )
 // More issuers than are remembered, in turn: each verification reads and checks its issuer anew.
 const root = authority.root
-const strangers = Array.from({ length: 128 }, (_, at) => {
-  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+const strangers: (readonly Uint8Array[])[] = []
+for (let at = 0; at < 128; at += 1) {
+  const key = localKey(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey)
   const of = { trustDomain, key, now: now(), ttl: Temporal.Duration.from('PT9H') }
-  const issuing = makeIssuing(root, { ...of, serial: Uint8Array.of(1, at) })
-  return [createSvidSigner(issuing).seal(template), issuing.certificate.der]
-})
+  const issuing = await makeIssuing(root, { ...of, serial: Uint8Array.of(1, at) })
+  strangers.push([await createSvidSigner(issuing).seal(template), issuing.certificate.der])
+}
 let turn = 0
 await measure('verifySvid(), 2 certificates, issuer unknown', 1, () => {
   turn = (turn + 1) % strangers.length

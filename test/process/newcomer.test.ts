@@ -81,9 +81,10 @@ test('the first ten minutes of README.md go as it says, and no log of them holds
  * follows and is no secret.)
  */
 function secretsOf(cwd: string): readonly string[] {
-  return globSync('.redoubt/ca/*.pem', { cwd }).flatMap((name) => {
+  return globSync('.redoubt/ca/{,keys/}*.pem', { cwd }).flatMap((name) => {
     const pem = readFileSync(join(cwd, name), 'utf8')
-    const [, base64 = ''] = /BEGIN PRIVATE KEY-----\n([\s\S]+?)\n-----END/.exec(pem) ?? []
+    const [, base64] = /BEGIN PRIVATE KEY-----\n([\s\S]+?)\n-----END/.exec(pem) ?? []
+    if (base64 === undefined) return [] // a certificate
     const [, line = base64] = base64.split('\n')
     return [line, Buffer.from(base64, 'base64').subarray(36, 68).toString('hex')]
   })

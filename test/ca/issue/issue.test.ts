@@ -29,6 +29,7 @@ import { openLog } from '#ca/issue/transparency.ts'
 import { selfCheck } from '#ca/issue/self-check.ts'
 import { planSvid, serialText, type SvidTemplate } from '#ca/issue/template.ts'
 import { makeIssuing, makeRoot } from '#ca/keys/authority.ts'
+import { localKey } from '#ca/keys/signing-key.ts'
 import { openStateDir } from '#ca/keys/state-dir.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { signedDer } from '#ca/x509/algorithm.ts'
@@ -40,10 +41,18 @@ import { ext, forgeLeaf, USAGE } from '../x509/forge.ts'
 const now = Temporal.Instant.from('2026-06-01T12:00:00.750Z')
 const hours = (count: number) => Temporal.Duration.from({ hours: count })
 const serial = (byte: number) => new Uint8Array(16).fill(byte)
-const root = makeRoot({ trustDomain, key: newKey(), now, ttl: hours(8760), serial: serial(1) })
-const issuing = makeIssuing(root, {
+const rootKey = newKey()
+const issuingKey = newKey()
+const root = await makeRoot({
   trustDomain,
-  key: newKey(),
+  key: localKey(rootKey),
+  now,
+  ttl: hours(8760),
+  serial: serial(1),
+})
+const issuing = await makeIssuing(root, {
+  trustDomain,
+  key: localKey(issuingKey),
   now,
   ttl: hours(168),
   serial: serial(2),
@@ -53,8 +62,8 @@ const spkiOf = (key: KeyObject) => createPublicKey(key).export({ type: 'spki', f
 const publicKeyDer = spkiOf(newKey())
 const request = { spiffeId: workloadId, publicKeyDer, ttl: hours(1) }
 
-test('signSvid() says exactly what X509-SVID §2–§4 asks, as OpenSSL reads it', (t) => {
-  const svid = signSvid(signer, request, now)
+test('signSvid() says exactly what X509-SVID §2–§4 asks, as OpenSSL reads it', async (t) => {
+  const svid = await signSvid(signer, request, now)
   const leaf = new X509Certificate(svid.chain[0]!)
   t.is(leaf.subjectAltName, `URI:${workloadId}`)
   t.falsy(leaf.subject)
@@ -63,15 +72,17 @@ test('signSvid() says exactly what X509-SVID §2–§4 asks, as OpenSSL reads it
   t.is(leaf.serialNumber.toLowerCase(), svid.serial)
   t.is(leaf.validFromDate.toISOString(), '2026-06-01T11:58:00.000Z')
   t.is(leaf.validToDate.toISOString(), '2026-06-01T13:00:00.000Z')
-  t.true(leaf.verify(createPublicKey(issuing.key)))
+  t.true(leaf.verify(new X509Certificate(issuing.certificate.der).publicKey))
   t.true(leaf.checkIssued(new X509Certificate(issuing.certificate.der)))
-  const agent = signSvid(signer, { ...request, spiffeId: agentId }, now).chain[0]!
+  const agent = (await signSvid(signer, { ...request, spiffeId: agentId }, now)).chain[0]!
   t.true(leaf.raw.length <= 475 && agent.length <= 500, `${leaf.raw.length}, ${agent.length} bytes`)
   t.is(svid.issuedAt.toString(), now.toString())
 })
 
-test('signSvid() says the same as @peculiar/x509 reads it, criticality included', (t) => {
-  const leaf = new PeculiarCertificate(Uint8Array.from(signSvid(signer, request, now).chain[0]!))
+test('signSvid() says the same as @peculiar/x509 reads it, criticality included', async (t) => {
+  const leaf = new PeculiarCertificate(
+    Uint8Array.from((await signSvid(signer, request, now)).chain[0]!),
+  )
   const usage = leaf.getExtension(KeyUsagesExtension)
   t.is(usage?.usages, KeyUsageFlags.digitalSignature)
   t.true(usage?.critical)
@@ -87,8 +98,8 @@ test('signSvid() says the same as @peculiar/x509 reads it, criticality included'
   t.deepEqual(names?.names.toJSON(), [{ type: 'url', value: workloadId }])
 })
 
-test('signSvid() copies the issuing CA’s key identifier and gives the leaf its own', (t) => {
-  const leaf = readCertificate(signSvid(signer, request, now).chain[0]!)
+test('signSvid() copies the issuing CA’s key identifier and gives the leaf its own', async (t) => {
+  const leaf = readCertificate((await signSvid(signer, request, now)).chain[0]!)
   t.deepEqual(leaf.aki, issuing.certificate.ski)
   t.is(leaf.ski?.length, 20)
   t.notDeepEqual(leaf.ski, leaf.aki)
@@ -99,34 +110,34 @@ for (const [name, key] of [
   ['Ed25519', () => generateKeyPairSync('ed25519').privateKey],
   ['RSA-2048', () => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey],
 ] as const) {
-  test(`signSvid() signs for a key of ${name}`, (t) => {
-    const svid = signSvid(signer, { ...request, publicKeyDer: spkiOf(key()) }, now)
+  test(`signSvid() signs for a key of ${name}`, async (t) => {
+    const svid = await signSvid(signer, { ...request, publicKeyDer: spkiOf(key()) }, now)
     const bundle = { trustDomain, generation: 1, roots: [root.certificate.der] }
     t.like(verifySvid(svid.chain, [bundle], now, 'server'), { kind: 'ok', id: workloadId })
   })
 }
 
-test('signSvid() takes an ID of 2048 bytes, the most there is', (t) => {
+test('signSvid() takes an ID of 2048 bytes, the most there is', async (t) => {
   const longest = `${workloadId}/${'a'.repeat(2047 - workloadId.length)}`
   t.is(longest.length, 2048)
-  const svid = signSvid(signer, { ...request, spiffeId: parseSpiffeId(longest) }, now)
+  const svid = await signSvid(signer, { ...request, spiffeId: parseSpiffeId(longest) }, now)
   const bundle = { trustDomain, generation: 1, roots: [root.certificate.der] }
   t.like(verifySvid(svid.chain, [bundle], now, 'client'), { kind: 'ok', id: longest })
   t.throws(() => parseSpiffeId(`${longest}a`), { code: 'CA_ID_INVALID' })
 })
 
-test('signSvid() never outlives the issuing CA, and refuses once that has ended', (t) => {
+test('signSvid() never outlives the issuing CA, and refuses once that has ended', async (t) => {
   const end = issuing.certificate.notAfter
-  const late = signSvid(signer, request, end.subtract({ minutes: 5 }))
+  const late = await signSvid(signer, request, end.subtract({ minutes: 5 }))
   t.is(late.notAfter.toString(), end.toString())
-  t.throws(() => signSvid(signer, request, end), { code: 'CA_SIGNER_UNAVAILABLE' })
+  await t.throwsAsync(signSvid(signer, request, end), { code: 'CA_SIGNER_UNAVAILABLE' })
 })
 
-test('makeIssuing() never outlives the root', (t) => {
+test('makeIssuing() never outlives the root', async (t) => {
   const late = root.certificate.notAfter.subtract({ hours: 1 })
-  const short = makeIssuing(root, {
+  const short = await makeIssuing(root, {
     trustDomain,
-    key: newKey(),
+    key: localKey(newKey()),
     now: late,
     ttl: hours(168),
     serial: serial(3),
@@ -134,10 +145,10 @@ test('makeIssuing() never outlives the root', (t) => {
   t.is(short.certificate.notAfter.toString(), root.certificate.notAfter.toString())
 })
 
-test('signSvid() draws 128 bits anew for each serial, and the ledger’s text is the certificate’s', (t) => {
+test('signSvid() draws 128 bits anew for each serial, and the ledger’s text is the certificate’s', async (t) => {
   const serials = new Set<string>()
   for (let count = 0; count < 300; count += 1) {
-    const svid = signSvid(signer, request, now)
+    const svid = await signSvid(signer, request, now)
     t.is(readCertificate(svid.chain[0]!).serial, svid.serial)
     serials.add(svid.serial)
   }
@@ -149,21 +160,21 @@ test('signSvid() draws 128 bits anew for each serial, and the ledger’s text is
 test('openssl verify -x509_strict accepts the chain for client and server', async (t) => {
   await using dir = await temporaryDir()
   const today = Temporal.Now.instant()
-  const liveRoot = makeRoot({
+  const liveRoot = await makeRoot({
     trustDomain,
-    key: newKey(),
+    key: localKey(newKey()),
     now: today,
     ttl: hours(99),
     serial: serial(1),
   })
-  const live = makeIssuing(liveRoot, {
+  const live = await makeIssuing(liveRoot, {
     trustDomain,
-    key: newKey(),
+    key: localKey(newKey()),
     now: today,
     ttl: hours(9),
     serial: serial(2),
   })
-  const svid = signSvid(createSvidSigner(live), request, today)
+  const svid = await signSvid(createSvidSigner(live), request, today)
   const file = (name: string, der: Uint8Array) => {
     writeFileSync(join(dir.path, name), pemFromDer('CERTIFICATE', der))
     return join(dir.path, name)
@@ -185,7 +196,11 @@ test('openssl verify -x509_strict accepts the chain for client and server', asyn
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
       t.log('SKIPPED: this machine has no openssl command')
-      t.true(new X509Certificate(svid.chain[0]!).verify(createPublicKey(live.key)))
+      t.true(
+        new X509Certificate(svid.chain[0]!).verify(
+          new X509Certificate(live.certificate.der).publicKey,
+        ),
+      )
     }
   }
 })
@@ -194,20 +209,19 @@ const template: SvidTemplate = planSvid(request, now, serial(0x77), issuing.cert
 const expectedIssuer = {
   certificate: issuing.certificate,
   x509: new X509Certificate(issuing.certificate.der),
-  publicKey: createPublicKey(issuing.key),
+  publicKey: new X509Certificate(issuing.certificate.der).publicKey,
 }
 
-test('selfCheck() finds nothing wrong with the base', (t) => {
-  t.deepEqual(selfCheck(signer.seal(template), template, expectedIssuer), [])
+test('selfCheck() finds nothing wrong with the base', async (t) => {
+  t.deepEqual(selfCheck(await signer.seal(template), template, expectedIssuer), [])
 })
 
-test('createSvidSigner() checks the first 8 signatures of an issuer, and one in 64 after', (t) => {
-  const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const stranger = createSvidSigner({ ...issuing, key })
+test('createSvidSigner() checks the first 8 signatures of an issuer, and one in 64 after', async (t) => {
+  const stranger = createSvidSigner({ ...issuing, key: localKey(newKey()) })
   const refused: number[] = []
   for (let at = 0; at <= 128; at += 1) {
     try {
-      stranger.seal(template)
+      await stranger.seal(template)
     } catch (cause) {
       t.regex(String(cause), /its signature is not by its issuer/)
       refused.push(at)
@@ -225,8 +239,11 @@ const otherTemplates: Readonly<Record<string, Partial<SvidTemplate>>> = {
   'another start': { notBefore: template.notBefore.add({ seconds: 1 }) },
 }
 for (const [what, change] of Object.entries(otherTemplates)) {
-  test(`selfCheck() finds ${what}`, (t) => {
-    t.not(selfCheck(signer.seal(template), { ...template, ...change }, expectedIssuer).length, 0)
+  test(`selfCheck() finds ${what}`, async (t) => {
+    t.not(
+      selfCheck(await signer.seal(template), { ...template, ...change }, expectedIssuer).length,
+      0,
+    )
   })
 }
 
@@ -256,13 +273,13 @@ const wrongLeaves: Readonly<Record<string, Parameters<typeof forgeLeaf>[1]>> = {
   'no basic constraints': { extensions: { bc: undefined } },
   'no subject key identifier': { extensions: { ski: undefined } },
   'no authority key identifier': { extensions: { aki: undefined } },
-  'another issuer’s signature': { signWith: root.key },
+  'another issuer’s signature': { signWith: rootKey },
 }
 for (const [what, change] of Object.entries(wrongLeaves)) {
-  test(`selfCheck() finds ${what}`, (t) => {
+  test(`selfCheck() finds ${what}`, async (t) => {
     const by = {
       der: issuing.certificate.der,
-      key: issuing.key,
+      key: issuingKey,
       name: issuing.certificate.subject,
       ski: issuing.certificate.ski!,
     }
@@ -282,19 +299,21 @@ for (const [what, change] of Object.entries(wrongLeaves)) {
   })
 }
 
-test('selfCheck() finds what cannot be read, without throwing', (t) => {
+test('selfCheck() finds what cannot be read, without throwing', async (t) => {
   t.is(selfCheck(new Uint8Array(), template, expectedIssuer).length, 1)
   t.is(selfCheck(Uint8Array.of(0x30, 0), template, expectedIssuer).length, 1)
 })
 
-test('seal() withholds a leaf that fails the check', (t) => {
-  const wrongKey = createSvidSigner({ ...issuing, key: newKey() })
-  t.throws(() => wrongKey.seal(template), {
+test('seal() withholds a leaf that fails the check', async (t) => {
+  const wrongKey = createSvidSigner({ ...issuing, key: localKey(newKey()) })
+  await t.throwsAsync(wrongKey.seal(template), {
     code: 'CA_SVID_SELF_CHECK_FAILED',
     message: `Cannot issue an SVID for "${workloadId}": its signature is not by its issuer`,
   })
   const mismatched = { ...issuing, certificate: { ...issuing.certificate, ski: serial(9) } }
-  t.throws(() => createSvidSigner(mismatched).seal(template), { code: 'CA_SVID_SELF_CHECK_FAILED' })
+  await t.throwsAsync(createSvidSigner(mismatched).seal(template), {
+    code: 'CA_SVID_SELF_CHECK_FAILED',
+  })
 })
 
 /** The valid base for admission. */
@@ -310,17 +329,17 @@ const caller: Caller = {
 }
 const asked = { spiffeId: workloadId as string, csrDer: newCsr(), ttlSeconds: 0 }
 
-test('admit() admits the base with the default life', (t) => {
+test('admit() admits the base with the default life', async (t) => {
   const granted = admit(asked, caller, rules)
   t.is(granted.spiffeId, workloadId)
   t.is(granted.ttl.total('seconds'), 3600)
 })
 
-test('admit() lets an agent renew its own name, which is in no scope', (t) => {
+test('admit() lets an agent renew its own name, which is in no scope', async (t) => {
   t.is(admit({ ...asked, spiffeId: agentId }, caller, rules).spiffeId, agentId)
 })
 
-test('admit() grants a life that is asked for, up to the longest', (t) => {
+test('admit() grants a life that is asked for, up to the longest', async (t) => {
   const granted = (ttlSeconds: number) =>
     admit({ ...asked, ttlSeconds }, caller, rules).ttl.total('seconds')
   t.is(granted(60), 60)
@@ -365,12 +384,12 @@ const notAdmitted: Readonly<Record<string, readonly [string, Partial<typeof aske
   'a key on P-521': ['CA_CSR_REJECTED', { csrDer: p521Csr() }],
 }
 for (const [what, [code, change]] of Object.entries(notAdmitted)) {
-  test(`admit() refuses ${what}`, (t) => {
+  test(`admit() refuses ${what}`, async (t) => {
     t.throws(() => admit({ ...asked, ...change }, caller, rules), { instanceOf: CaError, code })
   })
 }
 
-test('admit() lets a wide scope have everything but the CA’s own name', (t) => {
+test('admit() lets a wide scope have everything but the CA’s own name', async (t) => {
   const wide = { ...caller, scope: ['spiffe://prod.example/*'] }
   const front = 'spiffe://prod.example/ns/web/sa/front'
   t.is(String(admit({ ...asked, spiffeId: front }, wide, rules).spiffeId), front)
@@ -379,7 +398,7 @@ test('admit() lets a wide scope have everything but the CA’s own name', (t) =>
   })
 })
 
-test('admit() refuses what no scope can give: another trust domain, and a name without a path', (t) => {
+test('admit() refuses what no scope can give: another trust domain, and a name without a path', async (t) => {
   const scope = ['spiffe://evil.example/*', 'spiffe://prod.example']
   for (const [spiffeId, why] of [
     ['spiffe://evil.example/ns/pay/sa/api', 'this CA vouches for "prod.example" only'],
@@ -392,7 +411,7 @@ test('admit() refuses what no scope can give: another trust domain, and a name w
   }
 })
 
-test('isInScope() covers whole segments only', (t) => {
+test('isInScope() covers whole segments only', async (t) => {
   const segment = fc.stringMatching(/^[a-z]{1,4}$/)
   const property = fc.property(segment, segment, (one, other) => {
     const id = parseSpiffeId(`spiffe://prod.example/ns/${one}/sa/a`)

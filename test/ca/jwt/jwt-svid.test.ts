@@ -52,11 +52,16 @@ test('verifyJwtSvid() accepts what signJwtSvid() makes, and so does jose', async
   const signer = {
     kid: 'k1',
     notAfter: now.add({ hours: 1 }),
-    sign: (bytes: Uint8Array) =>
+    sign: async (bytes: Uint8Array) =>
       sign('sha256', bytes, { key: ours.key, dsaEncoding: 'ieee-p1363' }),
   }
   const request = { spiffeId: workloadId, audience: ['db'] }
-  const { token, expiresAt } = signJwtSvid(request, signer, now, Temporal.Duration.from('PT5M'))
+  const { token, expiresAt } = await signJwtSvid(
+    request,
+    signer,
+    now,
+    Temporal.Duration.from('PT5M'),
+  )
   const verdict = verifyJwtSvid(token, [bundle], 'db', now)
   if (verdict.kind !== 'ok') return t.fail(verdict.detail)
   t.deepEqual(verdict.svid.claims, GOOD)
@@ -66,7 +71,7 @@ test('verifyJwtSvid() accepts what signJwtSvid() makes, and so does jose', async
   t.deepEqual(protectedHeader, { alg: 'ES256', kid: 'k1', typ: 'JWT' })
 
   const short = { ...signer, notAfter: now.add({ seconds: 30 }) }
-  const cut = signJwtSvid(request, short, now, Temporal.Duration.from('PT5M'))
+  const cut = await signJwtSvid(request, short, now, Temporal.Duration.from('PT5M'))
   t.true(cut.expiresAt.equals(short.notAfter), 'no token outlives its key')
 })
 

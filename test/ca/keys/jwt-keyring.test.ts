@@ -2,6 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { activeJwtKey, openJwtKeyring, planJwtKey } from '../../../ca/keys/jwt-keyring.ts'
+import { createMemoryKeys } from '../../../ca/keys/memory-keys.ts'
 import { openStateDir } from '../../../ca/keys/state-dir.ts'
 import { temporaryDir } from '../harness.ts'
 
@@ -34,13 +35,14 @@ test('planJwtKey() lets a key that is prepared late be known for a while before 
 test('openJwtKeyring() keeps its keys in a file of its owner alone, and finds them again', async (t) => {
   await using dir = await temporaryDir()
   const state = await openStateDir(dir.path)
-  const first = await openJwtKeyring(state, life, at(0))
+  const places = { state, store: createMemoryKeys() }
+  const first = await openJwtKeyring(places, life, at(0))
   t.is((await stat(join(dir.path, 'jwt-keys.json'))).mode & 0o777, 0o600)
-  const again = await openJwtKeyring(state, life, at(11))
+  const again = await openJwtKeyring(places, life, at(11))
   t.deepEqual(again.publicKeys(), first.publicKeys())
   t.is(again.publicKeys().length, 1)
 
-  const half = await openJwtKeyring(state, life, at(12.1))
+  const half = await openJwtKeyring(places, life, at(12.1))
   const [old, next] = half.publicKeys()
   t.deepEqual(old, first.publicKeys()[0])
   t.is(half.signer(at(12.1)).kid, old?.kid ?? '')
@@ -55,16 +57,20 @@ test('openJwtKeyring() keeps its keys in a file of its owner alone, and finds th
 
 test('openJwtKeyring() signs nothing by a key that has ended', async (t) => {
   await using dir = await temporaryDir()
-  const keyring = await openJwtKeyring(await openStateDir(dir.path), life, at(0))
+  const keyring = await openJwtKeyring(
+    { state: await openStateDir(dir.path), store: createMemoryKeys() },
+    life,
+    at(0),
+  )
   t.throws(() => keyring.signer(at(24)), { code: 'CA_SIGNER_UNAVAILABLE' })
 })
 
 test('openJwtKeyring() refuses a file that it cannot read', async (t) => {
   await using dir = await temporaryDir()
-  const state = await openStateDir(dir.path)
+  const places = { state: await openStateDir(dir.path), store: createMemoryKeys() }
   for (const text of ['', '{}', '{"keys":[{}]}']) {
     await writeFile(join(dir.path, 'jwt-keys.json'), text, { mode: 0o600 })
-    await t.throwsAsync(openJwtKeyring(state, life, at(0)), {
+    await t.throwsAsync(openJwtKeyring(places, life, at(0)), {
       code: 'CA_STATE_UNUSABLE',
       message: /^Cannot use the stored JWT keys jwt-keys\.json: /,
     })

@@ -1,10 +1,11 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { type CaConfig, CaError, configFaults } from '#ca/index.ts'
 import { keepRenewed } from '#ca/keys/keep-renewed.ts'
+import { storeIdOf } from '#ca/keys/signing-key.ts'
 import { openStateDir } from '#ca/keys/state-dir.ts'
 import { type OpenAuthority, openAuthority } from '#ca/open-authority.ts'
 import { parseTrustDomain } from '#ca/spiffe/index.ts'
@@ -29,12 +30,15 @@ test('openAuthority() makes root and issuing CA in files that only the owner can
   const stateDir = join(dir.path, 'new', 'state')
   await opened(configIn(stateDir))
   t.is((await stat(stateDir)).mode & 0o777, 0o700)
-  for (const file of ['root.pem', 'issuing.pem', 'jwt-keys.json', 'log-key.pem']) {
+  const keys = (await readdir(join(stateDir, 'keys'))).map((name) => `keys/${name}`)
+  t.is(keys.length, 3, 'root, issuing CA, tokens')
+  for (const file of ['root.pem', 'issuing.pem', 'jwt-keys.json', 'log-key.pem', ...keys]) {
     t.is((await stat(join(stateDir, file))).mode & 0o777, 0o600, file)
   }
   t.deepEqual((await readdir(stateDir)).toSorted(), [
     'issuing.pem',
     'jwt-keys.json',
+    'keys',
     'ledger.db',
     'log-key.pem',
     'root.pem',
@@ -53,6 +57,35 @@ test('openAuthority() finds the same authorities again', async (t) => {
   const first = await opened(configIn(dir.path))
   t.deepEqual(await opened(configIn(dir.path), 1), first)
   t.is(first.generation, 1)
+})
+
+test('openAuthority() takes the keys of an older version, which lay beside their certificates', async (t) => {
+  await using dir = await temporaryDir()
+  const first = await opened(configIn(dir.path))
+  const read = (name: string) => readFile(join(dir.path, name), 'utf8')
+  const keys = new Map<string, string>()
+  for (const file of await keyFiles(dir.path)) {
+    keys.set(file.slice(-44, -4), await readFile(file, 'utf8'))
+    await rm(file)
+  }
+  for (const name of ['root.pem', 'issuing.pem']) {
+    const [der] = derFromPem('CERTIFICATE', await read(name))
+    const key = keys.get(storeIdOf(readCertificate(der!).publicKeyDer))
+    await writeFile(join(dir.path, name), (await read(name)) + key)
+  }
+  const tokens = JSON.parse(await read('jwt-keys.json')) as { keys: Record<string, string>[] }
+  const inline = tokens.keys.map(({ id, ...times }) => {
+    const [der] = derFromPem('PRIVATE KEY', keys.get(id ?? '') ?? '')
+    return { ...times, pkcs8: Buffer.from(der!).toString('base64') }
+  })
+  await writeFile(join(dir.path, 'jwt-keys.json'), JSON.stringify({ keys: inline }))
+
+  t.deepEqual(await opened(configIn(dir.path), 1), first)
+  t.is((await keyFiles(dir.path)).length, 3)
+  for (const name of ['root.pem', 'issuing.pem', 'jwt-keys.json']) {
+    t.notRegex(await read(name), /PRIVATE KEY|pkcs8/, name)
+  }
+  t.deepEqual(await opened(configIn(dir.path), 1), first)
 })
 
 test('openAuthority() replaces an issuing CA that is past half of its life, under the same root', async (t) => {
@@ -74,21 +107,26 @@ test('openAuthority() refuses a root that has ended', async (t) => {
   })
 })
 
+const keyFiles = async (dir: string): Promise<readonly string[]> =>
+  (await readdir(join(dir, 'keys'))).map((name) => join(dir, 'keys', name))
+
 /** Each case is a good state with one thing changed. */
 const spoiled: Readonly<Record<string, readonly [RegExp, (dir: string) => Promise<void>]>> = {
   'keys that others can read': [
     /root\.pem: its mode is 0644, expected 0600/,
     (dir) => chmod(join(dir, 'root.pem'), 0o644),
   ],
-  'a key that is not the certificate’s': [
-    /its key and its certificate do not belong together/,
+  'a key that is another’s': [
+    /keys\/[0-9a-f]{40}\.pem: it is another key/,
     async (dir) => {
-      const text = await readFile(join(dir, 'root.pem'), 'utf8')
       const key = pemFromDer('PRIVATE KEY', newKey().export({ type: 'pkcs8', format: 'der' }))
-      await writeFile(
-        join(dir, 'root.pem'),
-        text.slice(0, text.indexOf('-----BEGIN PRIVATE')) + key,
-      )
+      for (const file of await keyFiles(dir)) await writeFile(file, key)
+    },
+  ],
+  'a key that is gone': [
+    /root\.pem: its key is not among the files in /,
+    async (dir) => {
+      for (const file of await keyFiles(dir)) await rm(file)
     },
   ],
   'a file that is cut off': [
@@ -101,6 +139,7 @@ const spoiled: Readonly<Record<string, readonly [RegExp, (dir: string) => Promis
       await using other = await temporaryDir()
       await opened(configIn(other.path))
       await writeFile(join(dir, 'issuing.pem'), await readFile(join(other.path, 'issuing.pem')))
+      await cp(join(other.path, 'keys'), join(dir, 'keys'), { recursive: true })
     },
   ],
 }

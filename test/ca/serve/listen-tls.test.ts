@@ -4,6 +4,7 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import test from 'ava'
 import { listenTls, type TlsIdentity, type TlsListenOptions, type VerifiedPeer } from '#ca/index.ts'
 import { createSvidSigner, signSvid } from '#ca/issue/issue-svid.ts'
+import { localKey } from '#ca/keys/signing-key.ts'
 import { type Authority, makeIssuing, makeRoot } from '#ca/keys/authority.ts'
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '#ca/spiffe/index.ts'
 import { pemFromDer, type TrustBundle, verifyCsr } from '#ca/x509/index.ts'
@@ -18,22 +19,30 @@ interface Domain {
   readonly bundle: TrustBundle
 }
 
-function domain(name: string): Domain {
+async function domain(name: string): Promise<Domain> {
   const of = { trustDomain: parseTrustDomain(name), now, ttl: hours(100) }
-  const root = makeRoot({ ...of, key: newKey(), serial: Uint8Array.of(1) })
-  const issuing = makeIssuing(root, { ...of, key: newKey(), serial: Uint8Array.of(2) })
+  const root = await makeRoot({ ...of, key: localKey(newKey()), serial: Uint8Array.of(1) })
+  const issuing = await makeIssuing(root, {
+    ...of,
+    key: localKey(newKey()),
+    serial: Uint8Array.of(2),
+  })
   const bundle = { trustDomain: of.trustDomain, generation: 1, roots: [root.certificate.der] }
   return { issuing, bundle }
 }
 
-const prod = domain(trustDomain)
-const evil = domain('evil.example')
-const prodByEvil: Domain = { ...domain(trustDomain), bundle: evil.bundle }
+const prod = await domain(trustDomain)
+const evil = await domain('evil.example')
+const prodByEvil: Domain = { ...(await domain(trustDomain)), bundle: evil.bundle }
 
-function identity({ issuing }: Domain, spiffeId: SpiffeId, ttl = hours(1)): TlsIdentity {
+async function identity(
+  { issuing }: Domain,
+  spiffeId: SpiffeId,
+  ttl = hours(1),
+): Promise<TlsIdentity> {
   const key = newKey()
   const { publicKeyDer } = verifyCsr(newCsr(key))
-  const svid = signSvid(createSvidSigner(issuing), { spiffeId, publicKeyDer, ttl }, now)
+  const svid = await signSvid(createSvidSigner(issuing), { spiffeId, publicKeyDer, ttl }, now)
   return {
     chainPem: pemFromDer('CERTIFICATE', svid.chain),
     keyPem: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
@@ -41,8 +50,8 @@ function identity({ issuing }: Domain, spiffeId: SpiffeId, ttl = hours(1)): TlsI
 }
 
 const serverId = parseSpiffeId('spiffe://prod.example/ns/redoubt-system/sa/redoubt-ca')
-const server = identity(prod, serverId)
-const workload = identity(prod, workloadId)
+const server = await identity(prod, serverId)
+const workload = await identity(prod, workloadId)
 
 async function listening(change: Partial<TlsListenOptions> = {}) {
   const peers: (VerifiedPeer | undefined)[] = []
@@ -110,11 +119,11 @@ const refused: Readonly<
   'no certificate where one is required': ['no-certificate', undefined],
   'a certificate of another trust domain': [
     'unknown-trust-domain',
-    identity(evil, parseSpiffeId('spiffe://evil.example/ns/pay/sa/api')),
+    await identity(evil, parseSpiffeId('spiffe://evil.example/ns/pay/sa/api')),
   ],
   'a name of this trust domain under a strange root': [
     'untrusted-issuer',
-    identity(prodByEvil, workloadId),
+    await identity(prodByEvil, workloadId),
   ],
   'a certificate that has run out': ['expired', workload, { now: () => now.add({ hours: 2 }) }],
   'a certificate of the future': [
@@ -124,7 +133,7 @@ const refused: Readonly<
   ],
   'a bad certificate where none is needed': [
     'untrusted-issuer',
-    identity(prodByEvil, workloadId),
+    await identity(prodByEvil, workloadId),
     { clientCertificate: 'optional' },
   ],
   'everyone when there is no bundle': ['unknown-trust-domain', workload, { bundles: () => [] }],
@@ -227,7 +236,7 @@ test('refresh() shows new connections the new certificate and lets old ones be',
   })
   const before = dial(base.listener.address, workload)
   await once(before, 'secureConnect')
-  current = identity(prod, serverId)
+  current = await identity(prod, serverId)
   base.listener.refresh()
   const after = dial(base.listener.address, workload)
   await once(after, 'secureConnect')
