@@ -2,6 +2,7 @@
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { PathNormalization } from '../model/index.ts'
 import type { Atom, AttributeId, Literal } from './literal.ts'
+import { relevantBoxes } from './relevant.ts'
 import { type Box, boxesOf, chainOf, type Entry, namesPaths, type Side } from './side.ts'
 import { type Dimension, portsOf, spaceOf } from './space.ts'
 
@@ -15,17 +16,24 @@ export interface Arena {
 
 /** @param more - boxes beside those of the sides whose attributes must be told apart */
 export function createArena(sides: readonly Side[], more: readonly Box[]): Arena {
-  const boxes = sides.map(boxesOf)
-  const all = [...boxes.flat(), ...more]
-  const impossible = impossibleBoxes(new Set(attributesOf(all)))
-  const atoms = all.flatMap(({ literals }) => literals.flatMap((literal) => literal.atoms))
   const bundles = sides.map(({ bundle }) => bundle)
   const trustDomains = new Set<TrustDomain>()
   for (const { mesh } of sides) {
     for (const domain of [mesh.trustDomain, ...mesh.trustDomainAliases]) trustDomains.add(domain)
   }
+  const entriesIn = (list: readonly Box[]): readonly Entry[] => {
+    const atoms = list.flatMap(({ literals }) => literals.flatMap((literal) => literal.atoms))
+    return entriesOf(sides, portsOf(bundles, atoms))
+  }
+  const written = sides.map(boxesOf)
+  const boxes =
+    more.length === 0 && sides.length > 1
+      ? relevantBoxes(written, entriesIn(written.flat()))
+      : written
+  const all = [...boxes.flat(), ...more]
+  const impossible = impossibleBoxes(new Set(attributesOf(all)))
   const scope = {
-    entries: entriesOf(sides, portsOf(bundles, atoms)),
+    entries: entriesIn(all),
     trustDomains: [...trustDomains],
     pathNormalization: strictest(sides.map(({ mesh }) => mesh.pathNormalization)),
     parameters: bundles.some((bundle) => bundle !== undefined && namesPaths(bundle.authorization)),

@@ -122,23 +122,22 @@ function settle(
 
 /** Passes by what nothing that is left reads. */
 function toNextRead(space: readonly Dimension[], state: State): State {
-  let { dimension, member } = state
-  const reads = (rest: Rest): boolean => {
-    const first = rest.constraints[0]
-    if (first?.dimension !== dimension) return false
-    if (space[dimension]?.many !== true) return true
-    return rest.constraints.some((one) => one.dimension === dimension && one.members.has(member))
-  }
-  const isRead = (): boolean => [...state.live.keys()].some(reads)
-  while (dimension < space.length && !isRead()) {
-    const lines = space[dimension]?.many === true ? (space[dimension]?.values.length ?? 0) : 0
-    if (member + 1 < lines) member += 1
-    else {
-      dimension += 1
-      member = 0
+  let [dimension, member] = [space.length, 0]
+  for (const { constraints } of state.live.keys()) {
+    for (const one of constraints) {
+      if (one.dimension > dimension) break
+      const first = space[one.dimension]?.many === true ? firstOf(one.members) : 0
+      if (one.dimension < dimension) [dimension, member] = [one.dimension, first]
+      else member = Math.min(member, first)
     }
   }
   return { ...state, dimension, member }
+}
+
+function firstOf(members: ReadonlySet<number>): number {
+  let first = Number.POSITIVE_INFINITY
+  for (const member of members) first = Math.min(first, member)
+  return first
 }
 
 function keyOf({ dimension, member, matched, live }: State): string {

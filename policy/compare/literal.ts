@@ -26,7 +26,9 @@ export interface Atom {
   /** Of texts. */
   readonly pattern?: Pattern
   /** Of addresses and ports: two with one name are one. */
-  readonly block?: string
+  readonly name?: string
+  /** Of a path without its parameters: what is asked of it. */
+  readonly strippedOf?: Atom
   /** `undefined`: the attribute is absent. */
   readonly meets: (value: string | undefined) => boolean
 }
@@ -77,7 +79,7 @@ const PORT: FieldReader = {
   attribute: () => 'entry',
   read: (written) => [
     {
-      block: `port ${Number(written)}`,
+      name: `port ${Number(written)}`,
       phrase: `is to port ${Number(written)}`,
       meets: (entry) => entry?.split('/')[0] === String(Number(written)),
     },
@@ -253,7 +255,7 @@ function blockAtom(written: string, isSocket: boolean): Atom {
   const read = isSocket ? readSocketAddress : readAddress
   return {
     phrase: `is in ${written}`,
-    block: written,
+    name: written,
     meets: (value) => value !== undefined && range !== undefined && blockHas(range, read(value)),
   }
 }

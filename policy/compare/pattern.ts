@@ -4,9 +4,12 @@
  */
 
 /** One character, one of a kind, or any number of a kind. */
-type Piece =
+export type Piece =
   | { readonly is: 'char'; readonly char: string }
-  | { readonly is: 'one' | 'any'; readonly covers: (char: string) => boolean }
+  | { readonly is: 'one' | 'any'; readonly covers: Covers }
+
+/** A kind of characters; one function a kind. */
+export type Covers = (char: string) => boolean
 
 /** A written value of a text attribute. */
 export interface Pattern {
@@ -19,14 +22,11 @@ export interface Pattern {
   readonly pieces: readonly Piece[]
   /** Compared without regard to case. */
   readonly folds: boolean
-  /** Every character that the pattern names. */
-  readonly chars: string
 }
 
-/** Where in a pattern a text may have come to: positions in order. Empty: it cannot match any more. */
-export type Progress = readonly number[]
-
-const ANYTHING = () => true
+/** Every character. */
+export const ANYTHING: Covers = () => true
+const isNotSlash: Covers = (char) => char !== '/'
 const isPathChar = (char: string): boolean => /[A-Za-z0-9\-._~%!$&'()*+,;:@=]/.test(char)
 const isPathText = (char: string): boolean => char === '/' || isPathChar(char)
 
@@ -85,7 +85,7 @@ export function globPattern(
 
 /** A trust domain's glob, which ends at the first slash, in an identity. */
 export function trustDomainPattern(written: string): Pattern {
-  const { pieces } = globPattern(written, '', (char) => char !== '/')
+  const { pieces } = globPattern(written, '', isNotSlash)
   const phrase = `is of trust domain ${written}`
   return patternOf(phrase, [...literal('spiffe://'), ...pieces, ...literal('/'), ...star()])
 }
@@ -116,61 +116,46 @@ function patternOf(
   pieces: readonly Piece[],
   { folds = false, exact }: { readonly folds?: boolean; readonly exact?: string } = {},
 ): Pattern {
-  const named = pieces.map((piece) => (piece.is === 'char' ? piece.char : '')).join('')
-  const chars = folds ? named + named.toUpperCase() : named
   const row = pieces.map((piece) => (piece.is === 'char' ? piece.char : `<${piece.is}>`)).join('')
   const key = `${folds ? 'folded ' : ''}${phrase}: ${row}`
-  return { key, phrase, pieces, folds, chars, ...(exact === undefined ? {} : { exact }) }
+  return { key, phrase, pieces, folds, ...(exact === undefined ? {} : { exact }) }
 }
 
-/** Before the first character. */
-export function startOf({ pieces }: Pattern): Progress {
-  return closed(pieces, [0])
+/** Whether `text` matches. */
+export function matchesPattern({ pieces, folds }: Pattern, text: string): boolean {
+  let places: readonly number[] = closed(pieces, [0])
+  for (let at = 0; at < text.length && places.length > 0; at += 1) {
+    const char = text.charAt(at)
+    places = advance(pieces, places, folds ? char.toLowerCase() : char)
+  }
+  return places.includes(pieces.length)
 }
 
-/** After one more character. */
-export function advance({ pieces, folds }: Pattern, progress: Progress, char: string): Progress {
-  const own = folds ? char.toLowerCase() : char
+function advance(
+  pieces: readonly Piece[],
+  places: readonly number[],
+  char: string,
+): readonly number[] {
   const next: number[] = []
-  for (const at of progress) {
+  for (const at of places) {
     const piece = pieces[at]
     if (piece === undefined) continue
     if (piece.is === 'char') {
-      if (piece.char === own) next.push(at + 1)
-    } else if (piece.covers(own)) next.push(piece.is === 'one' ? at + 1 : at)
+      if (piece.char === char) next.push(at + 1)
+    } else if (piece.covers(char)) next.push(piece.is === 'one' ? at + 1 : at)
   }
   return next.length === 0 ? next : closed(pieces, next)
 }
 
-/** Whether the text so far matches. */
-export function hasEnded({ pieces }: Pattern, progress: Progress): boolean {
-  return progress.includes(pieces.length)
-}
-
-/** Whether whatever follows, it will match. */
-export function isCertain({ pieces }: Pattern, progress: Progress): boolean {
-  const last = pieces.at(-1)
-  return last?.is === 'any' && last.covers === ANYTHING && progress.includes(pieces.length)
-}
-
-/** Whether `text` matches. */
-export function matchesPattern(pattern: Pattern, text: string): boolean {
-  let progress = startOf(pattern)
-  for (let at = 0; at < text.length && progress.length > 0; at += 1) {
-    progress = advance(pattern, progress, text.charAt(at))
-  }
-  return hasEnded(pattern, progress)
-}
-
 /** What may cover nothing is passed by. */
-function closed(pieces: readonly Piece[], progress: readonly number[]): Progress {
+function closed(pieces: readonly Piece[], places: readonly number[]): readonly number[] {
   const all = new Set<number>()
-  for (let at of progress) {
+  for (let at of places) {
     all.add(at)
     while (pieces[at]?.is === 'any') {
       at += 1
       all.add(at)
     }
   }
-  return [...all].sort((a, b) => a - b)
+  return [...all]
 }

@@ -54,7 +54,7 @@ export function replayTraffic(
     const found = verdicts.get(key) ?? verdictsIn(diagram, request)
     verdicts.set(key, found)
     const [only] = found
-    if (found.size > 1) uncertain += 1
+    if (found.size !== 1) uncertain += 1
     else if (only !== undefined) {
       const known = counts.get(only) ?? { count: 0, example: request }
       counts.set(only, { ...known, count: known.count + 1 })

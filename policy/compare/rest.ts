@@ -55,18 +55,16 @@ export function createRests(space: readonly Dimension[]): Rests {
       const list: Constraint[] = []
       for (const { attribute, atoms, negated } of literals) {
         const at = dimensionOf.get(attribute) ?? -1
-        const { many = false, values = [] } = space[at] ?? {}
-        const met = values.flatMap((value, n) =>
-          atoms.some(({ meets }) => meets(value)) ? [n] : [],
-        )
-        const members = new Set(met)
+        const dimension = space[at]
+        const { many = false, values = [] } = dimension ?? {}
+        const members = new Set<number>()
+        for (const atom of atoms) for (const n of dimension?.members(atom) ?? []) members.add(n)
         if (many) {
           if (!negated && members.size === 0) return undefined
           if (members.size > 0) list.push(constraintOf(at, negated, members))
           continue
         }
-        const before = merged.get(at) ?? new Set(values.keys())
-        merged.set(at, new Set([...before].filter((n) => members.has(n) !== negated)))
+        merged.set(at, narrowed(merged.get(at), { members, negated, count: values.length }))
       }
       for (const [at, members] of merged) {
         if (members.size === 0) return undefined
@@ -78,4 +76,13 @@ export function createRests(space: readonly Dimension[]): Rests {
       return of(list.filter((one, n) => list.indexOf(one) === n))
     },
   }
+}
+
+function narrowed(
+  before: ReadonlySet<number> | undefined,
+  { members, negated, count }: { members: ReadonlySet<number>; negated: boolean; count: number },
+): Set<number> {
+  if (before === undefined && !negated) return new Set(members)
+  const all = before ?? Array.from({ length: count }, (_, n) => n)
+  return new Set([...all].filter((n) => members.has(n) !== negated))
 }

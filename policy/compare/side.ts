@@ -163,10 +163,10 @@ function handshakeBoxes(side: Side): readonly Box[] {
     ],
   })
   const trusted = new Set([bundle?.trustDomain, ...(bundle?.trustDomainAliases ?? [])])
-  const peer = (phrase: string, meets: Atom['meets']): Literal => ({
+  const peer = (phrase: string, meets: Atom['meets'], name = phrase): Literal => ({
     attribute: 'peer',
     negated: false,
-    atoms: [{ phrase, meets }],
+    atoms: [{ phrase, name, meets }],
   })
   const refuse = (...literals: readonly Literal[]): Box => ({ purpose: 'refuse', literals })
   return [
@@ -179,9 +179,11 @@ function handshakeBoxes(side: Side): readonly Box[] {
       peer('presents a certificate', (id) => id !== undefined),
     ),
     refuse(
-      peer('is of a foreign trust domain', (id) => {
-        return id !== undefined && !trusted.has(trustDomainOf(parseSpiffeId(id)))
-      }),
+      peer(
+        'is of a foreign trust domain',
+        (id) => id !== undefined && !trusted.has(trustDomainOf(parseSpiffeId(id))),
+        `is of none of ${[...trusted].sort().join()}`,
+      ),
     ),
   ]
 }
@@ -237,6 +239,7 @@ function onStrippedPath(literal: Literal): Literal {
   if (literal.attribute !== 'path') return literal
   const atoms = literal.atoms.map((atom) => ({
     ...atom,
+    strippedOf: atom,
     meets: (path: string | undefined) =>
       atom.meets(path === undefined ? undefined : withoutPathParameters(path)),
   }))

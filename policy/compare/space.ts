@@ -4,25 +4,13 @@
  */
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import {
-  headerValues,
   type InboundBundle,
-  KNOWN_METHODS,
   type PathNormalization,
   withoutPathParameters,
 } from '../model/index.ts'
-import { addressClasses } from './address-classes.ts'
-import {
-  AUTHORITY,
-  CLAIM_TEXT,
-  HEADER_VALUE,
-  identityGrammar,
-  pathGrammar,
-  SERVER_NAME,
-} from './grammar.ts'
 import type { Atom, AttributeId, Literal } from './literal.ts'
-import type { Pattern } from './pattern.ts'
 import type { Box, Entry } from './side.ts'
-import { textClasses } from './text-classes.ts'
+import { createClassOf, createMembers, valuesOf } from './values.ts'
 
 /** `undefined`: the attribute is absent. */
 export type Value = string | undefined
@@ -33,8 +21,10 @@ export interface Dimension {
   readonly many: boolean
   /** One of each class, plain ones first. */
   readonly values: readonly Value[]
-  /** Words for sets of classes, as policies have them. */
-  readonly words: readonly Word[]
+  /** The classes whose values meet `atom`. */
+  readonly members: (atom: Atom) => readonly number[]
+  /** Words for sets of classes, as policies have them; found when they are asked for. */
+  readonly words: () => readonly Word[]
   /** The class of a value; `undefined` for one that cannot be. */
   readonly classOf: (value: Value) => number | undefined
 }
@@ -57,24 +47,34 @@ export interface Scope {
 
 /** In the order in which requests are divided: what is plain to people first. */
 const ORDER = ['entry', 'peer', 'method', 'path', 'host', 'sni']
-/** What an example has where it can. */
-const FAMILIAR_METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH']
 const LAST = ['remoteIp', 'sourceIp', 'destinationIp']
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/i
 
 /** The dimensions of what `boxes` read; entry, peer, method and path always. */
 export function spaceOf(boxes: readonly Box[], scope: Scope): readonly Dimension[] {
   const literals = new Map<AttributeId, Literal[]>()
   for (const attribute of ['entry', 'peer', 'method', 'path']) literals.set(attribute, [])
   for (const literal of boxes.flatMap((box) => box.literals)) {
-    literals.set(literal.attribute, [...(literals.get(literal.attribute) ?? []), literal])
+    const own = literals.get(literal.attribute) ?? []
+    own.push(literal)
+    literals.set(literal.attribute, own)
   }
   return [...literals.keys()].sort(byOrder).map((attribute) => {
-    const atoms = uniqueAtoms(literals.get(attribute) ?? [])
-    const { many, values } = valuesOf(attribute, atoms, scope)
-    const words = wordsOf(attribute, values, atoms)
-    return { attribute, many, values, words, classOf: createClassOf(attribute, values, atoms) }
+    return dimensionOf(attribute, uniqueAtoms(literals.get(attribute) ?? []), scope)
   })
+}
+
+function dimensionOf(attribute: AttributeId, atoms: readonly Atom[], scope: Scope): Dimension {
+  const { many, values, texts } = valuesOf(attribute, atoms, scope)
+  const members = createMembers(values, texts)
+  let words: readonly Word[] | undefined
+  return {
+    attribute,
+    many,
+    values,
+    members,
+    words: () => (words ??= wordsOf(attribute, atoms, members)),
+    classOf: createClassOf(values, atoms, texts),
+  }
 }
 
 function byOrder(a: AttributeId, b: AttributeId): number {
@@ -87,95 +87,21 @@ function byOrder(a: AttributeId, b: AttributeId): number {
 
 /** Two sides may say one thing of different values, of a port say: what has no pattern is kept apart. */
 function uniqueAtoms(literals: readonly Literal[]): readonly Atom[] {
-  const atoms = literals.flatMap((literal) => literal.atoms)
   const first = new Map<unknown, Atom>()
-  for (const atom of atoms) {
-    const key = atom.pattern?.key ?? atom.block ?? atom
-    if (!first.has(key)) first.set(key, atom)
+  for (const { atoms } of literals) {
+    for (const { strippedOf, ...own } of atoms) {
+      const atom = strippedOf ?? own
+      const key = atom.pattern?.key ?? atom.name ?? atom.meets
+      if (!first.has(key)) first.set(key, atom)
+    }
   }
   return [...first.values()]
-}
-
-type Values = Pick<Dimension, 'many' | 'values'>
-
-function valuesOf(attribute: AttributeId, atoms: readonly Atom[], scope: Scope): Values {
-  const patterns = [
-    ...new Map(
-      atoms.flatMap(({ pattern }) => (pattern === undefined ? [] : [[pattern.key, pattern]])),
-    ).values(),
-  ]
-  const one = (...values: readonly Value[]): Values => ({ many: false, values })
-  switch (attribute) {
-    case 'entry':
-      return one(...scope.entries)
-    case 'peer':
-      return one(...textClasses(patterns, identityGrammar(scope.trustDomains)), undefined)
-    case 'method':
-      return one(...distinct([...FAMILIAR_METHODS, ...KNOWN_METHODS], atoms))
-    case 'path': {
-      const { parameters, pathNormalization } = scope
-      const grammar = pathGrammar(pathNormalization, parameters)
-      return one(...textClasses(patterns, grammar, { parameters }))
-    }
-    case 'host':
-      return one(undefined, ...textClasses(patterns, AUTHORITY))
-    case 'sni':
-      return one(undefined, ...textClasses(patterns, SERVER_NAME))
-    case 'sourceIp':
-    case 'destinationIp':
-    case 'remoteIp': {
-      const blocks = atoms.flatMap(({ block }) => (block === undefined ? [] : [block]))
-      return one(...distinct(addressClasses(blocks), atoms))
-    }
-    default:
-      return attribute.startsWith('claim:')
-        ? { many: true, values: textClasses(patterns, CLAIM_TEXT) }
-        : headerClasses(attribute.slice('header:'.length), patterns)
-  }
-}
-
-/** Some headers are one value however many lines they have; a name that is none is never there. */
-function headerClasses(name: string, patterns: readonly Pattern[]): Values {
-  if (!TOKEN.test(name)) return { many: false, values: [undefined] }
-  const values = textClasses(patterns, HEADER_VALUE)
-  const joins = headerValues(name, ['a', 'b']).length === 1
-  return joins ? { many: false, values: [undefined, ...values] } : { many: true, values }
-}
-
-/** The first of each class. */
-function distinct(values: readonly string[], atoms: readonly Atom[]): readonly string[] {
-  const first = new Map<string, string>()
-  for (const value of values) {
-    const label = atoms.map(({ meets }) => (meets(value) ? '1' : '0')).join('')
-    if (!first.has(label)) first.set(label, value)
-  }
-  return [...first.values()]
-}
-
-function createClassOf(
-  attribute: AttributeId,
-  values: readonly Value[],
-  atoms: readonly Atom[],
-): Dimension['classOf'] {
-  const bits = (value: Value): string =>
-    atoms.map(({ meets }) => (meets(value) ? '1' : '0')).join('')
-  const parameters = attribute === 'path' && values.some((value) => value?.includes(';'))
-  const labelOf = (value: Value): string => {
-    if (value === undefined) return 'absent'
-    if (!parameters || !value.includes(';')) return bits(value)
-    return `${bits(value)} ${bits(withoutPathParameters(value))}`
-  }
-  let classes: ReadonlyMap<string, number> | undefined
-  return (value) => {
-    classes ??= new Map(values.map((one, at) => [labelOf(one), at]))
-    return classes.get(labelOf(value))
-  }
 }
 
 function wordsOf(
   attribute: AttributeId,
-  values: readonly Value[],
   atoms: readonly Atom[],
+  members: Dimension['members'],
 ): readonly Word[] {
   const missing = attribute === 'peer' ? 'presents no certificate' : 'is absent'
   const absent: Atom = { phrase: missing, meets: (value) => value === undefined }
@@ -186,18 +112,14 @@ function wordsOf(
   const own = attribute === 'path' ? [parameters] : [absent]
   const byPhrase = Map.groupBy([...atoms, ...own], ({ phrase }) => phrase)
   return [...byPhrase].flatMap(([phrase, same]): readonly Word[] => {
-    const sets = new Map(same.map((atom) => [membersOf(atom, values).join(), atom]))
+    const sets = new Set(same.map((atom) => members(atom).join()))
     const alternatives = same.every(({ pattern }) => pattern !== undefined)
     // What the two sides mean differently is no word for people.
     if (sets.size > 1 && !alternatives) return []
-    const members = new Set(same.flatMap((atom) => membersOf(atom, values)))
     const exact = same[0]?.exact
-    return [{ phrase, members, ...(exact === undefined ? {} : { exact }) }]
+    const met = new Set(same.flatMap((atom) => members(atom)))
+    return [{ phrase, members: met, ...(exact === undefined ? {} : { exact }) }]
   })
-}
-
-function membersOf({ meets }: Atom, values: readonly Value[]): readonly number[] {
-  return values.flatMap((value, at) => (meets(value) ? [at] : []))
 }
 
 /** The entries that some bundles and boxes tell apart: their ports, those that policies name, and one that nobody names. */

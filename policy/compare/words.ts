@@ -49,7 +49,8 @@ const MAX_WORDS = 12
 function describe(dimension: Dimension, classes: readonly number[]): string {
   const { values } = dimension
   const { among, target } = visible(dimension, classes)
-  const words = dimension.words
+  const words = dimension
+    .words()
     .map((word) => ({ ...word, members: new Set([...word.members].filter((n) => among.has(n))) }))
     .filter(({ members }) => members.size > 0)
   const positive = cover(words, target)

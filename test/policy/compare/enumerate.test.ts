@@ -2,7 +2,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 
-import { parseSpiffeId } from '#ca/spiffe/index.ts'
+import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { compareIntents, createConfirm, plainVerdict } from '#policy/compare/index.ts'
 import { type CheckQuery, createChecker } from '#policy/index.ts'
 import {
@@ -151,4 +151,16 @@ test('on 500 random sets of policies a comparison names the one planted differen
   )
   t.log(`${named} classes named`)
   t.true(named > 250)
+})
+
+test('of several trust domains each has its callers: one whose alias goes is named', (t) => {
+  const [home, old] = [parseTrustDomain('cluster.local'), parseTrustDomain('old-td')]
+  const before = meshWith({ trust: { trustDomain: home, trustDomainAliases: [old] } })
+  const after = meshWith({ trust: { trustDomain: home, trustDomainAliases: [] } })
+  const [comparison] = compareIntents(before, after)
+  t.deepEqual(
+    comparison?.changes.map((one) => `${one.before} → ${one.after}`),
+    ['allow → deny'],
+  )
+  t.is(comparison?.changes[0]?.witness.from?.startsWith('spiffe://old-td/'), true)
 })
