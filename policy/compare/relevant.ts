@@ -104,9 +104,9 @@ function blocksAgree(a: string, b: string): boolean {
   const [one, other] = [readBlock(a), readBlock(b)]
   if (one?.bytes.length !== 4 || other?.bytes.length !== 4) return true
   const shift = 32 - Math.min(one.bits, other.bits)
-  const valueOf = (bytes: readonly number[]): number =>
+  const networkOf = (bytes: readonly number[]): number =>
     Math.floor(bytes.reduce((sum, byte) => sum * 256 + byte, 0) / 2 ** shift)
-  return valueOf(one.bytes) === valueOf(other.bytes)
+  return networkOf(one.bytes) === networkOf(other.bytes)
 }
 
 /** Equal for two boxes exactly when both ask for the same. */
