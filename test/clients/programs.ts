@@ -85,6 +85,16 @@ export const PROGRAMS: readonly Program[] = [
     get: () => pythonWith('pyspiffe', 'spiffe==0.3.2', 'spiffe'),
   },
   {
+    variable: 'REDOUBT_ZLINT',
+    title: 'zlint 3.7.3',
+    get: goProgram('zlint', 'github.com/zmap/zlint/v3/cmd/zlint'),
+  },
+  {
+    variable: 'REDOUBT_PKILINT',
+    title: 'pkilint 0.13.3 of PyPI',
+    get: () => pythonWith('pkilint', 'pkilint==0.13.3', 'pkilint'),
+  },
+  {
     variable: 'REDOUBT_PYCASBIN',
     title: 'casbin 1.43.0 of PyPI',
     get: () => pythonWith('pycasbin', 'casbin==1.43.0', 'casbin'),
