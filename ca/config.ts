@@ -1,6 +1,6 @@
 /** What a CA is told at its start, and what it refuses to start with. */
 import { CaError } from './error.ts'
-import type { TrustDomain } from './spiffe/index.ts'
+import type { SpiffeId, TrustDomain } from './spiffe/index.ts'
 
 export interface CaConfig {
   readonly trustDomain: TrustDomain
@@ -16,6 +16,11 @@ export interface CaConfig {
   readonly caTtl: Temporal.Duration
   /** Life of the root; at least `caTtl`. */
   readonly rootTtl: Temporal.Duration
+  /**
+   * Who else may administer the CA: workloads of the trust domain, known by their certificates.
+   * @default nobody but `spiffe://<td>/ns/redoubt-system/sa/redoubt-admin`
+   */
+  readonly administrators?: readonly SpiffeId[]
 }
 
 /**

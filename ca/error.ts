@@ -15,6 +15,7 @@ export type CaErrorCode =
   | 'CA_CREDENTIAL_UNSUPPORTED'
   | 'CA_LOG_INVALID'
   | 'CA_DENIAL_INVALID'
+  | 'CA_NOT_ADMINISTRATOR'
 
 /** The only error class that leaves `ca/`. */
 export class CaError extends Error {

@@ -7,7 +7,7 @@ import { type CaConfig, exactLives } from './config.ts'
 import { type BundleSource, createBundleSource } from './issue/bundle-source.ts'
 import { type AuditReport, auditLedger } from './issue/audit.ts'
 import { type Denials, openDenials } from './issue/denials.ts'
-import { LEDGER_FILE, openDatabase } from './issue/database.ts'
+import { type Database, LEDGER_FILE, openDatabase } from './issue/database.ts'
 import { createSvidSigner, type SvidSigner } from './issue/issue-svid.ts'
 import { createLedger, type Ledger } from './issue/ledger.ts'
 import { openLog, type TransparencyLog } from './issue/transparency.ts'
@@ -22,6 +22,8 @@ import type { TrustBundle } from './x509/index.ts'
 /** What can sign, and what remembers. Disposing it closes the ledger and lets go of the state. */
 export interface OpenAuthority extends AsyncDisposable {
   readonly ledger: Ledger
+  /** For reading it. */
+  readonly queries: Database
   readonly transparency: TransparencyLog
   /** Reads the whole ledger again and holds it against the log. */
   readonly audit: () => Promise<AuditReport>
@@ -79,6 +81,7 @@ export async function openAuthority(
   const opened = opening.move()
   return {
     ledger,
+    queries,
     transparency,
     audit: () => auditLedger({ queries, publicKey: transparency.publicKey }),
     agents: createAgentRegistry({ queries, ledger, trustDomain, now }),

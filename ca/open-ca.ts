@@ -2,10 +2,14 @@
 import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
+import { adminIdOf, type Administrator } from './admin/administrator.ts'
+import { admitAdministrator } from './admin/issue-for.ts'
+import { readStatus } from './admin/status.ts'
 import type { JoinToken } from './attest/join-token.ts'
 import { assertConfig, type CaConfig, exactLives } from './config.ts'
 import type { AuditReport } from './issue/audit.ts'
 import type { Denials } from './issue/denials.ts'
+import type { IssuedSvid } from './issue/issue-svid.ts'
 import type { TransparencyLog } from './issue/transparency.ts'
 import { keepRenewed } from './keys/keep-renewed.ts'
 import { type OpenAuthority, openAuthority } from './open-authority.ts'
@@ -47,6 +51,14 @@ export interface Ca extends AsyncDisposable {
   readonly addJoinToken: (token: JoinToken, caller?: string) => Promise<void>
   /** What is not trusted any more; every change of it is an administrative call. */
   readonly denials: Pick<Denials, 'list' | 'deny' | 'lift'>
+  /**
+   * Issues a short-lived certificate of the administrator over the key of a CSR. For callers whom
+   * something else vouches for: the kernel, for the owner of a mesh on this machine.
+   *
+   * @param by - Who, for the log and the ledger.
+   * @throws {CaError} `CA_CSR_REJECTED`, `CA_SIGNER_UNAVAILABLE`
+   */
+  readonly admitAdministrator: (by: Administrator, csrDer: Uint8Array) => Promise<IssuedSvid>
   readonly log: CaLog
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
   /** Prometheus text. */
@@ -72,10 +84,21 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const issueOwn = () => issueOwnSvid({ ...authority, serverId, ttl: lives.leafTtl, now })
   let own = await issueOwn()
   const isDenied = (id: SpiffeId) => denials.denies()?.('spiffe-id', id, now()) === true
-  const rules = { ...lives, trustDomain, serverId, isDenied }
-  const identity = () => own.identity
+  const adminId = adminIdOf(trustDomain)
+  const rules = { ...lives, trustDomain, serverId, adminId, isDenied }
+  const administrators = new Set([adminId, ...(config.administrators ?? [])])
+  const health = () => healthOf(authority, lives.caTtl, now())
   const server = opening.use(
-    await serveCa({ ...deps, ...authority, listen, metrics, rules, identity }),
+    await serveCa({
+      ...deps,
+      ...authority,
+      listen,
+      metrics,
+      rules,
+      identity: () => own.identity,
+      isAdministrator: (id) => administrators.has(id),
+      status: () => readStatus({ ...authority, now, health }),
+    }),
   )
   const report = () => reportExpiry(metrics, authority, own)
   report()
@@ -111,8 +134,10 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     serverId,
     addJoinToken: (token, caller = 'supervisor') => authority.agents.add(token, caller),
     denials,
+    admitAdministrator: (by, csrDer) =>
+      admitAdministrator({ ...authority, rules, now }, by, csrDer),
     log: logOf(authority),
-    health: () => healthOf(authority, lives.caTtl, now()),
+    health,
     metrics: metrics.render,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }

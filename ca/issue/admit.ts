@@ -25,12 +25,17 @@ export interface AdmitRules {
   readonly trustDomain: TrustDomain
   /** The CA's own name, which nobody else gets. */
   readonly serverId: SpiffeId
+  /** The administrator's name, which no agent gets either; `undefined` where it may be had. */
+  readonly adminId: SpiffeId | undefined
   /** Exact time: no days or larger. */
   readonly leafTtl: Temporal.Duration
   readonly maxLeafTtl: Temporal.Duration
   /** Whether a name is on the deny-list. Left out: none is. */
   readonly isDenied?: (id: SpiffeId) => boolean
 }
+
+/** Those that concern names alone. */
+type NameRules = Pick<AdmitRules, 'trustDomain' | 'serverId' | 'adminId' | 'isDenied'>
 
 /**
  * What to issue for `request`. The cheap refusals come first: a caller without the right to a name
@@ -59,7 +64,7 @@ export function admit(request: CsrRequest, caller: Caller, rules: AdmitRules): S
 export function assertMayHave(
   id: SpiffeId,
   caller: Caller,
-  { trustDomain, serverId, isDenied }: Pick<AdmitRules, 'trustDomain' | 'serverId' | 'isDenied'>,
+  { trustDomain, serverId, adminId, isDenied }: NameRules,
 ): void {
   const refuse = (why: string): never => {
     throw new CaError('CA_NOT_ADMITTED', `Cannot issue "${id}" to "${caller.id}": ${why}`)
@@ -67,6 +72,8 @@ export function assertMayHave(
   if (trustDomainOf(id) !== trustDomain) refuse(`this CA vouches for "${trustDomain}" only`)
   if (id === `spiffe://${trustDomain}`) refuse('it names a trust domain, expected a workload')
   if (id === serverId) refuse('it is the name of the CA itself')
+  if (id === adminId)
+    refuse('it is the name of the administrator, which only the owner of the mesh gets')
   if (id !== caller.id && !isInScope(id, caller.scope))
     refuse('it is not in the scope of the caller')
   if (isDenied?.(id)) refuse('it is on the deny-list')

@@ -127,10 +127,11 @@ export function recordSvids(
   svids: readonly IssuedSvid[],
   requestedBy: SpiffeId,
 ): Promise<void> {
-  return ledger.record({ certificates: svids.map((svid) => rowOf(svid, requestedBy)) })
+  return ledger.record({ certificates: svids.map((svid) => svidRow(svid, requestedBy)) })
 }
 
-function rowOf(svid: IssuedSvid, requestedBy: SpiffeId): CertificateRow {
+/** The ledger's row for a leaf. `requestedBy`: a SPIFFE ID, or who an administrator is. */
+export function svidRow(svid: IssuedSvid, requestedBy: string): CertificateRow {
   return {
     serial: svid.serial,
     kind: 'leaf',

@@ -3,8 +3,10 @@ import { Server, ServerCredentials } from '@grpc/grpc-js'
 import type { TLSSocket } from 'node:tls'
 
 import type { Clock } from '#core/clock.ts'
+import { AdministrationService } from '../proto/gen/admin.ts'
 import { CertificateAuthorityService } from '../proto/gen/ca.ts'
 import { IstioCertificateServiceService } from '../proto/gen/istio/v1/auth/ca.ts'
+import { type AdminCallDeps, administrationCalls } from './administration.ts'
 import { type CallDeps, caCalls } from './calls.ts'
 import { istioCalls } from './istio.ts'
 import {
@@ -30,7 +32,7 @@ const MAX_STREAMS = 100
 const DRAIN_MS = 2000
 
 export interface CaServerDeps
-  extends Omit<CallDeps, 'peerOf' | 'closing'>,
+  extends Omit<CallDeps & AdminCallDeps, 'peerOf' | 'closing'>,
     Pick<TlsListenOptions, 'listen' | 'identity'> {
   readonly clock: Clock
 }
@@ -90,13 +92,14 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
   }
 }
 
-function grpcServer(deps: CallDeps, maxBytes: number) {
+function grpcServer(deps: CallDeps & AdminCallDeps, maxBytes: number) {
   const server = new Server({
     'grpc.max_receive_message_length': maxBytes,
     'grpc.max_concurrent_streams': MAX_STREAMS,
     'grpc.enable_channelz': 0, // nobody asks; each call would be counted
   })
   server.addService(CertificateAuthorityService, caCalls(deps))
+  server.addService(AdministrationService, administrationCalls(deps))
   server.addService(IstioCertificateServiceService, istioCalls(deps))
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
   return { server, injector }

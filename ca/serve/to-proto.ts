@@ -55,12 +55,17 @@ function refusalToProto({ code: reason, message }: CaError): Refusal {
 /** Metadata key under which a failed call says the code of its {@link CaError}. */
 export const REASON_KEY = 'redoubt-reason'
 
+/** Metadata key of the milliseconds after which asking again may help; left out where it will not. */
+export const RETRY_KEY = 'redoubt-retry-after-ms'
+
 /** A failed call. A cause that nobody foresaw says nothing of itself. */
 export function callErrorFrom(cause: unknown): Partial<ServiceError> {
   if (!(cause instanceof CaError)) return { code: status.INTERNAL, details: 'internal error' }
   const metadata = new Metadata()
+  const { status: code, retryAfterMs } = ANSWERS[cause.code]
   metadata.set(REASON_KEY, cause.code)
-  return { code: ANSWERS[cause.code].status, details: cause.message, metadata }
+  if (retryAfterMs > 0) metadata.set(RETRY_KEY, String(retryAfterMs))
+  return { code, details: cause.message, metadata }
 }
 
 interface Answer {
@@ -84,6 +89,7 @@ const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
   CA_JWT_INVALID: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
   CA_CREDENTIAL_UNSUPPORTED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
   CA_DENIAL_INVALID: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
+  CA_NOT_ADMINISTRATOR: { status: status.PERMISSION_DENIED, retryAfterMs: 0 },
   CA_LOG_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
 }
 

@@ -77,6 +77,7 @@ function nounOf(parent: Commander, noun: string): Commander {
 }
 
 const NOUNS: Readonly<Record<string, string>> = {
+  ca: 'administer the certificate authority',
   cert: 'look at certificates',
   authz: 'ask what authorization decides',
 }

@@ -5,7 +5,14 @@ import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { pemFromDer } from '#ca/x509/index.ts'
 import { parseAddress } from '../standalone/address.ts'
 import { listenHealth } from '../standalone/health-listener.ts'
-import type { CaEvent, CaProcessConfig, CaReady, JoinTokenCall } from '../standalone/messages.ts'
+import type {
+  AdministratorCall,
+  AdministratorSvid,
+  CaEvent,
+  CaProcessConfig,
+  CaReady,
+  JoinTokenCall,
+} from '../standalone/messages.ts'
 import { serveProcess } from './serve-process.ts'
 
 await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps }) => {
@@ -39,6 +46,20 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
           agentId: parseSpiffeId(token.agentId),
           expiresAt: Temporal.Instant.from(token.expiresAt),
         }),
+      async 'admit-administrator'({ csr, uid }: AdministratorCall) {
+        const { chain } = await ca.admitAdministrator(
+          { name: `uid:${uid}` },
+          Buffer.from(csr, 'base64'),
+        )
+        return {
+          address: ca.address,
+          trustDomain: config.trustDomain,
+          serverId: ca.serverId,
+          chain: pemFromDer('CERTIFICATE', chain),
+          roots: roots(),
+          generation: ca.bundle.current.generation,
+        } satisfies AdministratorSvid
+      },
     },
     async [Symbol.asyncDispose]() {
       await health[Symbol.asyncDispose]()

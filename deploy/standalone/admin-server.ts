@@ -1,6 +1,7 @@
 /**
- * `admin.sock`: how `status`, `logs` and `cert inspect --workload` ask a running mesh. HTTP on a Unix
- * socket; a caller is the owner, as the kernel says by SO_PEERCRED, or is hung up on.
+ * `admin.sock`: how `status` and `cert inspect --workload` ask a running mesh, and how its owner
+ * becomes the administrator of its CA. HTTP on a Unix socket; a caller is the owner, as the kernel
+ * says by SO_PEERCRED, or is hung up on.
  */
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'

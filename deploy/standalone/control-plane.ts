@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { type ControlPlaneOptions, keepAgent, keepCa, keepPolicy } from './control-processes.ts'
 import type { SuperviseDeps } from './entry-point.ts'
 import type { KeptProcess } from './kept-process.ts'
-import type { PolicyStatus } from './messages.ts'
+import type { AdministratorCall, AdministratorSvid, PolicyStatus } from './messages.ts'
 import { createRegistrations, type Registrations } from './registrations.ts'
 
 export interface RunningControlPlane {
@@ -21,6 +21,8 @@ export interface RunningControlPlane {
   readonly refreshPolicy: () => void
   /** Lets the agent fetch every identity of the topology. */
   readonly widenScope: () => Promise<void>
+  /** A certificate of the administrator for the owner of this mesh. */
+  readonly admitAdministrator: (call: AdministratorCall) => Promise<AdministratorSvid>
   readonly policyStatus: () => Promise<PolicyStatus>
   readonly stop: (graceMs: number) => Promise<void>
 }
@@ -67,6 +69,8 @@ export async function openControlPlane(
         void push('instances', instances)
       },
       widenScope: () => agent.widen(),
+      admitAdministrator: async (call) =>
+        (await ca.process.call('admit-administrator', call)) as AdministratorSvid,
       policyStatus: async () => (await policy.process.call('status')) as PolicyStatus,
       stop,
     }

@@ -60,6 +60,26 @@ export interface JoinTokenCall {
   readonly expiresAt: string
 }
 
+/** Argument of the CA's call `admit-administrator`; the answer is {@link AdministratorSvid}. */
+export interface AdministratorCall {
+  /** PKCS#10, DER in base64. */
+  readonly csr: string
+  /** Whom the kernel vouches for. */
+  readonly uid: number
+}
+
+/** What an administrator needs to call the CA. */
+export interface AdministratorSvid {
+  /** Of the CA. */
+  readonly address: string
+  readonly trustDomain: string
+  readonly serverId: string
+  /** PEM. */
+  readonly chain: string
+  readonly roots: string
+  readonly generation: number
+}
+
 /** A process, and who it is. Calls of the agent: `workloads` with a list of these, `attest`. */
 export interface RegisteredProcess {
   readonly pid: number

@@ -68,6 +68,8 @@ export async function openStandalone(
       {
         '/mesh': () => mesh.readyLine(),
         '/status': () => mesh.status(),
+        '/administrator': (query) =>
+          mesh.admitAdministrator({ csr: query.get('csr') ?? '', uid: deps.uid }),
         '/certificate': (query) => mesh.certificate(query.get('workload') ?? ''),
       },
       { uid: deps.uid, log },

@@ -29,6 +29,7 @@ export interface Mesh extends AsyncDisposable {
   readonly status: () => Promise<MeshStatus>
   /** The certificate that a workload's sidecar uses, `namespace/name`. */
   readonly certificate: (workload: string) => HeldCertificate | undefined
+  readonly admitAdministrator: RunningControlPlane['admitAdministrator']
   /** PEM file of the trust bundle. */
   readonly bundleFile: string
 }
@@ -85,6 +86,7 @@ export async function openMesh(
     readyLine: () => readyLine(running),
     status: () => meshStatus(running),
     certificate: (workload) => running.workloads.find(workload)?.certificate(),
+    admitAdministrator: running.control.admitAdministrator,
     bundleFile: running.control.ca.bundleFile,
     [Symbol.asyncDispose]: end,
   }

@@ -31,7 +31,9 @@ const config = {
 const now = () => Temporal.Now.instant()
 await using authority = await openAuthority(config, now)
 const serverId = parseSpiffeId('spiffe://prod.example/ns/redoubt-system/sa/redoubt-ca')
-const deps = { ...authority, now, rules: { trustDomain, serverId, leafTtl: ttl, maxLeafTtl: ttl } }
+const adminId = undefined
+const rules = { trustDomain, serverId, adminId, leafTtl: ttl, maxLeafTtl: ttl }
+const deps = { ...authority, now, rules }
 const csrs = Array.from({ length: 50 }, (_, at) => ({
   spiffeId: `spiffe://prod.example/ns/pay/sa/w${at}`,
   csrDer: buildCsr(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey),

@@ -1,9 +1,13 @@
 /** The sample as `redoubt up` runs it: one mesh for all tests of this file, which run one after the other. */
-import { cp, readFile, writeFile } from 'node:fs/promises'
+import { cp, readFile, stat, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import anyTest, { type TestFn } from 'ava'
 
+import type { Command } from '#deploy/cli/command.ts'
+import { caIssue } from '#deploy/cli/commands/ca-issue.ts'
+import { caList } from '#deploy/cli/commands/ca-list.ts'
+import { caStatus } from '#deploy/cli/commands/ca-status.ts'
 import { authzCheck } from '#deploy/cli/commands/authz-check.ts'
 import { certInspect } from '#deploy/cli/commands/cert-inspect.ts'
 import { status } from '#deploy/cli/commands/status.ts'
@@ -137,6 +141,35 @@ test.serial('a manifest with a fault is told, and its last good text stays in fo
     const again = await runCommand(status, { ...inMesh(), options: { state, output: 'json' } })
     return again.exitCode === 0 || undefined
   }, 3000)
+})
+
+test.serial('the owner of a mesh administers its CA: ca status, ca issue, ca list', async (t) => {
+  const { state } = t.context
+  const run = async (command: Command, options: Readonly<Record<string, unknown>>) => {
+    const world = { ...inMesh(), options: { state, output: 'json', ...options } }
+    const { exitCode, out } = await runCommand(command, world)
+    t.is(exitCode, 0)
+    return JSON.parse(out)
+  }
+  const { authorities } = await run(caStatus, {})
+  t.like(authorities[0], { kind: 'root', state: 'active' })
+  t.true(authorities[1].liveLeaves >= 5)
+  const id = 'spiffe://cluster.local/ns/ops/sa/debug'
+  const dir = join(state, 'debug')
+  const { serial } = await run(caIssue, { id, ttl: '10m', out: dir })
+  const listed = await run(caList, { id })
+  t.like(listed.certificates[0], { serial, subject: id })
+  t.regex(listed.certificates[0].requestedBy, /\/sa\/redoubt-admin$/)
+  const inspected = await runCommand(certInspect, {
+    ...inMesh(),
+    arguments: [join(dir, 'cert.pem')],
+    options: { bundle: join(dir, 'bundle.pem'), output: 'json' },
+  })
+  t.is(JSON.parse(inspected.out).chain.verified, true)
+  t.is((await stat(join(dir, 'key.pem'))).mode & 0o777, 0o600)
+  await t.throwsAsync(run(caIssue, { id: 'spiffe://else/ns/a/sa/b', out: dir }), {
+    message: /vouches for "cluster.local" only \(CA_NOT_ADMITTED\)$/,
+  })
 })
 
 test.serial('cert inspect shows what a running sidecar serves, verified', async (t) => {

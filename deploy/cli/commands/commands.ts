@@ -9,6 +9,11 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
   logs: async () => [(await import('./logs.ts')).logs],
   validate: async () => [(await import('./validate.ts')).validate],
   analyze: async () => [(await import('./analyze.ts')).analyze],
+  ca: async () => [
+    (await import('./ca-status.ts')).caStatus,
+    (await import('./ca-list.ts')).caList,
+    (await import('./ca-issue.ts')).caIssue,
+  ],
   cert: async () => [
     (await import('./cert-inspect.ts')).certInspect,
     (await import('./cert-convert.ts')).certConvert,

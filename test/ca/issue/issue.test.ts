@@ -320,6 +320,7 @@ test('seal() withholds a leaf that fails the check', async (t) => {
 const rules: AdmitRules = {
   trustDomain,
   serverId: parseSpiffeId('spiffe://prod.example/ns/redoubt-system/sa/redoubt-ca'),
+  adminId: parseSpiffeId('spiffe://prod.example/ns/redoubt-system/sa/redoubt-admin'),
   leafTtl: hours(1),
   maxLeafTtl: hours(24),
 }
@@ -373,6 +374,7 @@ const notAdmitted: Readonly<Record<string, readonly [string, Partial<typeof aske
   'another trust domain': ['CA_NOT_ADMITTED', { spiffeId: 'spiffe://evil.example/ns/pay/sa/api' }],
   'the trust domain itself': ['CA_NOT_ADMITTED', { spiffeId: 'spiffe://prod.example' }],
   'the CA’s own name': ['CA_NOT_ADMITTED', { spiffeId: rules.serverId }],
+  'the administrator’s name': ['CA_NOT_ADMITTED', { spiffeId: String(rules.adminId) }],
   'a name that is none': ['CA_ID_INVALID', { spiffeId: 'spiffe://prod.example/ns//sa/api' }],
   'a path that climbs out of the scope': [
     'CA_ID_INVALID',
@@ -389,13 +391,13 @@ for (const [what, [code, change]] of Object.entries(notAdmitted)) {
   })
 }
 
-test('admit() lets a wide scope have everything but the CA’s own name', async (t) => {
+test('admit() lets a wide scope have everything but the names of the CA and of its administrator', async (t) => {
   const wide = { ...caller, scope: ['spiffe://prod.example/*'] }
   const front = 'spiffe://prod.example/ns/web/sa/front'
   t.is(String(admit({ ...asked, spiffeId: front }, wide, rules).spiffeId), front)
-  t.throws(() => admit({ ...asked, spiffeId: rules.serverId }, wide, rules), {
-    code: 'CA_NOT_ADMITTED',
-  })
+  for (const spiffeId of [rules.serverId, String(rules.adminId)]) {
+    t.throws(() => admit({ ...asked, spiffeId }, wide, rules), { code: 'CA_NOT_ADMITTED' })
+  }
 })
 
 test('admit() refuses what no scope can give: another trust domain, and a name without a path', async (t) => {

@@ -1,0 +1,113 @@
+/** What administrators ask over the wire: who is one, and the answers. */
+import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js'
+
+import type { Live } from '#core/live.ts'
+import type { Log } from '#core/log.ts'
+import type { Administrator } from '../admin/administrator.ts'
+import { type IssueForDeps, issueFor } from '../admin/issue-for.ts'
+import { listCertificates } from '../admin/list-certificates.ts'
+import type { CaStatus } from '../admin/status.ts'
+import { CaError } from '../error.ts'
+import type { Database } from '../issue/database.ts'
+import type {
+  AdministrationServer,
+  IssueForRequest,
+  IssueForResponse,
+  ListCertificatesRequest,
+  ListCertificatesResponse,
+} from '../proto/gen/admin.ts'
+import type { SpiffeId } from '../spiffe/index.ts'
+import type { TrustBundle } from '../x509/index.ts'
+import { listToProto, statusToProto } from './admin-to-proto.ts'
+import type { VerifiedPeer } from './listen-tls.ts'
+import type { CaMetrics } from './metrics.ts'
+import { bundleToProto, callErrorFrom, svidToProto } from './to-proto.ts'
+
+/** What answering administrators needs. */
+export interface AdminCallDeps extends IssueForDeps {
+  readonly log: Log
+  readonly metrics: CaMetrics
+  readonly queries: Database
+  readonly bundle: Live<TrustBundle>
+  readonly status: () => Promise<CaStatus>
+  readonly isAdministrator: (id: SpiffeId) => boolean
+  /** See `CallDeps` of calls.ts. */
+  readonly peerOf: (connection: string) => VerifiedPeer | undefined
+}
+
+export function administrationCalls(deps: AdminCallDeps): AdministrationServer {
+  return {
+    status: (call, callback) =>
+      answer(deps, call, callback, async () => statusToProto(await deps.status())),
+    listCertificates: (call, callback) => answer(deps, call, callback, list),
+    issueFor: (call, callback) => answer(deps, call, callback, issue),
+  }
+}
+
+async function list(
+  { queries, now }: AdminCallDeps,
+  _by: Administrator,
+  request: ListCertificatesRequest,
+): Promise<ListCertificatesResponse> {
+  const query = { ...request, before: Number(request.before) }
+  return listToProto(await listCertificates(queries, query, now()), request.limit)
+}
+
+async function issue(
+  deps: AdminCallDeps,
+  by: Administrator,
+  { spiffeId, csr: csrDer, ttlSeconds }: IssueForRequest,
+): Promise<IssueForResponse> {
+  const svid = await issueFor(deps, by, { spiffeId, csrDer, ttlSeconds })
+  deps.metrics.issued(1)
+  return { svid: svidToProto(svid), bundle: bundleToProto(deps.bundle.current) }
+}
+
+function answer<Request, Response>(
+  deps: AdminCallDeps,
+  call: Pick<ServerUnaryCall<Request, Response>, 'request' | 'getPeer' | 'getPath'>,
+  callback: sendUnaryData<Response>,
+  respond: (deps: AdminCallDeps, by: Administrator, request: Request) => Promise<Response>,
+): void {
+  const respondTo = async (): Promise<Response> =>
+    respond(deps, authenticate(deps, call), call.request)
+  respondTo().then(
+    (response) => callback(null, response),
+    (cause: unknown) => {
+      note(deps, call.getPath(), cause)
+      callback(callErrorFrom(cause))
+    },
+  )
+}
+
+/**
+ * Who calls: somebody whose certificate names an administrator and holds now. Where the connection
+ * comes from proves nothing.
+ *
+ * @throws {CaError} `CA_CALLER_UNKNOWN`, `CA_NOT_ADMINISTRATOR`
+ */
+function authenticate(
+  { peerOf, now, isAdministrator }: AdminCallDeps,
+  call: { readonly getPeer: () => string },
+): Administrator {
+  const refuse = (why: string) =>
+    new CaError('CA_CALLER_UNKNOWN', `Cannot answer the caller: ${why}`)
+  const peer = peerOf(call.getPeer())
+  if (!peer) throw refuse("it showed no certificate, expected an administrator's")
+  if (Temporal.Instant.compare(now(), peer.notAfter) > 0) {
+    throw refuse(`the certificate of "${peer.id}" ended at ${peer.notAfter}`)
+  }
+  if (isAdministrator(peer.id)) return { name: peer.id, serial: peer.serial }
+  throw new CaError(
+    'CA_NOT_ADMINISTRATOR',
+    `Cannot answer the caller: "${peer.id}" is not an administrator`,
+  )
+}
+
+function note({ log, metrics }: AdminCallDeps, call: string, cause: unknown): void {
+  if (!(cause instanceof CaError)) {
+    return log('error', 'ca-call-failed', { call, detail: String(cause) })
+  }
+  metrics.refused(cause.code)
+  log('warn', 'ca-refused', { call, reason: cause.code, detail: cause.message })
+}

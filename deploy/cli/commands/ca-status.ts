@@ -1,0 +1,68 @@
+import type { AuthorityStatus, CaStatus } from '#ca/proto/gen/admin.ts'
+import { CA_OPTIONS, openCaClient } from '../ca-client.ts'
+import { isoText, remainingText } from '../ca-text.ts'
+import type { Command, Io } from '../command.ts'
+import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
+
+/** `redoubt ca status`: authorities with state, bundle generation, live leaves; 1 if it cannot sign. */
+export const caStatus: Command = {
+  name: 'ca status',
+  summary: "show the CA's keys with their state, the bundle's generation, live leaves by issuer",
+  options: [...CA_OPTIONS, OUTPUT_OPTION],
+  examples: [
+    { what: 'Show the CA of the mesh of this directory', command: 'redoubt ca status' },
+    {
+      what: 'The key that signs certificates now, in a script',
+      command:
+        'redoubt ca status --output json | jq -r \'.authorities[] | select(.kind == "issuing" and .state == "active").keyId\'',
+    },
+  ],
+  async run(io, input, signal) {
+    using ca = await openCaClient(io, input, signal)
+    const status = await ca.call('status', {}, signal)
+    print(io, outputFormat(input), statusJson(status), () => statusLines(status, io))
+    return status.ready ? 0 : 1
+  },
+}
+
+/** The status with instants as text. */
+export function statusJson({ authorities, generation, ...status }: CaStatus): object {
+  return {
+    ...status,
+    generation: Number(generation),
+    authorities: authorities.map(
+      ({ notBeforeMs, notAfterMs, activeAtMs, liveLeaves, ...authority }) => ({
+        ...authority,
+        notBefore: isoText(notBeforeMs),
+        notAfter: isoText(notAfterMs),
+        ...(activeAtMs > 0n && { activeAt: isoText(activeAtMs) }),
+        liveLeaves: Number(liveLeaves),
+      }),
+    ),
+  }
+}
+
+function statusLines(status: CaStatus, io: Io): readonly string[] {
+  const { trustDomain, generation, ready, reasons, authorities } = status
+  const mark = ready ? paint(io, 'green', 'ready') : paint(io, 'red', 'cannot sign')
+  return [
+    `CA of ${trustDomain}  ${mark}  bundle generation ${generation}`,
+    ...reasons.map((reason) => paint(io, 'yellow', `  ${reason}`)),
+    ...authorities.map((authority) => `  ${authorityText(authority, io)}`),
+  ]
+}
+
+const STYLES: Readonly<Record<string, Parameters<typeof paint>[1]>> = {
+  active: 'green',
+  tainted: 'red',
+  revoked: 'red',
+}
+
+function authorityText(authority: AuthorityStatus, io: Io): string {
+  const { kind, state, keyId, serial, notAfterMs, activeAtMs, liveLeaves } = authority
+  const shown = paint(io, STYLES[state] ?? 'dim', state.padEnd(8))
+  const planned = activeAtMs > 0n ? `, to be used from ${isoText(activeAtMs)}` : ''
+  const leaves = `${liveLeaves} live ${liveLeaves === 1n ? 'leaf' : 'leaves'}`
+  const end = `ends ${isoText(notAfterMs)} (${remainingText(notAfterMs, io.now())})`
+  return `${kind.padEnd(7)} ${shown} key ${keyId}  ${leaves}, ${end}${planned}, serial ${serial}`
+}
