@@ -7,6 +7,7 @@ import { admitAdministrator } from './admin/issue-for.ts'
 import { readStatus } from './admin/status.ts'
 import type { JoinToken } from './attest/join-token.ts'
 import { assertConfig, type CaConfig, exactLives } from './config.ts'
+import type { AdmitRules } from './issue/admit.ts'
 import type { AuditReport } from './issue/audit.ts'
 import type { Denials } from './issue/denials.ts'
 import type { IssuedSvid } from './issue/issue-svid.ts'
@@ -74,32 +75,22 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   assertConfig(config)
   const { now, log } = deps
   const { trustDomain, listen } = config
-  const lives = exactLives(config)
   const metrics = createCaMetrics()
   await using opening = new AsyncDisposableStack()
 
   const authority = opening.use(await openAuthority(config, now))
   const { denials } = authority
-  const serverId = serverIdOf(trustDomain)
-  const issueOwn = () => issueOwnSvid({ ...authority, serverId, ttl: lives.leafTtl, now })
+  const rules = rulesOf(config, authority, now)
+  const { serverId, adminId } = rules
+  const issueOwn = () => issueOwnSvid({ ...authority, serverId, ttl: rules.leafTtl, now })
   let own = await issueOwn()
-  const isDenied = (id: SpiffeId) => denials.denies()?.('spiffe-id', id, now()) === true
-  const adminId = adminIdOf(trustDomain)
-  const rules = { ...lives, trustDomain, serverId, adminId, isDenied }
   const administrators = new Set([adminId, ...(config.administrators ?? [])])
-  const health = () => healthOf(authority, lives.caTtl, now())
-  const server = opening.use(
-    await serveCa({
-      ...deps,
-      ...authority,
-      listen,
-      metrics,
-      rules,
-      identity: () => own.identity,
-      isAdministrator: (id) => administrators.has(id),
-      status: () => readStatus({ ...authority, now, health }),
-    }),
-  )
+  const health = () => healthOf(authority, exactLives(config).caTtl, now())
+  const identity = () => own.identity
+  const isAdministrator = (id: SpiffeId) => administrators.has(id)
+  const status = () => readStatus({ ...authority, now, health })
+  const calls = { ...deps, ...authority, metrics, rules, isAdministrator, status }
+  const server = opening.use(await serveCa({ ...calls, listen, identity }))
   const report = () => reportExpiry(metrics, authority, own)
   report()
   const renewOwn = async () => {
@@ -108,21 +99,10 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     report()
     log('info', 'ca-server-certificate-renewed', { notAfter: String(own.life.notAfter) })
   }
-  const renewIssuing = async () => {
-    await authority.renew()
-    report()
-    log('info', 'ca-issuing-renewed', { serial: issuingOf(authority).serial })
-  }
-  const renewJwt = async () => {
-    await authority.renewJwt()
-    report()
-    log('info', 'ca-jwt-key-prepared')
-  }
   opening.use(
     inBackground(deps, [
       { life: () => own.life, renew: renewOwn },
-      { life: () => issuingLife(authority), renew: renewIssuing },
-      { life: authority.jwtLife, renew: renewJwt },
+      ...keyRenewals(authority, log, report),
     ]),
   )
   log('info', 'ca-open', { address: server.address, trustDomain })
@@ -141,6 +121,39 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     metrics: metrics.render,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+function rulesOf(
+  config: CaConfig,
+  { denials }: OpenAuthority,
+  now: () => Temporal.Instant,
+): AdmitRules {
+  const { trustDomain } = config
+  return {
+    ...exactLives(config),
+    trustDomain,
+    serverId: serverIdOf(trustDomain),
+    adminId: adminIdOf(trustDomain),
+    isDenied: (id) => denials.denies()?.('spiffe-id', id, now()) === true,
+  }
+}
+
+/** Of the keys that sign. `report` tells when each ends. */
+function keyRenewals(authority: OpenAuthority, log: Log, report: () => void): readonly Renewal[] {
+  const renewIssuing = async (): Promise<void> => {
+    await authority.renew()
+    report()
+    log('info', 'ca-issuing-renewed', { serial: issuingOf(authority).serial })
+  }
+  const renewJwt = async (): Promise<void> => {
+    await authority.renewJwt()
+    report()
+    log('info', 'ca-jwt-key-prepared')
+  }
+  return [
+    { life: () => issuingLife(authority), renew: renewIssuing },
+    { life: authority.jwtLife, renew: renewJwt },
+  ]
 }
 
 function logOf({ transparency, audit }: OpenAuthority): CaLog {

@@ -65,7 +65,7 @@ test('README.md and SECURITY.md name npm scripts and commands that exist', (t) =
   )
   const commands = [
     ...text.matchAll(
-      /(?:npx redoubt|`redoubt) ([a-z]+)(?: (check|convert|diff|explain|export|inspect|learn|prove|rollout|test))?/g,
+      /(?:npx redoubt|`redoubt) ([a-z]+)(?: (check|convert|crl|diff|explain|export|inspect|issue|learn|list|prove|revoke|rollout|rotate|status|taint|test))?/g,
     ),
   ]
   const missing = commands
