@@ -32,7 +32,7 @@ export function issueFor(
   const call = { by, action: 'issue', arguments: { spiffeId, ttlSeconds: request.ttlSeconds } }
   return audited(deps, call, async (done) => {
     const caller = { id: adminIdOf(rules.trustDomain), scope: [`spiffe://${rules.trustDomain}/*`] }
-    const svid = signSvid(signer(), admit(request, caller, rules), now())
+    const svid = await signSvid(signer(), admit(request, caller, rules), now())
     await ledger.record({ certificates: [svidRow(svid, by.name)], calls: [done] })
     return svid
   })
@@ -63,7 +63,7 @@ export function admitAdministrator(
     const request = { spiffeId: adminId, csrDer, ttlSeconds }
     // The rule that keeps this name from agents is the one that is left out.
     const granted = admit(request, { id: adminId, scope: [] }, { ...rules, adminId: undefined })
-    const svid = signSvid(signer(), granted, now())
+    const svid = await signSvid(signer(), granted, now())
     await ledger.record({ certificates: [svidRow(svid, by.name)], calls: [done] })
     return svid
   })
