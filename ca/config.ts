@@ -1,5 +1,6 @@
 /** What a CA is told at its start, and what it refuses to start with. */
 import { CaError } from './error.ts'
+import { DEFAULT_RATES, type SigningRates } from './issue/signing-limit.ts'
 import type { SpiffeId, TrustDomain } from './spiffe/index.ts'
 
 export interface CaConfig {
@@ -21,6 +22,8 @@ export interface CaConfig {
    * @default nobody but `spiffe://<td>/ns/redoubt-system/sa/redoubt-admin`
    */
   readonly administrators?: readonly SpiffeId[]
+  /** How much callers may ask for. @default DEFAULT_RATES */
+  readonly signing?: SigningRates
 }
 
 /**
@@ -38,6 +41,7 @@ export function configFaults(config: CaConfig): readonly string[] {
     [stateDir.startsWith('/'), `stateDir is "${stateDir}", expected an absolute path`],
     [host !== '', 'listen.host is empty, expected an address'],
     [isPort, `listen.port is ${port}, expected 0 to 65535`],
+    ...rateRules(config.signing ?? DEFAULT_RATES),
     ...lifeRules(config),
   ])
 }
@@ -46,6 +50,13 @@ type Rule = readonly [holds: boolean, fault: string]
 
 function faultsOf(rules: readonly Rule[]): readonly string[] {
   return rules.flatMap(([holds, fault]) => (holds ? [] : [fault]))
+}
+
+function rateRules(rates: SigningRates): readonly Rule[] {
+  return Object.entries(rates).flatMap(([name, { perSecond, burst }]): readonly Rule[] => [
+    [perSecond > 0, `signing.${name}.perSecond is ${perSecond}, expected above 0`],
+    [burst >= 1, `signing.${name}.burst is ${burst}, expected at least 1`],
+  ])
 }
 
 /** Each with its fault; NaN, for a life without a fixed length, breaks no rule but the first. */

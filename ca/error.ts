@@ -14,6 +14,7 @@ export type CaErrorCode =
   | 'CA_JWT_INVALID'
   | 'CA_CREDENTIAL_UNSUPPORTED'
   | 'CA_LOG_INVALID'
+  | 'CA_RATE_LIMITED'
   | 'CA_DENIAL_INVALID'
   | 'CA_NOT_ADMINISTRATOR'
 
@@ -21,9 +22,16 @@ export type CaErrorCode =
 export class CaError extends Error {
   override readonly name = 'CaError'
   readonly code: CaErrorCode
+  /** Milliseconds after which asking again makes sense, where that is known of this very case. */
+  readonly retryAfterMs: number | undefined
 
-  constructor(code: CaErrorCode, message: string, options?: ErrorOptions) {
+  constructor(
+    code: CaErrorCode,
+    message: string,
+    options: ErrorOptions & { readonly retryAfterMs?: number } = {},
+  ) {
     super(message, options)
     this.code = code
+    this.retryAfterMs = options.retryAfterMs
   }
 }

@@ -11,6 +11,7 @@ import type { AdmitRules } from './issue/admit.ts'
 import type { AuditReport } from './issue/audit.ts'
 import type { Denials } from './issue/denials.ts'
 import type { IssuedSvid } from './issue/issue-svid.ts'
+import { createSigningLimit, DEFAULT_RATES } from './issue/signing-limit.ts'
 import type { TransparencyLog } from './issue/transparency.ts'
 import { keepRenewed } from './keys/keep-renewed.ts'
 import { type OpenAuthority, openAuthority } from './open-authority.ts'
@@ -89,7 +90,8 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const identity = () => own.identity
   const isAdministrator = (id: SpiffeId) => administrators.has(id)
   const status = () => readStatus({ ...authority, now, health })
-  const calls = { ...deps, ...authority, metrics, rules, isAdministrator, status }
+  const guards = guardsOf(config, deps, authority, metrics)
+  const calls = { ...deps, ...authority, ...guards, metrics, rules, isAdministrator, status }
   const server = opening.use(await serveCa({ ...calls, listen, identity }))
   const report = () => reportExpiry(metrics, authority, own)
   report()
@@ -154,6 +156,17 @@ function keyRenewals(authority: OpenAuthority, log: Log, report: () => void): re
     { life: () => issuingLife(authority), renew: renewIssuing },
     { life: authority.jwtLife, renew: renewJwt },
   ]
+}
+
+/** What stands between calls and what they cost. */
+function guardsOf(
+  { signing = DEFAULT_RATES }: CaConfig,
+  { clock }: CaDeps,
+  { ledger }: OpenAuthority,
+  metrics: CaMetrics,
+) {
+  const limit = createSigningLimit(signing, () => clock.nowMs())
+  return { limit, ledger: metrics.watch(ledger, clock) }
 }
 
 function logOf({ transparency, audit }: OpenAuthority): CaLog {

@@ -2,6 +2,7 @@ import { CaError } from '../error.ts'
 import { type AdmitRules, admit, type Caller, type CsrRequest } from './admit.ts'
 import { type IssuedSvid, recordSvids, type SvidSigner, signSvid } from './issue-svid.ts'
 import type { Ledger } from './ledger.ts'
+import type { SigningLimit } from './signing-limit.ts'
 
 /** What issuing needs from the world. */
 export interface IssueDeps {
@@ -10,6 +11,7 @@ export interface IssueDeps {
   /** The issuing CA that signs now. */
   readonly signer: () => SvidSigner
   readonly ledger: Ledger
+  readonly limit: SigningLimit
 }
 
 /** Requests answered before other calls get a turn: some 5 ms of work. */
@@ -27,15 +29,26 @@ export async function issueBatch(
   requests: readonly CsrRequest[],
 ): Promise<readonly (IssuedSvid | CaError)[]> {
   const results: (IssuedSvid | CaError)[] = []
-  for (let from = 0; from < requests.length; from += REQUESTS_A_TURN) {
+  const { granted, retryAfterMs } = deps.limit.take(caller.id, requests.length)
+  for (let from = 0; from < granted; from += REQUESTS_A_TURN) {
     if (from > 0) await nextTurn()
     // Together: where signing is a wait for hardware, they wait together.
-    const turn = requests.slice(from, from + REQUESTS_A_TURN)
+    const turn = requests.slice(from, Math.min(from + REQUESTS_A_TURN, granted))
     results.push(...(await Promise.all(turn.map((request) => issueOne(deps, caller, request)))))
   }
+  while (results.length < requests.length) results.push(rateLimited(caller, retryAfterMs))
   const issued = results.filter((result): result is IssuedSvid => !(result instanceof CaError))
   if (issued.length > 0) await record(deps.ledger, issued, caller)
   return results
+}
+
+/** The refusal of what is over the limit of a caller. */
+export function rateLimited({ id }: Caller, retryAfterMs: number): CaError {
+  return new CaError(
+    'CA_RATE_LIMITED',
+    `Cannot issue to "${id}" now: it asked for more than its share, expected a pause of ${retryAfterMs} ms`,
+    { retryAfterMs },
+  )
 }
 
 async function issueOne(

@@ -3,6 +3,8 @@ import { CaError } from '../error.ts'
 import { type IssuedJwtSvid, type JwtSigner, signJwtSvid } from '../jwt/jwt-svid-sign.ts'
 import { parseSpiffeId } from '../spiffe/index.ts'
 import { type AdmitRules, assertMayHave, type Caller } from './admit.ts'
+import { rateLimited } from './issue-batch.ts'
+import type { SigningLimit } from './signing-limit.ts'
 
 /** A request as it came: nothing in it is believed yet. */
 export interface JwtRequest {
@@ -14,6 +16,7 @@ export interface IssueJwtDeps {
   readonly rules: AdmitRules
   readonly now: () => Temporal.Instant
   readonly jwtSigner: (now: Temporal.Instant) => JwtSigner
+  readonly limit: SigningLimit
 }
 
 /** Life of a token. Short, because nothing can take one back. */
@@ -28,13 +31,17 @@ export function issueJwts(
   caller: Caller,
   requests: readonly JwtRequest[],
 ): Promise<readonly (IssuedJwtSvid | CaError)[]> {
+  const { granted, retryAfterMs } = deps.limit.take(caller.id, requests.length)
   return Promise.all(
-    requests.map((request) =>
-      issueOne(deps, caller, request).catch((cause: unknown) => {
+    requests.map(async (request, index) => {
+      if (index >= granted) return rateLimited(caller, retryAfterMs)
+      try {
+        return await issueOne(deps, caller, request)
+      } catch (cause) {
         if (cause instanceof CaError) return cause
         throw cause
-      }),
-    ),
+      }
+    }),
   )
 }
 

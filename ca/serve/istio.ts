@@ -8,6 +8,7 @@
  */
 import { Metadata, type ServiceError, type ServerUnaryCall, status } from '@grpc/grpc-js'
 
+import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { CaError, type CaErrorCode } from '../error.ts'
@@ -21,10 +22,11 @@ import type { SpiffeId } from '../spiffe/index.ts'
 import { derFromPem, MAX_CSR_BYTES, pemFromDer, type TrustBundle } from '../x509/index.ts'
 import type { VerifiedPeer } from './listen-tls.ts'
 import type { CaMetrics } from './metrics.ts'
-import { REASON_KEY } from './to-proto.ts'
+import { callErrorFrom } from './to-proto.ts'
 
 /** What answering needs. */
 export interface IstioCallDeps extends IssueDeps {
+  readonly clock: Clock
   readonly log: Log
   readonly bundle: Live<TrustBundle>
   readonly metrics: CaMetrics
@@ -58,9 +60,11 @@ async function createCertificate(
   const csrDer = readCsr(call.request.csr)
   const ttlSeconds = readTtl(call.request.validityDuration, deps.rules.maxLeafTtl)
   const caller = { id: spiffeId, scope: [] }
+  const startMs = deps.clock.nowMs()
   const [svid] = await issueBatch(deps, caller, [{ spiffeId, csrDer, ttlSeconds }])
   if (svid === undefined || svid instanceof CaError) throw svid
   deps.metrics.issued(1)
+  deps.metrics.batch((deps.clock.nowMs() - startMs) / 1000)
   const [leaf = new Uint8Array(), ...issuers] = svid.chain
   return { certChain: [pemFromDer('CERTIFICATE', leaf), ...anchors(issuers)] }
 }
@@ -166,11 +170,13 @@ function failureOf({ log, metrics }: IstioCallDeps, cause: unknown): Partial<Ser
   const { code: reason, message } = cause
   metrics.refused(reason)
   log('warn', 'ca-refused', { call: 'createCertificate', reason, detail: message })
-  const metadata = new Metadata()
-  metadata.set(REASON_KEY, reason)
+  const { metadata = new Metadata() } = callErrorFrom(cause)
   const unauthenticated = UNAUTHENTICATED[reason]
   if (unauthenticated !== undefined) {
     return { code: status.UNAUTHENTICATED, details: unauthenticated, metadata }
+  }
+  if (reason === 'CA_RATE_LIMITED') {
+    return { code: status.RESOURCE_EXHAUSTED, details: message, metadata } // Istio's agents try again
   }
   const code = OF_THE_REQUEST.has(reason) ? status.INVALID_ARGUMENT : status.INTERNAL
   return { code, details: `CSR signing error (${message})`, metadata }

@@ -1,11 +1,18 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
+import type { Clock } from '#core/clock.ts'
+import type { Ledger } from '../issue/ledger.ts'
+
 /** What the CA counts. The table is also the documentation; no label comes from a request. */
 const METRICS = {
   redoubt_ca_svids_issued_total: 'SVIDs signed, recorded and handed out',
   redoubt_ca_refusals_total: 'Requests refused, by stable reason',
   redoubt_ca_attestations_total: 'Agents that proved their node, or did not',
-  redoubt_ca_issue_batch_seconds: 'Time to answer one Issue call, ledger included',
+  redoubt_ca_issue_batch_seconds: 'Time to answer one call for certificates, ledger included',
+  redoubt_ca_ledger_record_seconds:
+    'Time from something to record until it is on the disk: how far the ledger lags',
+  redoubt_ca_ledger_pending: 'Records that wait for the disk',
+  redoubt_ca_ledger_failures_total: 'Records that could not be written; nothing of them was issued',
   redoubt_ca_bundle_generation: 'Generation of the trust bundle',
   redoubt_ca_certificate_expiry_seconds:
     'Epoch seconds at which a certificate of the CA, or its newest JWT key, ends',
@@ -20,6 +27,8 @@ export interface CaMetrics {
   readonly refused: (reason: string) => void
   readonly attested: (outcome: 'ok' | 'refused') => void
   readonly batch: (seconds: number) => void
+  /** A ledger that is watched; what it does is told here. */
+  readonly watch: (ledger: Ledger, clock: Clock) => Ledger
   readonly bundle: (generation: number) => void
   readonly expiry: (
     which: 'root' | 'issuing' | 'server' | 'jwt',
@@ -49,6 +58,12 @@ export function createCaMetrics(): CaMetrics {
     ...named('redoubt_ca_issue_batch_seconds'),
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
   })
+  const recorded = new Histogram({
+    ...named('redoubt_ca_ledger_record_seconds'),
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+  })
+  const pending = new Gauge(named('redoubt_ca_ledger_pending'))
+  const failures = new Counter(named('redoubt_ca_ledger_failures_total'))
   const bundle = new Gauge(named('redoubt_ca_bundle_generation'))
   const expiry = new Gauge({
     ...named('redoubt_ca_certificate_expiry_seconds'),
@@ -60,6 +75,21 @@ export function createCaMetrics(): CaMetrics {
     refused: (reason) => refused.inc({ reason }),
     attested: (outcome) => attested.inc({ outcome }),
     batch: (seconds) => batch.observe(seconds),
+    watch: (ledger, clock) => ({
+      async record(entries) {
+        const startMs = clock.nowMs()
+        pending.inc()
+        try {
+          await ledger.record(entries)
+          recorded.observe((clock.nowMs() - startMs) / 1000)
+        } catch (cause) {
+          failures.inc()
+          throw cause
+        } finally {
+          pending.dec()
+        }
+      },
+    }),
     bundle: (generation) => bundle.set(generation),
     expiry: (certificate, notAfter) =>
       expiry.set({ certificate }, notAfter.epochMilliseconds / 1000),

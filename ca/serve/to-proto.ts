@@ -48,8 +48,9 @@ export function jwtResultToProto(result: IssuedJwtSvid | CaError): JwtResult {
   return { outcome: { $case: 'svid', svid } }
 }
 
-function refusalToProto({ code: reason, message }: CaError): Refusal {
-  return { reason, message, retryAfterMs: ANSWERS[reason].retryAfterMs }
+function refusalToProto(refusal: CaError): Refusal {
+  const { code: reason, message } = refusal
+  return { reason, message, retryAfterMs: retryAfterOf(refusal) }
 }
 
 /** Metadata key under which a failed call says the code of its {@link CaError}. */
@@ -62,10 +63,15 @@ export const RETRY_KEY = 'redoubt-retry-after-ms'
 export function callErrorFrom(cause: unknown): Partial<ServiceError> {
   if (!(cause instanceof CaError)) return { code: status.INTERNAL, details: 'internal error' }
   const metadata = new Metadata()
-  const { status: code, retryAfterMs } = ANSWERS[cause.code]
+  const { status: code } = ANSWERS[cause.code]
+  const retryAfterMs = retryAfterOf(cause)
   metadata.set(REASON_KEY, cause.code)
   if (retryAfterMs > 0) metadata.set(RETRY_KEY, String(retryAfterMs))
   return { code, details: cause.message, metadata }
+}
+
+function retryAfterOf({ code, retryAfterMs }: CaError): number {
+  return retryAfterMs ?? ANSWERS[code].retryAfterMs
 }
 
 interface Answer {
@@ -90,6 +96,7 @@ const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
   CA_CREDENTIAL_UNSUPPORTED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
   CA_DENIAL_INVALID: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
   CA_NOT_ADMINISTRATOR: { status: status.PERMISSION_DENIED, retryAfterMs: 0 },
+  CA_RATE_LIMITED: { status: status.RESOURCE_EXHAUSTED, retryAfterMs: 1000 },
   CA_LOG_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
 }
 

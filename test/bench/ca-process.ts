@@ -11,7 +11,8 @@ export interface CaReady {
   readonly joinToken: string
 }
 
-await using running = await startCa()
+const NO_LIMIT = { perSecond: 1e9, burst: 1e9 }
+await using running = await startCa({ signing: { perCaller: NO_LIMIT, total: NO_LIMIT } })
 const { ca } = running
 process.send?.({
   address: ca.address,

@@ -33,7 +33,8 @@ await using authority = await openAuthority(config, now)
 const serverId = parseSpiffeId('spiffe://prod.example/ns/redoubt-system/sa/redoubt-ca')
 const adminId = undefined
 const rules = { trustDomain, serverId, adminId, leafTtl: ttl, maxLeafTtl: ttl }
-const deps = { ...authority, now, rules }
+const limit = { take: (_: unknown, granted: number) => ({ granted, retryAfterMs: 0 }) }
+const deps = { ...authority, now, limit, rules }
 const csrs = Array.from({ length: 50 }, (_, at) => ({
   spiffeId: `spiffe://prod.example/ns/pay/sa/w${at}`,
   csrDer: buildCsr(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey),

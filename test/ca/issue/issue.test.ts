@@ -422,6 +422,9 @@ test('isInScope() covers whole segments only', async (t) => {
   t.notThrows(() => fc.assert(property))
 })
 
+/** Grants all. */
+const unlimited = { take: (_: unknown, granted: number) => ({ granted, retryAfterMs: 0 }) }
+
 test('issueBatch() answers each request in order and hands out nothing that is not in the ledger', async (t) => {
   const recorded: CertificateRow[] = []
   const ledger: Ledger = {
@@ -429,7 +432,7 @@ test('issueBatch() answers each request in order and hands out nothing that is n
       recorded.push(...certificates)
     },
   }
-  const deps = { rules, ledger, now: () => now, signer: () => signer }
+  const deps = { rules, ledger, limit: unlimited, now: () => now, signer: () => signer }
   const bad = { ...asked, spiffeId: 'spiffe://prod.example/ns/web/sa/a' }
   const results = await issueBatch(deps, caller, [asked, bad, asked])
   t.deepEqual(
