@@ -1,6 +1,8 @@
 /** What a CA is told at its start, and what it refuses to start with. */
 import { CaError } from './error.ts'
 import { DEFAULT_RATES, type SigningRates } from './issue/signing-limit.ts'
+import { keyStoreFaults } from './keys/key-faults.ts'
+import type { KeyStoreConfig } from './keys/open-keys.ts'
 import type { SpiffeId, TrustDomain } from './spiffe/index.ts'
 
 export interface CaConfig {
@@ -24,6 +26,8 @@ export interface CaConfig {
   readonly administrators?: readonly SpiffeId[]
   /** How much callers may ask for. @default DEFAULT_RATES */
   readonly signing?: SigningRates
+  /** Where its keys are. @default files that are not encrypted */
+  readonly keys?: KeyStoreConfig
 }
 
 /**
@@ -43,7 +47,7 @@ export function configFaults(config: CaConfig): readonly string[] {
     [isPort, `listen.port is ${port}, expected 0 to 65535`],
     ...rateRules(config.signing ?? DEFAULT_RATES),
     ...lifeRules(config),
-  ])
+  ]).concat(keyStoreFaults(config.keys))
 }
 
 type Rule = readonly [holds: boolean, fault: string]

@@ -5,6 +5,7 @@ export { configFaults } from './config.ts'
 export type { CaErrorCode } from './error.ts'
 export { CaError } from './error.ts'
 export type { AuditFault, AuditReport } from './issue/audit.ts'
+export type { KeyStoreConfig, SecretSource } from './keys/open-keys.ts'
 export type { Ca, CaDeps, CaLog } from './open-ca.ts'
 export { openCa } from './open-ca.ts'
 export type {

@@ -16,6 +16,7 @@ import { authorityRow } from './keys/authority-row.ts'
 import { type JwtKeyring, openJwtKeyring } from './keys/jwt-keyring.ts'
 import { type KeyStoreInput, openIssuing, openRoot, renewIssuing } from './keys/key-store.ts'
 import { KEYS_FOLDER, openFileKeys } from './keys/file-keys.ts'
+import type { KeyStore } from './keys/signing-key.ts'
 import { openStateDir } from './keys/state-dir.ts'
 import type { TrustBundle } from './x509/index.ts'
 
@@ -47,11 +48,13 @@ export interface OpenAuthority extends AsyncDisposable {
 /**
  * Opens what lies below `config.stateDir`, making it on first start.
  *
- * @throws {CaError} `CA_STATE_UNUSABLE`
+ * @param openKeys - Opens what keeps its keys, once nobody else has the state.
+ * @throws {CaError} `CA_STATE_UNUSABLE`, `CA_SIGNER_UNAVAILABLE`
  */
 export async function openAuthority(
   config: CaConfig,
   now: () => Temporal.Instant,
+  openKeys: (stateDir: string) => Promise<KeyStore> = plainFileKeys,
 ): Promise<OpenAuthority> {
   const { trustDomain, stateDir } = config
   await using opening = new AsyncDisposableStack()
@@ -61,7 +64,7 @@ export async function openAuthority(
   const { queries } = database
   const transparency = await openLog(queries, state, { trustDomain, now })
   const ledger = createLedger(database, transparency)
-  const store = opening.use(await openFileKeys(join(state.path, KEYS_FOLDER), undefined))
+  const store = opening.use(await openKeys(state.path))
   const keys: KeyStoreInput = {
     ...exactLives(config),
     state,
@@ -101,4 +104,8 @@ export async function openAuthority(
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+function plainFileKeys(stateDir: string): Promise<KeyStore> {
+  return openFileKeys(join(stateDir, KEYS_FOLDER), undefined)
 }

@@ -14,6 +14,7 @@ import type { IssuedSvid } from './issue/issue-svid.ts'
 import { createSigningLimit, DEFAULT_RATES } from './issue/signing-limit.ts'
 import type { TransparencyLog } from './issue/transparency.ts'
 import { keepRenewed } from './keys/keep-renewed.ts'
+import { openKeyStore } from './keys/open-keys.ts'
 import { type OpenAuthority, openAuthority } from './open-authority.ts'
 import { type CaMetrics, createCaMetrics } from './serve/metrics.ts'
 import { issueOwnSvid, type OwnSvid } from './serve/own-svid.ts'
@@ -29,6 +30,8 @@ export interface CaDeps {
   readonly log: Log
   /** Numbers in [0, 1) that spread renewals; not used for keys or serials. @default Math.random */
   readonly random?: () => number
+  /** Variables in which secrets may be. @default none */
+  readonly env?: Readonly<Record<string, string | undefined>>
 }
 
 /** The log of certificates and administrative calls; see ca/README.md, *The log*. */
@@ -79,7 +82,9 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const metrics = createCaMetrics()
   await using opening = new AsyncDisposableStack()
 
-  const authority = opening.use(await openAuthority(config, now))
+  const openKeys = (stateDir: string) =>
+    openKeyStore(config.keys ?? { kind: 'files' }, stateDir, { ...deps, env: deps.env ?? {} })
+  const authority = opening.use(await openAuthority(config, now, openKeys))
   const { denials } = authority
   const rules = rulesOf(config, authority, now)
   const { serverId, adminId } = rules
