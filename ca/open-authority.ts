@@ -76,10 +76,9 @@ export async function openAuthority(
 
   const root = await openRoot(keys, now())
   let signer = createSvidSigner(await openIssuing(keys, root, now()))
-  const roots = [root.certificate.der]
   const jwt = await openJwtKeyring(keys, keys.caTtl, now())
-  const jwtKeys = jwt.publicKeys()
-  const bundle = await createBundleSource(queries, { trustDomain, roots, jwtKeys })
+  const first = { trustDomain, roots: [root.certificate.der], jwtKeys: jwt.publicKeys() }
+  const bundle = await createBundleSource(queries, first)
   const denials = await openDenials({ queries, ledger, trustDomain, now })
   const opened = opening.move()
   return {
