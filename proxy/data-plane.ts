@@ -67,7 +67,9 @@ export async function openDataPlane(
       listeners.push(opened)
       inbound[listener.port] = opened.address
     }
-    const hops = createHops({ svid, now, nowMs, wheel, sourceAddress: config.sourceAddress })
+    const { sourceAddress } = config
+    const aliases = () => deps.inbound.current?.bundle.trustDomainAliases ?? []
+    const hops = createHops({ svid, aliases, now, nowMs, wheel, sourceAddress })
     const outbound = await listenOutbound(config.outbound, {
       find: deps.find,
       hops,

@@ -18,6 +18,8 @@ export interface PathInput {
     readonly roots: readonly Uint8Array[]
     readonly denies?: Denies | undefined
   }
+  /** Of the leaf; the bundle's own, or one that it vouches for. */
+  readonly domain: TrustDomain
   readonly now: Temporal.Instant
   readonly role: 'client' | 'server'
 }
@@ -103,7 +105,7 @@ function mayHaveIssued(issuer: Certificate, { issuer: name, aki }: Certificate):
 }
 
 function judgeStep(
-  { leaf, bundle, now, role, budget }: Search,
+  { leaf, bundle, domain, now, role, budget }: Search,
   path: readonly Certificate[],
   issuer: Certificate,
 ): Refusal | undefined {
@@ -114,7 +116,7 @@ function judgeStep(
     return refuse('denied', `the key-id ${keyIdOf(issuer)} of an issuer is on the deny-list`)
   }
   const { nameConstraints } = issuer
-  const names = { ...leaf, trustDomain: bundle.trustDomain }
+  const names = { ...leaf, trustDomain: domain }
   if (nameConstraints && !meetsConstraints(nameConstraints, names)) {
     return refuse('name-constraint', 'an issuer may not sign for this name')
   }

@@ -12,6 +12,11 @@ import { MAX_CHAIN } from './peer-chain.ts'
 /** What one trust domain vouches with. Bundles of different domains are never merged (SPIFFE bundle §4). */
 export interface TrustBundle {
   readonly trustDomain: TrustDomain
+  /**
+   * Other names of the domain, as `trustDomainAliases` says: leaves of these lead to the same roots,
+   * unless a bundle of their own is there.
+   */
+  readonly aliases?: readonly TrustDomain[]
   /** Only grows. */
   readonly generation: number
   /** DER of each root. None: every SVID of the domain is refused. */
@@ -65,11 +70,14 @@ export function verifySvid(
 
   const id = judgeLeaf(leaf)
   if (typeof id !== 'string') return id
-  const bundle = bundles.find(({ trustDomain }) => trustDomain === trustDomainOf(id))
+  const domain = trustDomainOf(id)
+  const bundle =
+    bundles.find(({ trustDomain }) => trustDomain === domain) ??
+    bundles.find(({ aliases }) => aliases?.includes(domain))
   if (!bundle) {
-    return refuse('unknown-trust-domain', `there is no bundle for "${trustDomainOf(id)}"`)
+    return refuse('unknown-trust-domain', `there is no bundle for "${domain}"`)
   }
-  const path = findPath(leaf, { others, bundle, now, role })
+  const path = findPath(leaf, { others, bundle, domain, now, role })
   if (path.kind === 'refused') return path
   const { serial, notAfter } = leaf
   const peer = { id, serial, notAfter, keyIds: path.certificates.map(keyIdOf) }

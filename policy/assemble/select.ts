@@ -20,7 +20,8 @@ export function byAge(a: ObjectRef, b: ObjectRef): number {
   return times || compareText(a.name, b.name) || compareText(a.namespace, b.namespace)
 }
 
-function compareText(a: string, b: string): number {
+/** By UTF-16 code units. */
+export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 

@@ -1,8 +1,8 @@
 /** Which issuers' tokens a workload takes, and with which keys (istio-semantics §3). */
-import type { Intent, WorkloadInstance } from '../model/intent.ts'
+import type { Intent, ObjectRef, WorkloadInstance } from '../model/intent.ts'
 import type { JwtRule } from '../model/request-authentication.ts'
 import type { TokenKeys, TokenRule } from '../model/token-rule.ts'
-import { byAge, selects } from './select.ts'
+import { byAge, compareText, selects } from './select.ts'
 
 /** The key set that was fetched for a rule; `undefined`: there is none. */
 export type KeySetOf = (rule: JwtRule) => string | undefined
@@ -10,18 +10,24 @@ export type KeySetOf = (rule: JwtRule) => string | undefined
 /** Claims that are lists of words whatever a rule says (§3.1). */
 export const SPACE_DELIMITED_CLAIMS: readonly string[] = ['permission', 'scope']
 
-/** Rules of all objects that apply, those of the oldest object first. */
+/**
+ * Rules of all objects that apply, by issuer; of one issuer, those of the workload's namespace before the
+ * root's, and of the oldest object first. The order tells which of several refusals a caller hears of, and
+ * Istio's is this.
+ */
 export function assembleTokenRules(
   { requestAuthentications, mesh }: Pick<Intent, 'requestAuthentications' | 'mesh'>,
   workload: Pick<WorkloadInstance, 'namespace' | 'labels'>,
   keySetOf: KeySetOf,
 ): readonly TokenRule[] {
+  const isRoots = ({ namespace }: ObjectRef): number => Number(namespace !== workload.namespace)
   return requestAuthentications
     .filter(({ targeted }) => !targeted)
     .filter(({ namespace }) => [workload.namespace, mesh.rootNamespace].includes(namespace))
     .filter(({ selector }) => selects(selector, workload.labels))
-    .toSorted(byAge)
+    .toSorted((one, other) => isRoots(one) - isRoots(other) || byAge(one, other))
     .flatMap(({ jwtRules }) => jwtRules.map((rule) => tokenRuleOf(rule, keySetOf)))
+    .toSorted((one, other) => compareText(one.issuer ?? '', other.issuer ?? ''))
 }
 
 function tokenRuleOf(rule: JwtRule, keySetOf: KeySetOf): TokenRule {

@@ -78,7 +78,8 @@ export function createPreparer(
     }
     const request = readHttpRequest({ ...query, sourceIp }, protocol, bundle)
     if (request.kind === 'refused') {
-      return settled('deny', request.reason, { mtlsMode, status: request.status })
+      const { kind: _, ...refusal } = request
+      return settled('deny', request.reason, { mtlsMode, ...refusal })
     }
     const { http, isGrpc, target: sent } = request
     return { kind: 'attempt', bundle, attempt: { ...attempt, http, isGrpc }, target: sent }

@@ -6,6 +6,7 @@ import {
   type HttpAttributes,
   isKnownMethod,
   type InboundBundle,
+  mayBeAuthority,
   normalizePath,
 } from '../model/index.ts'
 import { SPACE_DELIMITED_CLAIMS } from '../assemble/token-rules.ts'
@@ -23,8 +24,14 @@ export type HttpRequest =
       readonly kind: 'refused'
       readonly status: number
       readonly reason: CheckReason
-      readonly isGrpc: boolean
+      readonly grpcStatus?: number
     }
+
+/** What is refused behind the codec, where a gRPC caller is known as one (§4), with gRPC's status. */
+const ANSWERED_IN_GRPC: Partial<Record<CheckReason, number>> = {
+  'escaped-nul': 13,
+  'no-resource': 12,
+}
 
 const GRPC = /^application\/grpc(\+|$)/
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/i
@@ -46,7 +53,10 @@ export function readHttpRequest(
   const header = (name: string) => headerValues(name, lines.get(name) ?? [])
   const isGrpc = GRPC.test(header('content-type')[0] ?? '')
   const refused = (status: number, reason: CheckReason): HttpRequest => {
-    return { kind: 'refused', status, reason, isGrpc }
+    const grpcStatus = isGrpc ? ANSWERED_IN_GRPC[reason] : undefined
+    return grpcStatus === undefined
+      ? { kind: 'refused', status, reason }
+      : { kind: 'refused', status: 200, reason, grpcStatus }
   }
 
   if (!isKnownMethod(method)) return refused(400, 'unknown-method')
@@ -89,9 +99,9 @@ function hasValidHeaders(
   { host }: CheckQuery,
   lines: ReadonlyMap<string, readonly string[]>,
 ): boolean {
-  const valuesHold = [...lines.values(), [host ?? '']]
-    .flat()
-    .every((line) => FIELD_VALUE.test(line))
+  const hosts = [host ?? '', ...(lines.get('host') ?? [])]
+  if (!hosts.every(mayBeAuthority)) return false
+  const valuesHold = [...lines.values()].flat().every((line) => FIELD_VALUE.test(line))
   return valuesHold && [...lines.keys()].every((name) => TOKEN.test(name))
 }
 

@@ -8,10 +8,12 @@ const JOINED = new Set(
 )
 
 /**
- * The values that policy compares, from the lines of one header in order.
+ * The values that policy compares, from the lines of one header in order. Lines without a value leave
+ * no comma behind.
  *
  * @param name - in lower case
  */
 export function headerValues(name: string, lines: readonly string[]): readonly string[] {
-  return lines.length > 1 && JOINED.has(name) ? [lines.join(',')] : lines
+  if (lines.length < 2 || !JOINED.has(name)) return lines
+  return [lines.filter((line) => line !== '').join(',')]
 }

@@ -32,6 +32,7 @@ export type {
   WorkloadRef,
 } from './bundle.ts'
 export { BUNDLE_FORMAT } from './bundle.ts'
+export { mayBeAuthority } from './authority.ts'
 export { clientAddress } from './client-address.ts'
 export type {
   Allowed,

@@ -26,7 +26,8 @@ export function detectProtocol(bytes: Uint8Array): Detected {
   return 'need-more'
 }
 
-function startsLikePreface(bytes: Uint8Array): boolean {
+/** Whether `bytes` are the HTTP/2 preface, or could still become it. */
+export function startsLikePreface(bytes: Uint8Array): boolean {
   const length = Math.min(bytes.length, PREFACE.length)
   for (let at = 0; at < length; at += 1) {
     if (bytes[at] !== PREFACE.charCodeAt(at)) return false

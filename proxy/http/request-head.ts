@@ -3,11 +3,11 @@
  *
  * @see RFC 9112 §3–§6
  */
-import { isKnownMethod } from '#policy/model/index.ts'
+import { isKnownMethod, mayBeAuthority } from '#policy/model/index.ts'
 import { FRAMING, type Framing, isChunked, parseContentLength, readConnection } from './body.ts'
 import { BYTE_CLASS, FIELD, TARGET_BYTE } from './field.ts'
 import { FAULTY, FieldBlock, type FieldsFault, NEED_MORE } from './field-block.ts'
-import { readAuthority, splitTarget } from './path.ts'
+import { splitTarget } from './path.ts'
 
 /** Request line and field lines together; Envoy's limit too. */
 export const MAX_HEAD_BYTES = 61_440
@@ -236,7 +236,7 @@ export class RequestHead {
     }
     // A connection mostly repeats one Host.
     if (this.authority === this.#lastAuthority) return true
-    if (readAuthority(this.authority) === undefined) {
+    if (!this.isAbsolute && !mayBeAuthority(this.authority)) {
       this.fault = 'host-malformed'
       return false
     }

@@ -69,7 +69,7 @@ export class InboundRequests implements RequestSink, HopAnswer {
     noteRequest(record, head, this.#deps.telemetry.isLogging)
     if (body !== undefined) record.bytesReceived = body.length
     const code = this.#admit(head)
-    if (code !== undefined) return this.#refuse(code)
+    if (code !== undefined) return this.#refuseAs(rescue(code), head, '')
     const authenticate = this.#rules?.configuration.authenticate
     if (authenticate !== undefined) return this.#authenticate(authenticate, head, body, end)
     const decision = this.#authorize(head, record)
@@ -238,10 +238,6 @@ export class InboundRequests implements RequestSink, HopAnswer {
     const form = grpcForm(answer)
     if (this.#record !== undefined) this.#record.grpcStatus = form.grpcStatus
     this.#respond(form.answer, form.added + added)
-  }
-
-  #refuse(code: ProxyErrorCode): void {
-    this.#respond(rescue(code), '')
   }
 
   #respond(answer: Rescue, added: string): void {

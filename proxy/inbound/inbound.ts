@@ -9,6 +9,7 @@ import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import type { Decide, Decision } from '#policy/model/index.ts'
 import { listen, type Listener } from '../capture/listen.ts'
+import { inboundDetector, MAX_INBOUND_PEEK } from '../capture/detect-inbound.ts'
 import { peek } from '../capture/peek.ts'
 import { type InboundListener, parseAddress } from '../config.ts'
 import { plainDial } from '../mesh/dial.ts'
@@ -64,6 +65,7 @@ export async function listenInbound(
   })
   const terminate = createTlsTerminator({
     svid: deps.svid,
+    aliases: () => deps.configuration()?.bundle.trustDomainAliases ?? [],
     now: deps.now,
     onPeer(socket, peer) {
       const current = rules()
@@ -104,16 +106,19 @@ export async function listenInbound(
     peek(socket, {
       wheel,
       timeoutMs: DETECT_TIMEOUT_MS,
+      detect: inboundDetector(current),
+      otherwise: { kind: 'opaque' },
+      maxBytes: MAX_INBOUND_PEEK,
       onDetected(detected, head) {
         heard()
-        if (detected === 'tls' && current.mtls === 'PERMISSIVE') {
+        if (detected.kind === 'mesh-tls') {
           socket.unshift(head)
           return terminate(socket)
         }
-        const peer = plaintextPeer(socket, peerOptions())
-        const isHttp =
-          current.protocol === 'http' || (detected === 'http1' && current.protocol !== 'tcp')
-        if (isHttp) serve(socket, peer, head)
+        const sni = detected.kind === 'foreign-tls' ? detected.sni : undefined
+        const peer = plaintextPeer(socket, { ...peerOptions(), sni })
+        if (detected.kind === 'http') serve(socket, peer, head)
+        else if (detected.kind === 'foreign-tls' && isHttpPort(current)) socket.destroy()
         else carryOpaque(socket, peer, current, head)
       },
     })
@@ -146,6 +151,11 @@ export async function listenInbound(
   }
 
   return listen(address, accept)
+}
+
+/** Where TLS that is not the mesh's has nowhere to go (istio-semantics §2.4). */
+function isHttpPort({ protocol }: PortRules): boolean {
+  return protocol === 'http' || protocol === 'http2' || protocol === 'grpc'
 }
 
 /** Whether what is inside this TLS connection is not HTTP/1 (istio-semantics §2.4). */

@@ -38,14 +38,17 @@ export function peerOf(socket: TLSSocket, { id, leaf }: TrustedPeer, options: Pe
   }
 }
 
-/** A caller in plaintext: nobody. */
-export function plaintextPeer(socket: Socket, options: PeerOptions): Peer {
+/** A caller in plaintext, or in TLS that is not ours to open: nobody. `sni`: what it asked for there. */
+export function plaintextPeer(
+  socket: Socket,
+  options: PeerOptions & { readonly sni: string | undefined },
+): Peer {
   return {
     connection: {
       ...addressesOf(socket),
       destinationPort: options.port,
       peer: undefined,
-      sni: undefined,
+      sni: options.sni,
     },
     forwardedCert: '',
     ...endsOf(socket),

@@ -3,6 +3,7 @@
  * HTTP inside goes the way of all requests; anything else is carried as opaque bytes.
  */
 import type { Socket } from 'node:net'
+import { detectProtocol } from '../capture/detect.ts'
 import { peek } from '../capture/peek.ts'
 import type { Authority } from '../http/path.ts'
 import type { Dial } from '../mesh/http1.ts'
@@ -46,6 +47,8 @@ export function carryTo(
     peek(socket, {
       wheel: deps.wheel,
       timeoutMs: DETECT_TIMEOUT_MS,
+      detect: detectProtocol,
+      otherwise: 'other',
       onDetected(detected, bytes) {
         if (detected === 'http1') serve(socket, authority, deps, bytes)
         else carry(socket, destination, deps, bytes)

@@ -1,4 +1,5 @@
 import type { Svid } from '#agent/client/index.ts'
+import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { Live } from '#core/live.ts'
 import type { DestinationBundle } from '#policy/model/index.ts'
 import { parseAddress } from '../config.ts'
@@ -11,6 +12,8 @@ import type { ClusterState, EndpointState } from './cluster-state.ts'
 
 export interface HopDeps {
   readonly svid: Live<Svid>
+  /** Other names of our trust domain, as they are now. */
+  readonly aliases: () => readonly TrustDomain[]
   readonly now: () => Temporal.Instant
   readonly nowMs: () => number
   readonly wheel: TimerWheel
@@ -42,7 +45,7 @@ const HOST_IDLE_MS = 60_000
 /** Makes {@link Hops}. */
 export function createHops(deps: HopDeps): Hops {
   const { wheel, nowMs, sourceAddress } = deps
-  const tls = { svid: deps.svid, now: deps.now, contextOf: clientContexts() }
+  const tls = { svid: deps.svid, aliases: deps.aliases, now: deps.now, contextOf: clientContexts() }
   const hosts = new Map<string, Hop>()
 
   function dialEndpoint(

@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import { listen, type Listener } from '../capture/listen.ts'
+import { detectProtocol } from '../capture/detect.ts'
 import { peek } from '../capture/peek.ts'
 import { readSocksGreeting, readSocksRequest, SOCKS_GRANTED } from '../capture/socks5.ts'
 import type { Authority } from '../http/path.ts'
@@ -39,6 +40,8 @@ export function listenOutbound(
     peek(socket, {
       wheel: options.wheel,
       timeoutMs: DETECT_TIMEOUT_MS,
+      detect: detectProtocol,
+      otherwise: 'other',
       onDetected(detected, head) {
         heard()
         if (detected === 'socks5') return acceptSocks(socket, head)

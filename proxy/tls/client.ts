@@ -1,12 +1,14 @@
 import type { Socket, SocketConstructorOpts, TcpNetConnectOpts } from 'node:net'
 import { type ConnectionOptions, connect, type SecureContext, type TLSSocket } from 'node:tls'
 import type { Svid } from '#agent/client/index.ts'
-import type { SpiffeId } from '#ca/spiffe/index.ts'
+import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
 import type { Live } from '#core/live.ts'
 import { lifeMs, type TrustedPeer, verifyPeer } from './verify-peer.ts'
 
 export interface TlsDialDeps {
   readonly svid: Live<Svid>
+  /** Other names of our trust domain, as they are now. */
+  readonly aliases: () => readonly TrustDomain[]
   readonly now: () => Temporal.Instant
   /** The context that shows a certificate, made once for each. */
   readonly contextOf: (svid: Svid) => SecureContext
@@ -59,8 +61,10 @@ export function dialTls(deps: TlsDialDeps, target: TlsTarget, outcome: TlsOutcom
   socket.once('secureConnect', () => {
     const now = deps.now()
     const { identities } = target
+    const aliases = deps.aliases()
     // The bundles of this moment: trust may have changed since the dial began.
-    const peer = verifyPeer(socket, { svid: deps.svid.current, now, role: 'server', identities })
+    const svidNow = deps.svid.current
+    const peer = verifyPeer(socket, { svid: svidNow, aliases, now, role: 'server', identities })
     socket.removeListener('error', onError)
     if (peer.kind === 'ok' && socket.alpnProtocol === target.alpn) {
       const ends = [svid.notAfter, peer.notAfter].map((notAfter) => lifeMs(notAfter, now))

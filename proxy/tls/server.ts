@@ -1,12 +1,15 @@
 import type { Socket } from 'node:net'
 import { createServer, type TLSSocket } from 'node:tls'
 import type { Svid } from '#agent/client/index.ts'
+import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { Live } from '#core/live.ts'
 import { contextOptions, SERVER_ALPN } from './parameters.ts'
 import { type TrustedPeer, type UntrustedPeer, verifyPeer } from './verify-peer.ts'
 
 export interface TlsTerminatorOptions {
   readonly svid: Live<Svid>
+  /** Other names of our trust domain, as they are now. */
+  readonly aliases: () => readonly TrustDomain[]
   readonly now: () => Temporal.Instant
   /** The handshake is done and the peer verified; nothing has been read. */
   readonly onPeer: (socket: TLSSocket, peer: TrustedPeer) => void
@@ -22,7 +25,7 @@ const HANDSHAKE_TIMEOUT_MS = 10_000
  * plaintext; a connection may be given with bytes already read put back (`unshift`).
  */
 export function createTlsTerminator(options: TlsTerminatorOptions): (socket: Socket) => void {
-  const { svid, now, onPeer, onRefused } = options
+  const { svid, aliases, now, onPeer, onRefused } = options
   let shown = svid.current
   const server = createServer({
     ...contextOptions(shown),
@@ -34,7 +37,12 @@ export function createTlsTerminator(options: TlsTerminatorOptions): (socket: Soc
     allowHalfOpen: true,
   })
   server.on('secureConnection', (socket) => {
-    const peer = verifyPeer(socket, { svid: svid.current, now: now(), role: 'client' })
+    const peer = verifyPeer(socket, {
+      svid: svid.current,
+      aliases: aliases(),
+      now: now(),
+      role: 'client',
+    })
     if (peer.kind === 'ok') return onPeer(socket, peer)
     socket.on('error', () => {})
     socket.destroy()

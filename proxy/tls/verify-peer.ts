@@ -1,4 +1,4 @@
-import type { SpiffeId } from '#ca/spiffe/index.ts'
+import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
 import { type PeerSocket, type PeerVerdict, peerChain, verifySvid } from '#ca/x509/index.ts'
 import type { Svid } from '#agent/client/index.ts'
 
@@ -20,6 +20,8 @@ export type TrustedPeer = Extract<PeerVerdict, { kind: 'ok' }> & { readonly leaf
 export interface PeerExpectation {
   /** Ours: its bundles judge the peer. */
   readonly svid: Svid
+  /** Other names of our trust domain, whose leaves our own bundle judges. @default none */
+  readonly aliases?: readonly TrustDomain[]
   readonly now: Temporal.Instant
   /** What the peer is in this handshake. */
   readonly role: 'client' | 'server'
@@ -34,13 +36,13 @@ export interface PeerExpectation {
  */
 export function verifyPeer(
   socket: JudgedSocket,
-  { svid, now, role, identities }: PeerExpectation,
+  { svid, aliases, now, role, identities }: PeerExpectation,
 ): TrustedPeer | UntrustedPeer {
   if (socket.isSessionReused()) {
     return { kind: 'refused', reason: 'session-resumed', detail: 'the session was resumed' }
   }
   const chain = peerChain(socket)
-  const verdict = verifySvid(chain, svid.bundles, now, role)
+  const verdict = verifySvid(chain, bundlesOf(svid, aliases), now, role)
   if (verdict.kind === 'refused') return verdict
   if (identities !== undefined && !identities.includes(verdict.id)) {
     const wanted = identities.join(', ')
@@ -48,6 +50,12 @@ export function verifyPeer(
     return { kind: 'refused', reason: 'identity-not-expected', detail }
   }
   return { ...verdict, leaf: chain[0] ?? new Uint8Array(0) }
+}
+
+/** The first bundle is our own. */
+function bundlesOf({ bundles }: Svid, aliases: readonly TrustDomain[] = []): Svid['bundles'] {
+  const [own, ...others] = bundles
+  return own === undefined || aliases.length === 0 ? bundles : [{ ...own, aliases }, ...others]
 }
 
 /** Milliseconds until `notAfter`; the place where civil time becomes elapsed time. */

@@ -9,6 +9,7 @@ import {
   type PeerRefusal,
   verifySvid,
 } from '#ca/x509/index.ts'
+import { parseTrustDomain } from '#ca/spiffe/index.ts'
 import {
   bundleOf,
   EMPTY_NAME,
@@ -443,6 +444,21 @@ test('verifySvid() refuses a leaf whose trust domain has no bundle, or an empty 
   })
   t.like(verdict([leaf, issuing], []), { reason: 'unknown-trust-domain' })
   t.like(verdict([leaf, issuing], [bundleOf('prod.example')]), { reason: 'untrusted-issuer' })
+})
+
+test('istio-semantics §1.9 leaves of an alias lead to our own roots, unless it has a bundle of its own', (t) => {
+  const renamed = [
+    { ...bundleOf('new.example', root), aliases: [parseTrustDomain('prod.example')] },
+  ]
+  const unnamed = forgeRoot({ extensions: { san: undefined } })
+  const chain = [forgeLeaf(unnamed), unnamed]
+  const aliases = [parseTrustDomain('prod.example')]
+  const own = { ...bundleOf('new.example', unnamed), aliases }
+  t.like(verdict(chain, [own]), { kind: 'ok', id: LEAF_ID })
+  t.like(verdict(chain, [bundleOf('new.example', unnamed)]), { reason: 'unknown-trust-domain' })
+  t.like(verdict(chain, [own, bundleOf('prod.example')]), { reason: 'untrusted-issuer' })
+  // A root that names a trust domain vouches as that one alone.
+  t.like(verdict([leaf, issuing], renamed), { kind: 'refused' })
 })
 
 test('verifySvid() does not let the root of one trust domain vouch for another', (t) => {

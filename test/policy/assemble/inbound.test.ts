@@ -251,3 +251,28 @@ test('row 28 no private key goes to a sidecar, inline, escaped or fetched', (t) 
     })
   }
 })
+
+test('§3.1 row 2: the rules of all objects that apply, by issuer; the namespace’s before the root’s, then by age', (t) => {
+  const of = (name: string, created: string, rules: string, namespace = 'qotm') =>
+    `apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: ${name}, namespace: ${namespace}, creationTimestamp: "${created}" }
+spec: { jwtRules: [${rules}] }
+`
+  const jwks = `jwks: '{"keys":[]}'`
+  const bundle = inbound(
+    qotm,
+    of('young', '2024-01-02T00:00:00Z', `{ issuer: b, ${jwks}, audiences: [young] }`),
+    of(
+      'old',
+      '2024-01-01T00:00:00Z',
+      `{ issuer: b, ${jwks}, audiences: [old] }, { issuer: a, ${jwks} }`,
+    ),
+    of('root', '2023-01-03T00:00:00Z', `{ issuer: b, ${jwks} }`, 'istio-system'),
+    of('other', '2024-01-01T00:00:00Z', `{ issuer: z, ${jwks} }`, 'elsewhere'),
+  )
+  t.deepEqual(
+    bundle.tokenRules.map(({ issuer, audiences }) => [issuer, ...(audiences ?? [])]),
+    [['a'], ['b', 'old'], ['b', 'young'], ['b']],
+  )
+})

@@ -160,6 +160,15 @@ const changes: Readonly<Record<string, [Partial<CheckQuery>, object]>> = {
     { decision: 'deny', status: 400, reason: 'unknown-method', action: 'none' },
   ],
   'an escaped NUL': [{ path: '/a%00' }, { decision: 'deny', status: 400, reason: 'escaped-nul' }],
+  'an escaped NUL in gRPC: behind the codec, so in gRPC’s form': [
+    { to: { namespace: 'app', name: 'web', port: 8081 }, path: '/a%00' },
+    { decision: 'deny', status: 200, grpcStatus: 13, reason: 'escaped-nul' },
+  ],
+  'a Host with an odd port is only a Host': [{ host: 'web:80x' }, { decision: 'allow' }],
+  'a Host that is none': [
+    { host: 'a b' },
+    { decision: 'deny', status: 400, reason: 'invalid-header' },
+  ],
   'a raw space': [{ path: '/a b' }, { decision: 'deny', status: 400 }],
   'parameters at a dot segment, under a path rule': [
     { path: '/x/..;/a' },

@@ -131,6 +131,9 @@ test('§0.8.17 headerValues() joins the lines of those that are one value, and n
   t.deepEqual(headerValues('user-agent', ['a', 'b']), ['a,b'])
   t.deepEqual(headerValues('x-a', ['a', 'b']), ['a', 'b'])
   t.deepEqual(headerValues('via', []), [])
+  // As Envoy appends: a line without a value leaves no comma.
+  t.deepEqual(headerValues('user-agent', ['', 'a', '', 'b']), ['a,b'])
+  t.deepEqual(headerValues('user-agent', ['', '']), [''])
 })
 
 test('§0.8.19 clientAddress() believes the last entry of the last line if it is an address', (t) => {

@@ -1,0 +1,54 @@
+/**
+ * `npm run test:oracle [-- --seed N --sets N --requests N]`: random policies and requests, decided by
+ * Istio's own code and a real Envoy (`../shared/oracle`), by our decision code and by a running sidecar.
+ * Other arguments go to ava; the totals are ava's.
+ */
+import { execFile, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { promisify } from 'node:util'
+
+const ORACLE = resolve(process.env['REDOUBT_SHARED'] ?? '../shared', 'oracle')
+
+// On stderr: stdout belongs to ava, which may speak TAP there.
+const say = (text: string): void => void process.stderr.write(`${text}\n`)
+
+/** Where the oracle's programs are, or why it cannot be asked. */
+async function prepare(): Promise<Readonly<Record<string, string>>> {
+  if (!existsSync(`${ORACLE}/setup.sh`)) {
+    return { REDOUBT_ORACLE_MISSING: `there is no ${ORACLE}` }
+  }
+  try {
+    const { stdout } = await promisify(execFile)(`${ORACLE}/setup.sh`, { timeout: 2_400_000 })
+    return { REDOUBT_ORACLE_BIN: `${stdout.trim()}/bin`, REDOUBT_ORACLE_SOURCE: ORACLE }
+  } catch (cause) {
+    return { REDOUBT_ORACLE_MISSING: `it could not be built: ${(cause as Error).message}` }
+  }
+}
+
+/** Takes `--seed`, `--sets` and `--requests` with their values out of `args`. */
+function takeNumbers(args: string[], defaults: Readonly<Record<string, number>>) {
+  return Object.fromEntries(
+    Object.entries(defaults).map(([name, value]) => {
+      const at = args.indexOf(`--${name}`)
+      const given = at < 0 ? value : Number(args.splice(at, 2)[1])
+      return [`REDOUBT_ORACLE_${name.toUpperCase()}`, String(given)]
+    }),
+  )
+}
+
+const args = process.argv.slice(2)
+const numbers = takeNumbers(args, { seed: randomInt(2 ** 31), sets: 200, requests: 40 })
+const found = await prepare()
+const missing = found['REDOUBT_ORACLE_MISSING']
+if (missing) say(`ORACLE NOT TO BE HAD, its tests are skipped: ${missing}`)
+else say(`oracle: seed ${numbers['REDOUBT_ORACLE_SEED']}; repeat with -- --seed`)
+
+const ava = spawn('ava', ['--config', 'test/oracle/ava.config.js', ...args], {
+  stdio: 'inherit',
+  env: { ...process.env, ...numbers, ...found },
+})
+const [code] = (await once(ava, 'exit')) as [number | null]
+process.exitCode = code ?? 1
