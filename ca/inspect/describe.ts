@@ -1,7 +1,10 @@
 import { AUTHORITY_RULES } from './findings/authority.ts'
-import { COMMON_RULES } from './findings/common.ts'
 import { type Finding, judge, readId, type Rule } from './findings/finding.ts'
+import { FORM_RULES } from './findings/form.ts'
+import { KEY_RULES } from './findings/keys.ts'
 import { LEAF_RULES } from './findings/leaf.ts'
+import { USAGE_RULES } from './findings/usage.ts'
+import { VALIDITY_RULES } from './findings/validity.ts'
 import { type CertificateFacts, readFacts } from './facts.ts'
 import type { AlternativeName } from './alternative-names.ts'
 
@@ -29,6 +32,16 @@ export interface CertificateReport {
   readonly findings: readonly Finding[]
 }
 
+/** Every rule there is. Each has a clause of its own, and a certificate in the tests that breaks it alone. */
+export const RULES: readonly Rule[] = [
+  ...VALIDITY_RULES,
+  ...KEY_RULES,
+  ...FORM_RULES,
+  ...USAGE_RULES,
+  ...LEAF_RULES,
+  ...AUTHORITY_RULES,
+]
+
 /**
  * Describes one certificate and judges it as it is at `now`, by itself; its chain is judged by
  * `judgeChain`.
@@ -37,7 +50,7 @@ export interface CertificateReport {
  */
 export function describeCertificate(der: Uint8Array, now: Temporal.Instant): CertificateReport {
   const facts = readFacts(der)
-  const uris = facts.san.filter(({ type }) => type === 'uri').map(({ value }) => value)
+  const uris = urisOf(facts)
   return {
     spiffeId: idOf(uris),
     subject: facts.subject,
@@ -53,15 +66,13 @@ export function describeCertificate(der: Uint8Array, now: Temporal.Instant): Cer
     extendedUsage: facts.extendedUsage ?? [],
     ca: facts.ca,
     fingerprints: { sha256: facts.sha256 },
-    findings: judge(rulesFor(facts), { facts, now, uris }),
+    findings: judge(RULES, { facts, now, uris }),
   }
 }
 
-/** Every rule there is, for documentation and for the test that breaks each. */
-export const RULES: readonly Rule[] = [...COMMON_RULES, ...LEAF_RULES, ...AUTHORITY_RULES]
-
-function rulesFor({ ca }: CertificateFacts): readonly Rule[] {
-  return [...COMMON_RULES, ...(ca ? AUTHORITY_RULES : LEAF_RULES)]
+/** All URI names. */
+export function urisOf({ san }: CertificateFacts): readonly string[] {
+  return san.filter(({ type }) => type === 'uri').map(({ value }) => value)
 }
 
 function idOf(uris: readonly string[]): string | null {

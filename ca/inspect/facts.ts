@@ -21,6 +21,7 @@ import {
 
 import { CaError } from '../error.ts'
 import { OID, readCertificate } from '../x509/index.ts'
+import { type Anatomy, readAnatomy } from './anatomy.ts'
 import { type AlternativeName, readAlternativeNames } from './alternative-names.ts'
 
 /** A public key: `bits` for RSA, `curve` for elliptic curves, neither where the type says it all. */
@@ -59,6 +60,8 @@ export interface CertificateFacts {
   readonly criticalExtensions: readonly string[]
   /** Extensions that are there more than once. */
   readonly repeatedExtensions: readonly string[]
+  /** How it is written. */
+  readonly anatomy: Anatomy
   /** Lower-case hex. */
   readonly sha256: string
   /** Why a sidecar of ours cannot read it at all, if so. */
@@ -91,6 +94,7 @@ function factsOf(
   const critical = extensions.filter(({ critical }) => critical).map(({ type }) => type)
   const san = extensions.find(({ type }) => type === OID.subjectAltName)
   const unreadable = whyUnreadable(der)
+  const anatomy = readAnatomy(der)
   return {
     der,
     subject: certificate.subject,
@@ -98,7 +102,7 @@ function factsOf(
     serial: node.serialNumber.toLowerCase(),
     notBefore: instantOf(certificate.notBefore),
     notAfter: instantOf(certificate.notAfter),
-    key: keyOf(node),
+    key: keyOf(node, anatomy),
     signature: node.signatureAlgorithm ?? node.signatureAlgorithmOid ?? 'unknown',
     san: san ? readAlternativeNames(new Uint8Array(san.value)) : [],
     sanIsCritical: critical.includes(OID.subjectAltName),
@@ -107,6 +111,7 @@ function factsOf(
     basicConstraintsAreCritical: critical.includes(OID.basicConstraints),
     criticalExtensions: critical,
     repeatedExtensions: types.filter((type, at) => types.indexOf(type) !== at),
+    anatomy,
     sha256: createHash('sha256').update(der).digest('hex'),
     ...(unreadable !== undefined && { unreadable }),
   }
@@ -168,7 +173,14 @@ const CURVES: Readonly<Record<string, string>> = {
   secp521r1: 'P-521',
 }
 
-function keyOf(certificate: NodeCertificate): KeyFacts {
+/** What a key says of itself where OpenSSL cannot take it for one. */
+const KEY_TYPES: Readonly<Record<string, string>> = {
+  [OID.rsaEncryption]: 'rsa',
+  [OID.ecPublicKey]: 'ec',
+  [OID.ed25519]: 'ed25519',
+}
+
+function keyOf(certificate: NodeCertificate, { keyAlgorithm }: Anatomy): KeyFacts {
   try {
     const { asymmetricKeyType, asymmetricKeyDetails: details } = certificate.publicKey
     const { namedCurve, modulusLength, publicExponent } = details ?? {}
@@ -179,7 +191,7 @@ function keyOf(certificate: NodeCertificate): KeyFacts {
       ...(publicExponent !== undefined && { exponent: publicExponent }),
     }
   } catch {
-    return { type: 'unknown' } // OpenSSL knows no such key; the findings say what that means
+    return { type: KEY_TYPES[keyAlgorithm.name] ?? 'unknown' } // the findings say what that means
   }
 }
 

@@ -8,7 +8,7 @@ export interface Finding {
   readonly severity: 'error' | 'warning' | 'info'
   /** Stable, kebab-case. */
   readonly rule: string
-  /** The clause that says so. */
+  /** The clause that says so; no two rules have the same. */
   readonly source: string
   /** What is so, and what was wanted. */
   readonly message: string
@@ -26,15 +26,24 @@ export interface Subject {
 
 /** One rule: a row of a table. `check` says what is wrong, or nothing. */
 export interface Rule extends Omit<Finding, 'message'> {
+  /** Which certificates it is for; left out: every one. */
+  readonly of?: 'leaf' | 'authority'
+  /** It says no more than "something is wrong": asked only if no other rule has found an error. */
+  readonly lastResort?: true
   readonly check: (subject: Subject) => string | false | undefined
 }
 
-/** What every rule of a table has to say. */
+/** What every rule that is for such a certificate has to say. */
 export function judge(rules: readonly Rule[], subject: Subject): Finding[] {
-  return rules.flatMap(({ check, ...rule }) => {
-    const message = check(subject)
-    return message ? [{ ...rule, message }] : []
-  })
+  const kind = subject.facts.ca ? 'authority' : 'leaf'
+  const apply = (some: readonly Rule[]): Finding[] =>
+    some.flatMap(({ check, of = kind, lastResort: _, ...rule }) => {
+      const message = of === kind && check(subject)
+      return message ? [{ ...rule, message }] : []
+    })
+  const found = apply(rules.filter(({ lastResort }) => !lastResort))
+  if (found.some(({ severity }) => severity === 'error')) return found
+  return [...apply(rules.filter(({ lastResort }) => lastResort)), ...found]
 }
 
 /** The SPIFFE ID that `uri` is, or why it is none. */

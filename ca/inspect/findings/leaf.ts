@@ -1,29 +1,51 @@
 import { trustDomainOf } from '../../spiffe/index.ts'
-import { readId, type Rule, type Subject } from './finding.ts'
+import { OID } from '../../x509/index.ts'
+import { readId, type Rule } from './finding.ts'
 
 /** Rules for certificates that authenticate: X509-SVID leaves. */
 export const LEAF_RULES: readonly Rule[] = [
   {
     rule: 'svid-one-uri',
+    of: 'leaf',
     severity: 'error',
-    source: 'X509-SVID §2',
+    source: 'X509-SVID §2 (exactly one)',
     hint: 'this is no SVID; if a mesh workload should have it, its issuer is not a SPIFFE authority',
     check: ({ uris }) =>
       uris.length !== 1 && `it has ${uris.length} URI names, expected exactly one, the SPIFFE ID`,
   },
   {
-    rule: 'svid-id-valid',
+    rule: 'svid-id-scheme',
+    of: 'leaf',
     severity: 'error',
     source: 'SPIFFE-ID §2',
-    check: ({ uris }) => {
-      const id = readId(uris[0] ?? 'spiffe://none/at-all')
-      return typeof id === 'object' && id.fault
-    },
+    check: ({ uris }) => faultOf('scheme', uris),
+  },
+  {
+    rule: 'svid-id-trust-domain',
+    of: 'leaf',
+    severity: 'error',
+    source: 'SPIFFE-ID §2.1',
+    check: ({ uris }) => faultOf('trust-domain', uris),
   },
   {
     rule: 'svid-id-path',
+    of: 'leaf',
     severity: 'error',
-    source: 'X509-SVID §5.2',
+    source: 'SPIFFE-ID §2.2',
+    check: ({ uris }) => faultOf('path', uris),
+  },
+  {
+    rule: 'svid-id-length',
+    of: 'leaf',
+    severity: 'error',
+    source: 'SPIFFE-ID §2.3',
+    check: ({ uris }) => faultOf('length', uris),
+  },
+  {
+    rule: 'svid-id-of-workload',
+    of: 'leaf',
+    severity: 'error',
+    source: 'X509-SVID §3.1 (non-root path)',
     check: ({ uris: [uri = ''] }) => {
       const id = readId(uri)
       if (typeof id === 'object' || id !== `spiffe://${trustDomainOf(id)}`) return undefined
@@ -31,34 +53,72 @@ export const LEAF_RULES: readonly Rule[] = [
     },
   },
   {
-    rule: 'svid-san-critical',
-    severity: 'error',
-    source: 'RFC 5280 §4.2.1.6',
-    check: ({ facts: { subject, san, sanIsCritical } }) =>
-      subject === '' && san.length > 0 && !sanIsCritical
-        ? 'it has no subject, so its alternative name must be critical'
-        : undefined,
+    rule: 'svid-mesh-name',
+    of: 'leaf',
+    severity: 'info',
+    source: 'Redoubt: identity of a workload',
+    check: ({ uris: [uri = ''] }) =>
+      typeof readId(uri) === 'string' &&
+      /^spiffe:\/\/[^/]+\/./.test(uri) &&
+      !/^spiffe:\/\/[^/]+\/ns\/[^/]+\/sa\/[^/]+$/.test(uri) &&
+      'its path is not /ns/<namespace>/sa/<account>: rules on namespaces do not see it',
   },
   {
-    rule: 'svid-key-usage',
+    rule: 'svid-names-critical',
+    of: 'leaf',
     severity: 'error',
-    source: 'X509-SVID §4.3',
-    check: ({ facts: { usage, usageIsCritical } }) => {
-      if (!usage) return 'it has no key usage, expected a critical one with digitalSignature'
-      return !usageIsCritical && 'its key usage is not critical'
+    source: 'X509-SVID §3.1 (Subject is omitted)',
+    check: ({ facts: { anatomy, san, sanIsCritical } }) =>
+      anatomy.subjectIsEmpty &&
+      san.length > 0 &&
+      !sanIsCritical &&
+      'it has no subject, so its alternative name must be critical',
+  },
+  {
+    rule: 'svid-common-name',
+    of: 'leaf',
+    severity: 'warning',
+    source: 'CA/B BR §7.1.4.3',
+    hint: 'have it issued without a common name: who still reads one is told another name',
+    check: ({ facts: { anatomy, san } }) => {
+      const wrong = anatomy.commonNames.find((name) => !san.some(({ value }) => value === name))
+      return (
+        wrong !== undefined &&
+        `its common name ${JSON.stringify(wrong)} is none of its alternative names`
+      )
     },
   },
   {
-    rule: 'svid-digital-signature',
+    rule: 'svid-key-identifier',
+    of: 'leaf',
+    severity: 'warning',
+    source: 'RFC 5280 §4.2.1.2 (end entity)',
+    check: ({ facts }) => !facts.subjectKeyId && 'it has no subject key identifier',
+  },
+  {
+    rule: 'svid-constrains-nobody',
+    of: 'leaf',
     severity: 'error',
-    source: 'X509-SVID §4.3',
-    check: ({ facts: { usage } }) =>
-      usage && !usage.includes('digitalSignature') && 'it may not make digital signatures',
+    source: 'RFC 5280 §4.2.1.10 (only in a CA)',
+    check: ({ facts: { anatomy } }) =>
+      anatomy.extensions.some(({ name }) => name === OID.nameConstraints) &&
+      'it constrains the names below it and is no authority',
+  },
+  {
+    rule: 'svid-digital-signature',
+    of: 'leaf',
+    severity: 'error',
+    source: 'X509-SVID §4.3 (digitalSignature)',
+    check: ({ facts: { usage = [] } }) =>
+      usage.length > 0 &&
+      !usage.includes('digitalSignature') &&
+      'it may not make digital signatures',
   },
   {
     rule: 'svid-signs-nothing',
+    of: 'leaf',
     severity: 'error',
-    source: 'X509-SVID §4.3',
+    source: 'X509-SVID §5.2 (keyCertSign, cRLSign)',
     check: ({ facts: { usage } }) => {
       const signs = usage?.filter((use) => use === 'keyCertSign' || use === 'cRLSign') ?? []
       return signs.length > 0 && `a leaf may not have the usage ${signs.join(' and ')}`
@@ -66,8 +126,9 @@ export const LEAF_RULES: readonly Rule[] = [
   },
   {
     rule: 'svid-both-roles',
+    of: 'leaf',
     severity: 'error',
-    source: 'X509-SVID §4.4',
+    source: 'X509-SVID §4.4 (both when included)',
     check: ({ facts: { extendedUsage } }) => {
       const missing = ['serverAuth', 'clientAuth'].filter((use) => !extendedUsage?.includes(use))
       return (
@@ -77,45 +138,24 @@ export const LEAF_RULES: readonly Rule[] = [
   },
   {
     rule: 'svid-extended-usage',
+    of: 'leaf',
     severity: 'warning',
-    source: 'X509-SVID §4.4',
+    source: 'X509-SVID §4.4 (SHOULD include)',
     check: ({ facts: { extendedUsage } }) =>
       !extendedUsage && 'it has no extended usage, expected serverAuth and clientAuth',
   },
-  {
-    rule: 'svid-mesh-name',
-    severity: 'info',
-    source: 'Redoubt: identity of a workload',
-    check: ({ uris: [uri = ''] }) =>
-      /^spiffe:\/\/[^/]+\/./.test(uri) &&
-      !/^spiffe:\/\/[^/]+\/ns\/[^/]+\/sa\/[^/]+$/.test(uri) &&
-      'its path is not /ns/<namespace>/sa/<account>: rules on namespaces do not see it',
-  },
-  {
-    rule: 'svid-short-life',
-    severity: 'warning',
-    source: 'Redoubt: lives of certificates',
-    hint: 'an SVID cannot be called back by most peers; give it a short life and rotate it',
-    check: ({ facts: { notBefore, notAfter } }) => {
-      const hours = notAfter.since(notBefore).total('hours')
-      return hours > 24.5 && `it lives ${Math.round(hours)} hours, expected at most 24`
-    },
-  },
-  {
-    rule: 'svid-rotation-late',
-    severity: 'warning',
-    source: 'Redoubt: renewal at half of the life',
-    hint: 'see that the agent runs and reaches the CA: redoubt status, redoubt logs',
-    check: ({ facts, now }) =>
-      isRotationLate(facts, now) && 'a fifth of its life is left and it has not been renewed',
-  },
 ]
 
-function isRotationLate({ notBefore, notAfter }: Subject['facts'], now: Temporal.Instant): boolean {
-  const lifeMs = notAfter.epochMilliseconds - notBefore.epochMilliseconds
-  const leftMs = notAfter.epochMilliseconds - now.epochMilliseconds
-  return leftMs > 0 && leftMs < Math.max(0, lifeMs - BACK_DATE_MS) / 5
+type IdPart = 'scheme' | 'length' | 'trust-domain' | 'path'
+
+/** What is wrong with the first URI, if `part` is where it first goes wrong. */
+function faultOf(part: IdPart, [uri]: readonly string[]): string | undefined {
+  const id = uri === undefined ? '' : readId(uri)
+  return uri !== undefined && typeof id === 'object' && partOf(uri) === part ? id.fault : undefined
 }
 
-/** NotBefore lies this far before the issue, which is no part of a leaf's life. */
-const BACK_DATE_MS = 120_000
+function partOf(uri: string): IdPart {
+  if (!uri.startsWith('spiffe://')) return 'scheme'
+  if (uri.length > 2048) return 'length'
+  return /^spiffe:\/\/[a-z0-9._-]{1,255}(\/|$)/.test(uri) ? 'path' : 'trust-domain'
+}

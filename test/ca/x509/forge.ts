@@ -34,6 +34,13 @@ export interface Forgery {
   /** Signs in place of the issuer. */
   readonly signWith?: KeyObject
   readonly version?: Uint8Array
+  /** AlgorithmIdentifier inside what is signed, and beside the signature. */
+  readonly algorithm?: Uint8Array
+  readonly outerAlgorithm?: Uint8Array
+  /** In place of the two times; DER. */
+  readonly validity?: Uint8Array
+  /** In place of the key's own SubjectPublicKeyInfo. */
+  readonly spki?: Uint8Array
   /** In place of the explicitly tagged list of extensions; empty for none. */
   readonly extensionPart?: (list: Uint8Array) => Uint8Array
 }
@@ -107,17 +114,22 @@ export function forge(what: Forgery): Forged {
   const tbs = sequence(
     what.version ?? derOf(contextTag(0), derOf(TAG.integer, Uint8Array.of(2))),
     unsignedInteger(what.serial ?? Uint8Array.of(0x12, 0x34)),
-    signer.algorithmDer,
+    what.algorithm ?? signer.algorithmDer,
     what.issuerName ?? issuer.name,
-    sequence(
-      timeDer(what.notBefore ?? NOW.subtract({ hours: 1 })),
-      timeDer(what.notAfter ?? NOW.add({ hours: 1 })),
-    ),
+    what.validity ??
+      sequence(
+        timeDer(what.notBefore ?? NOW.subtract({ hours: 1 })),
+        timeDer(what.notAfter ?? NOW.add({ hours: 1 })),
+      ),
     name,
-    spki,
+    what.spki ?? spki,
     extensionPart(sequence(...Object.values(extensions).filter((one) => one !== undefined))),
   )
-  const der = signedDer(tbs, signer, sign(signer.hash, tbs, signingKey))
+  const outer = {
+    ...signer,
+    algorithmDer: what.outerAlgorithm ?? what.algorithm ?? signer.algorithmDer,
+  }
+  const der = signedDer(tbs, outer, sign(signer.hash, tbs, signingKey))
   return { der, key: subjectKey, name, ski }
 }
 
