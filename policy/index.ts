@@ -27,7 +27,6 @@ export type {
   CompareOptions,
   Comparison,
   Counterexample,
-  LoggedRequest,
   Outcome,
   Proof,
   ProveOptions,

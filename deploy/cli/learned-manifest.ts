@@ -42,7 +42,11 @@ function ruleOf({ principals, operations }: LearnedRule): object {
     // Nobody with an identity: callers in plaintext, and they alone.
     from: [{ source: principals.length > 0 ? { principals } : { notPrincipals: ['*'] } }],
     to: operations.map(({ port, methods, paths }) => ({
-      operation: { ports: [String(port)], ...(methods.length > 0 ? { methods } : {}), paths },
+      operation: {
+        ports: [String(port)],
+        ...(methods.length > 0 ? { methods } : {}),
+        ...(paths.length > 0 ? { paths } : {}),
+      },
     })),
   }
 }

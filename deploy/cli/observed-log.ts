@@ -40,7 +40,7 @@ export async function readObserved(io: Io, input: Input, signal: AbortSignal): P
   const texts = await Promise.all(
     files.map((file) => (file === '-' ? io.readStdin() : io.readFile(resolve(io.cwd, file)))),
   )
-  return readAccessLog(texts, from)
+  return readAccessLog(texts, { since: from })
 }
 
 async function liveLogs(io: Io, input: Input): Promise<readonly string[]> {

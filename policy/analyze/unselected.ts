@@ -97,7 +97,7 @@ export function findIneffectivePeerAuthentications(scene: Scene): readonly Draft
     }
     const older = sorted
       .slice(0, sorted.indexOf(one))
-      .find((other) => takesAll(other, one, workloads))
+      .find((other) => other.dryRun === one.dryRun && takesAll(other, one, workloads))
     if (!older) return []
     return [
       {

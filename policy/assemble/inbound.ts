@@ -13,7 +13,7 @@ import type {
   WorkloadInstance,
 } from '../model/intent.ts'
 import { portProtocol } from '../model/port-protocol.ts'
-import { type PeerModes, peerModes, portMode } from './peer-mode.ts'
+import { type PeerModes, peerModes, portMode, triedModes } from './peer-mode.ts'
 import { proxiedProtocol, servicesOf } from './registry.ts'
 import { selects } from './select.ts'
 import { assembleTokenRules, type KeySetOf } from './token-rules.ts'
@@ -30,6 +30,7 @@ export function assembleInbound(
 ): InboundBundle {
   const { mesh } = intent
   const modes = peerModes(intent, workload)
+  const tried = triedModes(intent, workload)
   return {
     format: BUNDLE_FORMAT,
     workload: workloadRef(workload),
@@ -37,7 +38,8 @@ export function assembleInbound(
     trustDomainAliases: mesh.trustDomainAliases,
     pathNormalization: mesh.pathNormalization,
     mtls: modes.workload,
-    ports: inboundPorts(intent, workload, modes),
+    ...(tried.workload === undefined ? {} : { mtlsDryRun: tried.workload }),
+    ports: inboundPorts(intent, workload, { modes, tried }),
     authorization: intent.authorizationPolicies
       .filter(
         ({ targeted, namespace }) => !targeted && inScope(namespace, workload, mesh.rootNamespace),
@@ -64,15 +66,20 @@ export function workloadRef({
   return { namespace, name, serviceAccount, labels }
 }
 
+interface Modes {
+  readonly modes: PeerModes
+  readonly tried: ReturnType<typeof triedModes>
+}
+
 /** The workload's own ports, and those that only a PeerAuthentication names. */
 function inboundPorts(
   intent: Intent,
   workload: WorkloadInstance,
-  modes: PeerModes,
+  modes: Modes,
 ): readonly InboundPort[] {
   const services = servicesOf(intent, workload.namespace, workload.labels)
   const own = workload.ports.map((declared) => inboundPort(declared, services, modes))
-  const named = Object.keys(modes.ports)
+  const named = [...new Set([...Object.keys(modes.modes.ports), ...Object.keys(modes.tried.ports)])]
     .map(Number)
     .filter((port) => !workload.ports.some((declared) => declared.port === port))
     .map((port) => inboundPort({ port, name: '', address: '' }, services, modes))
@@ -82,7 +89,7 @@ function inboundPorts(
 function inboundPort(
   declared: InstancePort,
   services: readonly Service[],
-  modes: PeerModes,
+  { modes, tried }: Modes,
 ): InboundPort {
   const { port, name } = declared
   const backed = backedBy(declared, services)
@@ -92,6 +99,7 @@ function inboundPort(
     name,
     protocol: (backed && proxiedProtocol(backed.port)) ?? (own === 'udp' ? 'auto' : own),
     mtls: portMode(modes, port),
+    ...triedOn(port, tried),
     ...(backed
       ? {
           service: {
@@ -102,6 +110,14 @@ function inboundPort(
         }
       : {}),
   }
+}
+
+function triedOn(
+  port: number,
+  { workload, ports }: Modes['tried'],
+): Pick<InboundPort, 'mtlsDryRun'> {
+  const mtlsDryRun = ports[String(port)] ?? workload
+  return mtlsDryRun === undefined ? {} : { mtlsDryRun }
 }
 
 function backedBy(

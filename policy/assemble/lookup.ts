@@ -29,8 +29,10 @@ export interface IntentLookup {
   readonly virtualWildcards: readonly string[]
   /** By namespace. */
   readonly destinationRules: ReadonlyMap<string, readonly DestinationRule[]>
-  /** Oldest first, by namespace. */
+  /** Those in force, oldest first, by namespace. */
   readonly peerAuthentications: ReadonlyMap<string, readonly PeerAuthentication[]>
+  /** All, those that are tried out before those in force; `undefined` when none is tried out. */
+  readonly triedPeerAuthentications: ReadonlyMap<string, readonly PeerAuthentication[]> | undefined
   /** Whether what a client gets depends on its labels, and not on its namespace alone. */
   readonly clientLabelsMatter: boolean
 }
@@ -66,6 +68,10 @@ function buildLookup(intent: Intent): IntentLookup {
     .filter(({ gateways }) => gateways.includes('mesh'))
     .sort(byAge)
   const selecting = intent.services.filter(({ selector }) => selector).sort(byAge)
+  const peers = intent.peerAuthentications.toSorted(byAge)
+  const [tried, enforced] = [peers.filter(({ dryRun }) => dryRun), peers.filter(isEnforced)]
+  const byNamespace = (list: readonly PeerAuthentication[]) =>
+    groupBy(list, ({ namespace }) => [namespace])
   return {
     services: new Map(intent.services.map((service) => [service.host, service])),
     selectingServices: groupBy(selecting, ({ namespace }) => [namespace]),
@@ -75,15 +81,18 @@ function buildLookup(intent: Intent): IntentLookup {
     virtualServices: groupBy(virtual, ({ hosts }) => hosts),
     virtualWildcards: wildcardsOf(virtual),
     destinationRules: groupBy(intent.destinationRules, ({ namespace }) => [namespace]),
-    peerAuthentications: groupBy(intent.peerAuthentications.toSorted(byAge), ({ namespace }) => [
-      namespace,
-    ]),
+    peerAuthentications: byNamespace(enforced),
+    triedPeerAuthentications: tried.length === 0 ? undefined : byNamespace([...tried, ...enforced]),
     clientLabelsMatter:
       intent.destinationRules.some(({ workloadSelector }) => workloadSelector) ||
       virtual.some(({ http }) =>
         http.some(({ match }) => match?.some(({ sourceLabels }) => sourceLabels)),
       ),
   }
+}
+
+function isEnforced({ dryRun }: PeerAuthentication): boolean {
+  return !dryRun
 }
 
 function wildcardsOf(objects: readonly { readonly hosts: readonly string[] }[]): readonly string[] {

@@ -6,7 +6,14 @@ import { serviceAccountOf, type SpiffeId, trustDomainOf } from '#ca/spiffe/index
 import { assembleInbound, targets } from '../assemble/inbound.ts'
 import type { KeySetOf } from '../assemble/token-rules.ts'
 import { compileAuthorization } from '../casbin/index.ts'
-import type { Engine, InboundBundle, InboundPort, Intent, Workload } from '../model/index.ts'
+import {
+  createMtlsDryRun,
+  type Engine,
+  type InboundBundle,
+  type InboundPort,
+  type Intent,
+  type Workload,
+} from '../model/index.ts'
 import type { CheckQuery, CheckReason, CheckResult, QueryProtocol } from './query.ts'
 import { readHttpRequest } from './request.ts'
 import { type Answer, settle } from './settle.ts'
@@ -70,7 +77,8 @@ export function createPreparer(
       destinationPort: port.port,
       sni: query.from && (query.sni ?? sidecarSni(intent, port))?.toLowerCase(),
     }
-    const attempt = { connection, mtlsMode, engine: target.engine(), token: undefined }
+    const engine = withMtlsDryRun(target.engine(), port)
+    const attempt = { connection, mtlsMode, engine, token: undefined }
     const protocol = protocolOf(query, port)
     if (protocol === 'tcp') {
       const opaque = { ...attempt, http: undefined, isGrpc: false }
@@ -124,7 +132,9 @@ function createTargets(
 /** The port asked for, declared or not (§2.4: others take the workload's mode and detect); else the only one. */
 function portOf(bundle: InboundBundle, wanted: number | undefined): InboundPort | undefined {
   if (wanted === undefined) return bundle.ports.length === 1 ? bundle.ports[0] : undefined
-  const undeclared: InboundPort = { port: wanted, name: '', protocol: 'auto', mtls: bundle.mtls }
+  const { mtls, mtlsDryRun: tried } = bundle
+  const own = { port: wanted, name: '', protocol: 'auto', mtls } as const
+  const undeclared: InboundPort = tried === undefined ? own : { ...own, mtlsDryRun: tried }
   return bundle.ports.find(({ port }) => port === wanted) ?? undeclared
 }
 
@@ -139,6 +149,13 @@ function refusedAtHandshake(
   return [trustDomain, ...trustDomainAliases].includes(trustDomainOf(from))
     ? undefined
     : 'untrusted-domain'
+}
+
+/** As the sidecar tells what a PeerAuthentication that is tried out would have done. */
+function withMtlsDryRun(engine: Engine, { mtlsDryRun }: InboundPort): Engine {
+  if (mtlsDryRun === undefined) return engine
+  const tell = createMtlsDryRun(mtlsDryRun)
+  return (connection) => tell(engine(connection), connection)
 }
 
 /** A port declared TCP or TLS carries TCP whatever the caller speaks (§0.7). */

@@ -12,6 +12,7 @@ import type {
 } from '../model/intent.ts'
 import type { RequestAuthentication } from '../model/request-authentication.ts'
 import type { DestinationRule, VirtualService } from '../model/traffic.ts'
+import { ISTIO_DRY_RUN, REDOUBT_DRY_RUN } from './dry-run.ts'
 import { type Metadata, metadataSchema, type RawMetadata, readMetadata } from './metadata.ts'
 import type { PathKey } from './pointer.ts'
 import { type Finding, fields, notCarriedOut, type Report } from './schema.ts'
@@ -138,10 +139,18 @@ function checkAnnotations({ annotations }: Metadata, kind: string, report: Repor
       report(['metadata', 'annotations', key], 'the annotation is reserved for generated objects')
     }
   }
-  if (kind !== 'AuthorizationPolicy' && Object.hasOwn(annotations, 'istio.io/dry-run')) {
+  if (kind !== 'AuthorizationPolicy' && Object.hasOwn(annotations, ISTIO_DRY_RUN)) {
+    const instead = kind === 'PeerAuthentication' ? `; here it is ${REDOUBT_DRY_RUN}` : ''
     report(
-      ['metadata', 'annotations', 'istio.io/dry-run'],
-      'the annotation is for AuthorizationPolicy only',
+      ['metadata', 'annotations', ISTIO_DRY_RUN],
+      `the annotation is for AuthorizationPolicy only${instead}`,
+    )
+  }
+  if (kind !== 'PeerAuthentication' && Object.hasOwn(annotations, REDOUBT_DRY_RUN)) {
+    const instead = kind === 'AuthorizationPolicy' ? `; here it is ${ISTIO_DRY_RUN}` : ''
+    report(
+      ['metadata', 'annotations', REDOUBT_DRY_RUN],
+      `the annotation is for PeerAuthentication only${instead}`,
     )
   }
 }

@@ -14,6 +14,12 @@ export const BUNDLE_FORMAT = 2
 
 export type MtlsMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE'
 
+/** A mode that is tried out, and the PeerAuthentication that asks for it, `namespace/name`. */
+export interface MtlsDryRun {
+  readonly mode: MtlsMode
+  readonly policy: string
+}
+
 /** §0.7. `auto` detects from the first bytes. */
 export type PortProtocol = 'http' | 'http2' | 'grpc' | 'tcp' | 'tls' | 'auto'
 
@@ -36,6 +42,8 @@ export interface InboundBundle {
   readonly pathNormalization: PathNormalization
   /** mTLS for ports not listed. */
   readonly mtls: MtlsMode
+  /** Tried out on ports not listed. */
+  readonly mtlsDryRun?: MtlsDryRun
   readonly ports: readonly InboundPort[]
   /** Those that apply to this workload, dry-run ones too. */
   readonly authorization: readonly AuthorizationPolicy[]
@@ -51,6 +59,7 @@ export interface InboundPort {
   readonly name: string
   readonly protocol: PortProtocol
   readonly mtls: MtlsMode
+  readonly mtlsDryRun?: MtlsDryRun
   /** The service this port backs, for metrics labels: FQDN, name, namespace; absent when none. */
   readonly service?: ServiceRef
 }

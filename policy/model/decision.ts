@@ -1,5 +1,6 @@
 import type { Action } from './authorization.ts'
 import type { Connection, HttpAttributes } from './attempt.ts'
+import type { MtlsMode } from './bundle.ts'
 
 declare const brand: unique symbol
 
@@ -12,10 +13,10 @@ export interface Permit {
   readonly rule: number | null
 }
 
-/** What a dry-run policy would have done (§1.10). */
+/** What a dry-run policy would have done (§1.10); of a PeerAuthentication `action` is its mode. */
 export interface DryRunResult {
   readonly policy: string
-  readonly action: 'ALLOW' | 'DENY'
+  readonly action: 'ALLOW' | 'DENY' | MtlsMode
   readonly result: 'allowed' | 'denied'
   readonly rule: number | null
 }

@@ -17,6 +17,7 @@ export type {
   InboundBundle,
   InboundPort,
   LoadBalancing,
+  MtlsDryRun,
   MtlsMode,
   OutlierDetection,
   PathNormalization,
@@ -45,6 +46,8 @@ export type {
   Permit,
 } from './decision.ts'
 export { mintPermit } from './decision.ts'
+export { createMtlsDryRun } from './mtls-dry-run.ts'
+export type { TellMtlsDryRun } from './mtls-dry-run.ts'
 export type { PolicyErrorCode } from '../error.ts'
 export { PolicyError } from '../error.ts'
 export { headerValues } from './header-lines.ts'

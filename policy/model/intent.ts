@@ -175,6 +175,8 @@ export interface PeerAuthentication extends ObjectRef {
   readonly mode?: MtlsMode
   /** By workload port; `undefined` inherits the workload's mode. */
   readonly ports: Readonly<Record<string, MtlsMode | undefined>>
+  /** Tried out: it decides nothing, and what it would refuse is recorded (ours, no part of Istio). */
+  readonly dryRun: boolean
 }
 
 export interface Intent {

@@ -21,6 +21,7 @@ import {
   type HeaderOperations,
   type InboundBundle,
   type InboundPort,
+  type MtlsDryRun,
   type MtlsMode,
   type OutlierDetection,
   type RetryPolicy,
@@ -78,11 +79,14 @@ const serviceRef: Reader<ServiceRef> = object<ServiceRef>({
 
 // Inbound
 
+const mtlsDryRun: Reader<MtlsDryRun> = object<MtlsDryRun>({ mode: mtlsMode, policy: text })
+
 const inboundPort: Reader<InboundPort> = object<InboundPort>({
   port,
   name: text,
   protocol,
   mtls: mtlsMode,
+  mtlsDryRun: optional(mtlsDryRun),
   service: optional(serviceRef),
 })
 
@@ -93,6 +97,7 @@ const inboundBundle: Reader<InboundBundle> = object<InboundBundle>({
   trustDomainAliases: list(trustDomain),
   pathNormalization: oneOf(['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES']),
   mtls: mtlsMode,
+  mtlsDryRun: optional(mtlsDryRun),
   ports: list(inboundPort),
   authorization: list(authorizationPolicy),
   tokenRules: list(tokenRule),

@@ -24,6 +24,7 @@ export interface LearnedOperation {
   readonly port: number
   /** Empty: any. */
   readonly methods: readonly string[]
+  /** Empty of opaque connections, which have none. */
   readonly paths: readonly string[]
   readonly requests: number
 }
@@ -61,6 +62,7 @@ interface Call {
   readonly observation: Observation
   readonly workload: Workload
   readonly port: number
+  /** '' of an opaque connection. */
   readonly path: string
 }
 
@@ -92,7 +94,7 @@ export function learnedIntents(learned: readonly LearnedPolicy[]): Intent['autho
         to: operations.map(({ port, methods, paths }) => ({
           ports: [String(port)],
           ...(methods.length > 0 ? { methods } : {}),
-          paths,
+          ...(paths.length > 0 ? { paths } : {}),
         })),
       })),
     }
@@ -105,7 +107,7 @@ function readCall(
   observation: Observation,
 ): Call | { readonly observation: Observation; readonly why: string } {
   const no = (why: string) => ({ observation, why })
-  if (observation.decision === 'deny') return no('it was refused')
+  if (observation.decision !== 'allow') return no('it was refused')
   const workload = workloads.find(
     ({ namespace, name }) => `${namespace}/${name}` === observation.workload,
   )
@@ -116,6 +118,7 @@ function readCall(
   const [only, ...others] = workload.ports
   const port = observation.port ?? (others.length === 0 ? only?.port : undefined)
   if (port === undefined) return no('the line does not say to which port')
+  if (observation.protocol === 'tcp') return { observation, workload, port, path: '' }
   const read = normalizePath(observation.target, mesh.pathNormalization)
   if (read.kind === 'refused') return no(`its path is answered 400: ${read.reason}`)
   return { observation, workload, port, path: read.path }
@@ -148,8 +151,12 @@ function policyOf(intent: Intent, calls: readonly Call[], options: LearnOptions)
 
 /** One rule for each set of operations, with all callers that use exactly it. */
 function rulesOf(calls: readonly Call[], options: LearnOptions): readonly LearnedRule[] {
-  const byCaller = Map.groupBy(calls, ({ observation }) => observation.caller ?? '')
-  const rules = [...byCaller].map(([caller, own]) => {
+  // A rule that asks for anything of HTTP is held against no opaque connection (§1.8): two rules.
+  const byCaller = Map.groupBy(calls, ({ observation: { caller = '', protocol } }) =>
+    JSON.stringify([caller, protocol]),
+  )
+  const rules = [...byCaller].map(([key, own]) => {
+    const [caller = ''] = JSON.parse(key) as readonly string[]
     const operations = operationsOf(own, options)
     const asked = operations.map(({ port, methods, paths }) => [port, methods, paths])
     const shape = JSON.stringify([caller === '', asked])
@@ -185,7 +192,7 @@ function operationsOf(calls: readonly Call[], options: LearnOptions): readonly L
     .map((group) => ({
       port: group[0]?.port ?? 0,
       methods: group[0]?.methods ?? [],
-      paths: group.map(({ path }) => path).sort(),
+      paths: group.flatMap(({ path }) => (path === '' ? [] : [path])).sort(),
       requests: sum(group.flatMap(({ own }) => own)),
     }))
     .sort((a, b) =>
@@ -202,7 +209,7 @@ function methodsOf(
   { methodGroups, anyMethod }: LearnOptions,
 ): readonly string[] {
   if (anyMethod) return []
-  const seen = calls.map(({ observation }) => observation.method)
+  const seen = calls.flatMap(({ observation: { method } }) => (method === '' ? [] : [method]))
   const groups = methodGroups.filter((group) => group.some((method) => seen.includes(method)))
   return [...new Set([...seen, ...groups.flat()])].sort()
 }

@@ -2,19 +2,25 @@
 import { parseSpiffeId, type SpiffeId } from '#ca/spiffe/index.ts'
 import type { DryRunResult } from '../model/index.ts'
 
-/** Requests that are alike. */
+/** Requests, or opaque connections, that are alike. */
 export interface Observation {
+  readonly protocol: 'http' | 'tcp'
   /** `namespace/name` of the callee. */
   readonly workload: string
   /** Workload port; `undefined` where the line does not say: the request was refused. */
   readonly port: number | undefined
   /** `undefined`: plaintext. */
   readonly caller: SpiffeId | undefined
+  /** '' of a connection, as is `target`. */
   readonly method: string
-  /** Request target as sent. */
+  /** Request target as sent, with its query. */
   readonly target: string
   readonly host: string | undefined
-  readonly decision: 'allow' | 'deny'
+  readonly sourceIp: string | undefined
+  readonly forwardedFor: string | undefined
+  readonly userAgent: string | undefined
+  /** `unknown`: no policy was asked, or the line is another proxy's. */
+  readonly decision: 'allow' | 'deny' | 'unknown'
   /** An enforced ALLOW policy matched, so a further one takes nothing away. */
   readonly allowedByPolicy: boolean
   readonly dryRun: readonly DryRunResult[]
@@ -34,13 +40,21 @@ export interface Observed {
   readonly unreadable: number
 }
 
+export interface ReadOptions {
+  /** Lines of before are passed over. */
+  readonly since?: Temporal.Instant | undefined
+  /** Takes lines of which no decision is known too. @default false */
+  readonly undecided?: boolean
+}
+
 /**
  * Reads access logs: lines of JSON as sidecars write them. A line that cannot be read is counted, never
  * fatal: logs are cut in the middle.
- *
- * @param since - lines of before are passed over
  */
-export function readAccessLog(texts: readonly string[], since?: Temporal.Instant): Observed {
+export function readAccessLog(
+  texts: readonly string[],
+  { since, undecided = false }: ReadOptions = {},
+): Observed {
   const counted = new Map<string, { -readonly [K in keyof Observation]: Observation[K] }>()
   let requests = 0
   let skipped = 0
@@ -49,7 +63,7 @@ export function readAccessLog(texts: readonly string[], since?: Temporal.Instant
     if (line.trim() === '') continue
     const read = readLine(line)
     if (read === 'unreadable') unreadable += 1
-    else if (read === 'skipped') skipped += 1
+    else if (read === 'skipped' || (read.decision === 'unknown' && !undecided)) skipped += 1
     else if (since === undefined || isSince(read.lastSeen, since)) {
       requests += 1
       const { lastSeen, ...alike } = read
@@ -73,11 +87,13 @@ function readLine(line: string): Observation | 'skipped' | 'unreadable' {
     const value = JSON.parse(line.slice(Math.max(0, line.indexOf('{')))) as Fields | null
     if (typeof value !== 'object' || value === null || !('reporter' in value)) return 'unreadable'
     const workload = textOf(value['destination_workload'])
-    const { decision } = value
+    const said = value['decision']
     if (value['reporter'] !== 'destination' || workload === undefined) return 'skipped'
-    if (decision !== 'allow' && decision !== 'deny') return 'skipped'
+    const decision = said === 'allow' || said === 'deny' ? said : 'unknown'
     const principal = textOf(value['source_principal'])
     return {
+      // Envoy's name for the protocol of a connection that it does not read is none.
+      protocol: textOf(value['protocol']) === undefined && isConnection(value) ? 'tcp' : 'http',
       workload,
       port: portOf(textOf(value['upstream_cluster'])),
       // Plaintext is logged as `unknown`.
@@ -85,6 +101,9 @@ function readLine(line: string): Observation | 'skipped' | 'unreadable' {
       method: textOf(value['method']) ?? '',
       target: textOf(value['path']) ?? '',
       host: textOf(value['authority']),
+      sourceIp: textOf(value['downstream_remote_address'])?.replace(/:\d+$/, ''),
+      forwardedFor: textOf(value['x_forwarded_for']),
+      userAgent: textOf(value['user_agent']),
       decision,
       allowedByPolicy: decision === 'allow' && value['action'] === 'ALLOW',
       dryRun: dryRunOf(value['dry_run']),
@@ -94,6 +113,10 @@ function readLine(line: string): Observation | 'skipped' | 'unreadable' {
   } catch {
     return 'unreadable'
   }
+}
+
+function isConnection({ method, path }: Fields): boolean {
+  return textOf(method) === undefined && textOf(path) === undefined
 }
 
 function textOf(value: unknown): string | undefined {

@@ -45,11 +45,9 @@ export function replay(
 
 function isAllowed(
   engine: Engine,
-  { workload, port, caller, method, target, host }: Observation,
+  { protocol, workload, port, caller, method, target, host }: Observation,
   { workloads, mesh }: Intent,
 ): boolean {
-  const path = normalizePath(target, mesh.pathNormalization)
-  if (path.kind === 'refused') return false
   const found = workloads.find((one) => `${one.namespace}/${one.name}` === workload)
   const connection = {
     peer: caller,
@@ -58,6 +56,9 @@ function isAllowed(
     destinationPort: port ?? found?.ports[0]?.port ?? 0,
     sni: undefined,
   }
+  if (protocol === 'tcp') return engine(connection)(undefined).kind === 'allow'
+  const path = normalizePath(target, mesh.pathNormalization)
+  if (path.kind === 'refused') return false
   const decision = engine(connection)({
     method,
     path: path.path,

@@ -24,7 +24,7 @@ import { RequestRecord } from '../telemetry/record.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { RequestAttributes } from './attributes.ts'
 import { HeldRequest } from './held-request.ts'
-import type { PortRules } from './inbound-port.ts'
+import { deciderOf, type PortRules } from './inbound-port.ts'
 import type { Peer } from './peer.ts'
 import { addedLines, answerOf, denialOf, dropSpent, tokenRequestOf } from './token.ts'
 
@@ -149,7 +149,7 @@ export class InboundRequests implements RequestSink, HopAnswer {
         return 'PROXY_FORBIDDEN'
       }
       this.#rules = rules
-      this.#decide = rules.configuration.engine(this.#peer.connection)
+      this.#decide = deciderOf(rules, this.#peer.connection)
       this.#lastTarget = ''
     }
     if (head.method === 'CONNECT') return 'PROXY_NO_ROUTE'
@@ -173,6 +173,8 @@ export class InboundRequests implements RequestSink, HopAnswer {
     record.downstreamRemoteAddress = remoteAddress
     record.downstreamLocalAddress = localAddress
     record.sni = connection.sni ?? ''
+    // Where it would go: Envoy tells that of refused requests too (istio-semantics §4).
+    record.upstreamCluster = this.#deps.upstream.cluster
     this.#record = record
     return record
   }
@@ -225,7 +227,6 @@ export class InboundRequests implements RequestSink, HopAnswer {
     if (record !== undefined) {
       record.attempts = 1
       record.upstreamHost = this.#deps.upstream.host
-      record.upstreamCluster = this.#deps.upstream.cluster
       if (id !== '') record.requestId = id.slice('x-request-id: '.length, -2)
     }
     this.#exchange = this.#deps.app.send(head, this.#edits, body, end, this)

@@ -1,10 +1,14 @@
 import type { Authenticate } from '#ca/jwt/request/index.ts'
-import type {
-  Engine,
-  InboundBundle,
-  MtlsMode,
-  PortProtocol,
-  ServiceRef,
+import {
+  type Connection,
+  createMtlsDryRun,
+  type Decide,
+  type Engine,
+  type InboundBundle,
+  type MtlsMode,
+  type PortProtocol,
+  type ServiceRef,
+  type TellMtlsDryRun,
 } from '#policy/model/index.ts'
 
 /** One version of what a sidecar guards its app by; a change is a new object. */
@@ -24,6 +28,17 @@ export interface PortRules {
   readonly service: ServiceRef | undefined
   /** Whether some policy asks an external provider. */
   readonly asksProviders: boolean
+  /** `undefined`: no PeerAuthentication is tried out here. */
+  readonly mtlsDryRun: TellMtlsDryRun | undefined
+}
+
+/** Decides what comes on one connection to the port. */
+export function deciderOf(
+  { configuration, mtlsDryRun }: PortRules,
+  connection: Connection,
+): Decide {
+  const decide = configuration.engine(connection)
+  return mtlsDryRun === undefined ? decide : mtlsDryRun(decide, connection)
 }
 
 /**
@@ -46,9 +61,11 @@ export function rulesOfPort(
 function readRules(configuration: InboundConfiguration, port: number): PortRules {
   const { bundle } = configuration
   const declared = bundle.ports.find((candidate) => candidate.port === port)
+  const tried = declared === undefined ? bundle.mtlsDryRun : declared.mtlsDryRun
   return {
     configuration,
     mtls: declared?.mtls ?? bundle.mtls,
+    mtlsDryRun: tried && createMtlsDryRun(tried),
     protocol: declared?.protocol ?? 'auto',
     service: declared?.service,
     asksProviders: bundle.authorization.some(

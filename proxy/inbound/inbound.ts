@@ -23,8 +23,14 @@ import { denialReason } from '../telemetry/access-log-line.ts'
 import { ALPN } from '../tls/parameters.ts'
 import { createTlsTerminator } from '../tls/server.ts'
 import { lifeMs } from '../tls/verify-peer.ts'
+import { connectionRecord } from './connection-record.ts'
 import { InboundRequests } from './forward.ts'
-import { type InboundConfiguration, type PortRules, rulesOfPort } from './inbound-port.ts'
+import {
+  deciderOf,
+  type InboundConfiguration,
+  type PortRules,
+  rulesOfPort,
+} from './inbound-port.ts'
 import { type Peer, type PeerOptions, peerOf, plaintextPeer } from './peer.ts'
 
 export interface InboundDeps {
@@ -83,8 +89,8 @@ export async function listenInbound(
     onRefused: (_socket, why) => log('warn', 'inbound-peer-refused', { port, ...why }),
   })
 
-  const upstream = { host: app, cluster: `inbound|${port}||` }
-  const requests = { app: hop, upstream, rules, random, nowMs, telemetry }
+  const at = { host: app, cluster: `inbound|${port}||` }
+  const requests = { app: hop, upstream: at, rules, random, nowMs, telemetry }
   const peerOptions = (): PeerOptions => ({ own: deps.svid.current.id, port, telemetry })
 
   function serve(socket: Socket, peer: Peer, head?: Buffer): ServerConnection {
@@ -126,28 +132,44 @@ export async function listenInbound(
 
   /** Opaque TCP: one decision a connection, on what is known without reading it. */
   function carryOpaque(socket: Socket, peer: Peer, current: PortRules, head?: Buffer): void {
-    const decide = current.configuration.engine(peer.connection)
+    const decide = deciderOf(current, peer.connection)
     const decision = decide(undefined)
+    const startMs = nowMs()
+    const isCarried = decision.kind === 'allow'
+    const decisionId = isCarried ? '' : noteDeniedConnection(peer, decision, decide)
+    const known = { peer, rules: current, decision, decisionId, startMs, isCarried, upstream: at }
+    const record = telemetry.logsConnection(decision) ? connectionRecord(known) : undefined
     socket.on('error', () => {})
-    if (decision.kind !== 'allow') {
-      noteDeniedConnection(peer, decision, decide)
+    if (!isCarried) {
+      if (record !== undefined) telemetry.logConnection(record)
       return void socket.destroy()
     }
     const upstream = connect({ ...target, noDelay: true, allowHalfOpen: true })
     if (head !== undefined) upstream.write(head)
     const remove = connections.addTunnel(() => socket.destroy())
     const count = telemetry.openTunnel(peer.edge(current).labels)
-    joinSockets(socket, upstream, ({ sent, received }) => {
+    joinSockets(socket, upstream, (end) => {
+      const [sent, received] = [end.sent + (head?.length ?? 0), end.received]
       remove()
       count({ fromDownstream: sent, toDownstream: received })
+      if (record === undefined) return
+      record.durationMs = nowMs() - startMs
+      record.bytesReceived = sent
+      record.bytesSent = received
+      telemetry.logConnection(record)
     })
   }
 
-  function noteDeniedConnection({ connection }: Peer, decision: Decision, decide: Decide): void {
+  /** @returns the denial's id; '' for one that a provider would decide */
+  function noteDeniedConnection({ connection }: Peer, decision: Decision, decide: Decide): string {
     const { peer } = connection
-    if (decision.kind !== 'deny') return log('info', 'inbound-connection-denied', { port, peer })
+    if (decision.kind !== 'deny') {
+      log('info', 'inbound-connection-denied', { port, peer })
+      return ''
+    }
     const id = telemetry.noteDenial({ decision, connection, decide, attributes: undefined })
     log('info', 'inbound-connection-denied', { port, peer, id, why: denialReason(decision) })
+    return id
   }
 
   return listen(address, accept)

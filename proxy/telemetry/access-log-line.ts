@@ -9,7 +9,9 @@ import type { RequestRecord } from './record.ts'
 /** @param startTime - ISO 8601, UTC, milliseconds */
 export function accessLogLine(record: RequestRecord, startTime: string): string {
   const { decision } = record
-  return `{"start_time":"${startTime}"${requestKeys(record)}${connectionKeys(record)}${edgeKeys(
+  const isOpaque = record.protocol === 'TCP'
+  const own = isOpaque ? opaqueKeys(record) : requestKeys(record)
+  return `{"start_time":"${startTime}"${own}${connectionKeys(record)}${edgeKeys(
     record.edge,
   )}${decision === undefined ? '' : decisionKeys(decision, record.decisionId)}}`
 }
@@ -27,6 +29,21 @@ function requestKeys(record: RequestRecord): string {
     `,"upstream_service_time":${record.upstreamMs < 0 ? 'null' : Math.round(record.upstreamMs)}` +
     `,"x_forwarded_for":${quoted(record.forwardedFor)},"user_agent":${quoted(record.userAgent)}` +
     `,"request_id":${quoted(record.requestId)},"authority":${quoted(record.authority)}`
+  )
+}
+
+/** Of an opaque connection Envoy tells why it ended where it tells of a request why it was answered so. */
+function opaqueKeys(record: RequestRecord): string {
+  const { decision } = record
+  const detail = decision?.kind === 'deny' ? denialDetail(decision) : ''
+  return (
+    `,"method":null,"path":null,"protocol":null` +
+    `,"response_code":0,"response_flags":"${record.flags}"` +
+    `,"response_code_details":null,"connection_termination_details":${quoted(detail)}` +
+    `,"upstream_transport_failure_reason":null` +
+    `,"bytes_received":${record.bytesReceived},"bytes_sent":${record.bytesSent}` +
+    `,"duration":${Math.round(record.durationMs)},"upstream_service_time":null` +
+    `,"x_forwarded_for":null,"user_agent":null,"request_id":null,"authority":null`
   )
 }
 

@@ -16,7 +16,8 @@ export class RequestRecord {
   method = ''
   /** As received, query included. */
   target = ''
-  protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2' = 'HTTP/1.1'
+  /** `TCP`: an opaque connection, which has none of what requests have. */
+  protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2' | 'TCP' = 'HTTP/1.1'
   /** `Host` as received. */
   authority = ''
   /** 0: no response. */

@@ -1,4 +1,4 @@
-import type { Connection, Decide, Denied, HttpAttributes } from '#policy/model/index.ts'
+import type { Connection, Decide, Decision, Denied, HttpAttributes } from '#policy/model/index.ts'
 import type { Clock } from '#core/clock.ts'
 import { decisionId } from '../stack/identifiers.ts'
 import { type AccessLog, createAccessLog, type WriteLine } from './access-log.ts'
@@ -42,6 +42,10 @@ export interface Telemetry extends Disposable {
   readonly openTunnel: (labels: EdgeLabels) => (carried: CarriedBytes) => void
   /** Whether `record` writes a line for every request, so that fields only it reads are worth reading. */
   readonly isLogging: boolean
+  /** Whether an opaque connection of which this was decided gets a line when it is over. */
+  readonly logsConnection: (decision: Decision) => boolean
+  /** Logs an opaque connection that is over; `openTunnel` counts it. */
+  readonly logConnection: (record: RequestRecord) => void
   /** Keeps a denial for `/decisions` and returns its new id. */
   readonly noteDenial: (denial: Denial) => string
   readonly decisions: DecisionRing
@@ -75,6 +79,8 @@ export function createTelemetry(deps: TelemetryDeps, signal: AbortSignal): Telem
             metrics.count(record)
             if (logs === 'all' || isRefusal(record.decision)) log.add(record)
           },
+    logsConnection: (decision) => log !== undefined && (logs === 'all' || isRefusal(decision)),
+    logConnection: (record) => log?.add(record),
     noteDenial({ decision, connection, decide, attributes }) {
       const { action, reason, policy, rule, considered } = decision
       const id = decisionId(random)

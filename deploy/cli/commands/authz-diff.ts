@@ -8,12 +8,12 @@ import {
   replayTraffic,
   type Traffic,
 } from '#policy/index.ts'
+import { readAccessLog } from '#policy/observed/index.ts'
 import { DeployError } from '../../error.ts'
 import { QUERY_OPTIONS, readIntentOf, readProviders } from '../authz-query.ts'
 import { reasonOf } from '../authz-text.ts'
 import { type Command, type Input, type Io, listOption, textOption } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
-import { readAccessLog } from '../read-access-log.ts'
 import { witnessFlags } from '../witness-text.ts'
 
 export const authzDiff: Command = {
@@ -91,7 +91,7 @@ async function readTraffic(
   const path = textOption(input, 'traffic')
   if (path === undefined) return undefined
   const text = path === '-' ? await io.readStdin() : await io.readFile(resolve(io.cwd, path))
-  return replayTraffic(comparisons, readAccessLog(text))
+  return replayTraffic(comparisons, readAccessLog([text], { undecided: true }).observations)
 }
 
 function comparisonLines(io: Io, comparison: Comparison): readonly string[] {
@@ -133,11 +133,20 @@ function trafficLines(io: Io, { requests, changed, uncertain }: Traffic): readon
   return [
     paint(io, 'bold', `of ${requests} logged requests ${total} would be decided otherwise`),
     ...changed.map(({ change, count, example }) => {
-      const { method, target, workload, from = 'plaintext' } = example
-      return `  ${count} × ${change}, such as ${method} ${target} to ${workload} from ${from}`
+      const { workload, caller = 'plaintext' } = example
+      return `  ${count} × ${change}, such as ${requestText(example)} to ${workload} from ${caller}`
     }),
     ...(uncertain > 0
       ? [`  ${uncertain} cannot be told: the log does not have what policies read of them`]
       : []),
   ]
+}
+
+function requestText({
+  protocol,
+  method,
+  target,
+  port,
+}: Traffic['changed'][number]['example']): string {
+  return protocol === 'tcp' ? `a connection to port ${port}` : `${method} ${target}`
 }

@@ -7,7 +7,7 @@ import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 
 export const authzRollout: Command = {
   name: 'authz rollout',
-  summary: 'list who would be refused by dry-run policies, and by STRICT where plaintext is let in',
+  summary: 'list by caller what dry-run policies and dry-run (or else STRICT) mTLS would refuse',
   options: [FILE_OPTION, ...OBSERVED_OPTIONS, OUTPUT_OPTION],
   examples: [
     {
@@ -53,14 +53,13 @@ function rolloutLines(io: Io, { refused, requests, tried }: Rollout): readonly s
 }
 
 function refusedLines(io: Io, one: WouldRefuse): readonly string[] {
-  const { workload, caller, requests, lastSeen, examples } = one
+  const { workload, caller, requests, lastSeen, examples, addresses } = one
+  const from = addresses.length === 0 ? '' : ` (from ${addresses.join(', ')})`
   const count = `${requests} request${requests === 1 ? '' : 's'}`
   return [
-    `${paint(io, 'bold', caller ?? 'a caller without a certificate')} → ${paint(io, 'bold', workload)}  ${count}, the last at ${lastSeen}`,
+    `${paint(io, 'bold', caller ?? `a caller without a certificate${from}`)} → ${paint(io, 'bold', workload)}  ${count}, the last at ${lastSeen}`,
     `    ${causeText(one)}`,
-    ...examples.map((example) =>
-      paint(io, 'dim', `    ${example.requests} × ${example.method} ${example.target}`),
-    ),
+    ...examples.map((example) => paint(io, 'dim', `    ${example.requests} × ${example.request}`)),
   ]
 }
 
@@ -68,7 +67,11 @@ function causeText({ cause, policies }: WouldRefuse): string {
   const names = policies.join(', ')
   switch (cause) {
     case 'STRICT':
-      return 'STRICT would refuse it: it comes in plaintext'
+      return policies.length === 0
+        ? 'STRICT would refuse it: it comes in plaintext'
+        : `the dry-run PeerAuthentication ${names} is STRICT and would refuse it: it comes in plaintext`
+    case 'DISABLE':
+      return `the dry-run PeerAuthentication ${names} is DISABLE and would refuse it: it speaks mTLS`
     case 'DENY':
       return `the dry-run DENY ${names} would refuse it`
     case 'ALLOW':

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 
 import type { MtlsMode } from '../../model/bundle.ts'
+import { checkDryRunValue, isDryRun, REDOUBT_DRY_RUN } from '../dry-run.ts'
 import { defineKind, type Kind } from '../kind.ts'
 import { refOf } from '../metadata.ts'
 import { fields } from '../schema.ts'
@@ -49,6 +50,7 @@ export const peerAuthenticationKind: Kind = defineKind({
   versions: ['v1', 'v1beta1'],
   kind: 'PeerAuthentication',
   spec: spec.optional(),
+  check: ({ metadata }, report) => checkDryRunValue(metadata.annotations, REDOUBT_DRY_RUN, report),
   warn: ({ spec: written }) => warnEmptySelector(written?.selector),
   place: ({ metadata, spec: written = {} }) => {
     const selector = selectorOf(written.selector)
@@ -61,6 +63,7 @@ export const peerAuthenticationKind: Kind = defineKind({
         ...(selector ? { selector } : {}),
         ...(mode ? { mode } : {}),
         ports: Object.fromEntries(ports.map(([port, level]) => [port, modeOf(level)])),
+        dryRun: isDryRun(metadata.annotations, REDOUBT_DRY_RUN),
       },
     }
   },

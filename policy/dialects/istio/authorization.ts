@@ -2,6 +2,7 @@
 import { z } from 'zod'
 
 import type { Condition, Operation, Rule, Source } from '../../model/authorization.ts'
+import { checkDryRunValue, ISTIO_DRY_RUN, isDryRun } from '../dry-run.ts'
 import { defineKind, type Kind, type Manifest } from '../kind.ts'
 import { refOf } from '../metadata.ts'
 import { fields, type Report, text } from '../schema.ts'
@@ -20,13 +21,7 @@ import { warnPolicy } from './authorization-warnings.ts'
 import { matchLabelsSchema, selectorOf, warnEmptySelector } from './selector.ts'
 import { checkAttachment, isTargeted, targetFields } from './target-ref.ts'
 
-const DRY_RUN = 'istio.io/dry-run'
 const MAX_SERVICE_ACCOUNTS = 16
-/** What Go's strconv.ParseBool reads. */
-const BOOLEANS: Readonly<Record<string, boolean>> = {
-  ...Object.fromEntries(['1', 't', 'T', 'TRUE', 'true', 'True'].map((word) => [word, true])),
-  ...Object.fromEntries(['0', 'f', 'F', 'FALSE', 'false', 'False'].map((word) => [word, false])),
-}
 
 const strings = z.array(z.string()).optional()
 
@@ -179,15 +174,13 @@ function checkDryRun(
   { metadata, spec: written = {} }: Manifest<Spec | undefined>,
   report: Report,
 ): void {
-  const value = metadata.annotations[DRY_RUN]
-  if (value === undefined) return
-  const path = ['metadata', 'annotations', DRY_RUN]
+  if (metadata.annotations[ISTIO_DRY_RUN] === undefined) return
   const { action = 'ALLOW' } = written
-  if (action !== 'ALLOW' && action !== 'DENY')
-    report(path, `it is for ALLOW and DENY, and the action is ${action}`)
-  else if (!Object.hasOwn(BOOLEANS, value)) {
-    report(path, `found ${JSON.stringify(value)}, expected "true" or "false"`)
+  if (action === 'ALLOW' || action === 'DENY') {
+    return checkDryRunValue(metadata.annotations, ISTIO_DRY_RUN, report)
   }
+  const path = ['metadata', 'annotations', ISTIO_DRY_RUN]
+  report(path, `it is for ALLOW and DENY, and the action is ${action}`)
 }
 
 export const authorizationPolicyKind: Kind = defineKind({
@@ -213,7 +206,7 @@ export const authorizationPolicyKind: Kind = defineKind({
           name: metadata.name,
           action: written.action ?? 'ALLOW',
           ...(written.provider?.name ? { provider: written.provider.name } : {}),
-          dryRun: BOOLEANS[metadata.annotations[DRY_RUN] ?? 'false'] ?? false,
+          dryRun: isDryRun(metadata.annotations, ISTIO_DRY_RUN),
           rules: (written.rules ?? []).map(ruleFromSpec),
         },
       },

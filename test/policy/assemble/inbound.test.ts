@@ -1,6 +1,7 @@
 import test from 'ava'
 
 import { assembleInbound, type InboundBundle, type WorkloadInstance } from '#policy/index.ts'
+import { parseInboundBundle } from '#policy/model/index.ts'
 import { assembleTokenRules } from '../../../policy/assemble/token-rules.ts'
 import { instance, intentFrom, intentOf } from '../sample.ts'
 
@@ -144,6 +145,29 @@ for (const [title, manifests, mode, portMode] of MODES) {
     t.deepEqual([bundle.mtls, bundle.ports[0]?.mtls], [mode, portMode])
   })
 }
+
+test('a dry-run PeerAuthentication decides nothing, and stands first in its scope for what is tried out', (t) => {
+  const tried = (name: string, namespace: string, spec: string): string =>
+    peerAuthentication(name, namespace, spec).replace(
+      'metadata: {',
+      'metadata: { annotations: { redoubt.io/dry-run: "true" },',
+    )
+  const permissive = peerAuthentication('a', 'qotm', '{ mtls: { mode: PERMISSIVE } }')
+  const strict = tried('z', 'qotm', '{ mtls: { mode: STRICT } }')
+  const bundle = inbound(qotm, permissive, strict)
+  const mtlsDryRun = { mode: 'STRICT', policy: 'qotm/z' } as const
+  t.like(bundle, { mtls: 'PERMISSIVE', mtlsDryRun })
+  t.like(bundle.ports[0], { mtls: 'PERMISSIVE', mtlsDryRun })
+  // What is in force for the workload stays before what is tried out for its namespace.
+  const own = '{ selector: { matchLabels: { app: qotm } }, mtls: { mode: PERMISSIVE } }'
+  t.is(inbound(qotm, strict, peerAuthentication('own', 'qotm', own)).mtlsDryRun, undefined)
+  const port =
+    '{ selector: { matchLabels: { app: qotm } }, portLevelMtls: { 8080: { mode: STRICT } } }'
+  const onPort = inbound(qotm, permissive, tried('p', 'qotm', port))
+  t.is(onPort.mtlsDryRun, undefined)
+  t.deepEqual(onPort.ports[0]?.mtlsDryRun, { mode: 'STRICT', policy: 'qotm/p' })
+  t.deepEqual(parseInboundBundle(Buffer.from(JSON.stringify(bundle))).mtlsDryRun, mtlsDryRun)
+})
 
 test('a selector in the root namespace is ignored by workloads of that namespace too', (t) => {
   const root = instance('gate', { namespace: 'istio-system' })

@@ -44,6 +44,7 @@ export function meshWith({ policies = [], trust, mtls, portMtls }: MeshChange): 
         selector: { app: 'web' },
         ...(mtls === undefined ? {} : { mode: mtls }),
         ports: portMtls === undefined ? {} : { '8080': portMtls },
+        dryRun: false,
       },
     ],
   }

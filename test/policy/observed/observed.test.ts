@@ -61,7 +61,7 @@ test('readAccessLog() counts what callees logged, and says what it passed over',
   t.is(
     readAccessLog(
       [line(), line({ start_time: '2026-01-02T04:00:00.000Z' })].map((one) => one),
-      since,
+      { since },
     ).requests,
     1,
   )
@@ -205,6 +205,81 @@ test('rollout() names callers that dry-run policies would refuse, as if all were
   }
 })
 
+const connection = (change: Readonly<Record<string, unknown>> = {}): string =>
+  line({ method: null, path: null, protocol: null, authority: null, ...change })
+
+test('§1.8 an opaque connection is learned as a rule of its own, by caller and port alone', (t) => {
+  const { observations } = read(
+    line({ upstream_cluster: 'inbound|9090||' }),
+    connection(),
+    connection(),
+    connection({ source_principal: null }),
+  )
+  t.deepEqual(
+    observations.map(({ protocol, requests }) => [protocol, requests]),
+    [
+      ['http', 1],
+      ['tcp', 2],
+      ['tcp', 1],
+    ],
+  )
+  const { policies, leftOut } = learn(mesh(), observations, PLAIN)
+  t.deepEqual(leftOut, [])
+  t.deepEqual(
+    policies[0]?.rules.map(({ principals, operations }) => [
+      principals,
+      operations.map(({ port, methods, paths }) => ({ port, methods, paths })),
+    ]),
+    [
+      [['cluster.local/ns/shop/sa/web'], [{ port: 9090, methods: ['GET'], paths: ['/orders/1'] }]],
+      [['cluster.local/ns/shop/sa/web'], [{ port: 8080, methods: [], paths: [] }]],
+      [[], [{ port: 8080, methods: [], paths: [] }]],
+    ],
+  )
+  const intents = learnedIntents(policies)
+  t.deepEqual(replay(mesh(), intents, observations).denied, [])
+  const stranger = connection({ source_principal: 'spiffe://cluster.local/ns/x/sa/y' })
+  t.is(replay(mesh(), intents, read(stranger).observations).denied.length, 1)
+})
+
+test('rollout() holds what was let in against a dry-run PeerAuthentication, by caller and address', (t) => {
+  const dryMode = (mode: string): string => `---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { name: try, namespace: shop, annotations: { redoubt.io/dry-run: "true" } }
+spec: { selector: { matchLabels: { app: api } }, mtls: { mode: ${mode} } }
+`
+  const lines = [
+    line({ source_principal: null, downstream_remote_address: '10.0.0.9:40000' }),
+    connection({ source_principal: null, downstream_remote_address: '10.0.0.7:40000' }),
+    line(),
+  ]
+  const { observations } = read(...lines)
+  const strict = rollout(observations, mesh(dryMode('STRICT')))
+  t.deepEqual(strict.untried, ['shop/try'])
+  t.like(strict.refused, [
+    { caller: null, cause: 'STRICT', policies: ['shop/try'], addresses: ['10.0.0.7', '10.0.0.9'] },
+  ])
+  t.deepEqual(
+    strict.refused[0]?.examples.map(({ request }) => request),
+    ['GET /orders/1?q=2', 'connection to port 8080'],
+  )
+  t.like(rollout(observations, mesh(dryMode('DISABLE'))).refused, [
+    { caller: 'spiffe://cluster.local/ns/shop/sa/web', cause: 'DISABLE', requests: 1 },
+  ])
+  // Something is tried out, and it asks for nothing of this: then plaintext is meant to stay.
+  t.deepEqual(rollout(observations, mesh(dryMode('PERMISSIVE'))).refused, [])
+  // Without manifests the lines say it themselves.
+  const told = lines.map((one, at) => {
+    const result = at < 2 ? 'denied' : 'allowed'
+    return JSON.stringify({ ...JSON.parse(one), dry_run: [dry('STRICT', result, 'shop/try')] })
+  })
+  t.like(rollout(read(...told).observations), {
+    refused: [{ caller: null, cause: 'STRICT', policies: ['shop/try'], requests: 2 }],
+    tried: ['shop/try'],
+  })
+})
+
 test('rollout() groups by caller and workload, and knows modes and policies from manifests', (t) => {
   const plain = { source_principal: null }
   const { observations } = read(
@@ -218,7 +293,7 @@ test('rollout() groups by caller and workload, and knows modes and policies from
   )
   t.is(requests, 3)
   t.like(refused, [{ workload: 'shop/api-1', caller: null, cause: 'STRICT', requests: 3 }])
-  t.deepEqual(refused[0]?.examples[0], { method: 'GET', target: '/b', requests: 2 })
+  t.deepEqual(refused[0]?.examples[0], { request: 'GET /b', requests: 2 })
   for (const mode of ['STRICT', 'DISABLE']) {
     t.deepEqual(rollout(observations, mesh(permissive.replace('MODE', mode))).refused, [], mode)
   }

@@ -54,6 +54,38 @@ test('a denied request is 403 with the body and headers that clients know, and t
   t.is(app.requests.length, 1)
 })
 
+test('a PeerAuthentication that is tried out refuses nobody, and tells with each decision what it would do', async (t) => {
+  await using app = await openEchoApp()
+  const mtlsDryRun = { mode: 'STRICT', policy: 'test/strict' } as const
+  const bundle = inboundBundle({
+    mtls: 'PERMISSIVE',
+    ports: [{ port: 8080, name: 'http', protocol: 'http', mtls: 'PERMISSIVE', mtlsDryRun }],
+    authorization: [],
+  })
+  const pair = await openFakePair(app.address, bundle)
+  using client = await openRaw(pair.outbound)
+  client.send(GET('/mutual'))
+  await client.until('GET /mutual HTTP/1.1\n')
+  using plain = await openRaw(pair.server.plane.inbound[8080] ?? '')
+  for (const path of ['/plain', '/again']) {
+    plain.send(GET(path))
+    await plain.until(`GET ${path} HTTP/1.1\n`)
+  }
+  await pair[Symbol.asyncDispose]()
+  const told = pair.server.log.map((line) => {
+    const { path, dry_run: dryRun } = JSON.parse(line) as Record<string, unknown>
+    return [path, dryRun]
+  })
+  const result = (word: string) => [
+    { policy: 'test/strict', action: 'STRICT', result: word, rule: null },
+  ]
+  t.deepEqual(told, [
+    ['/mutual', result('allowed')],
+    ['/plain', result('denied')],
+    ['/again', result('denied')],
+  ])
+})
+
 test('what the app says of itself passes, but not a decision of ours', async (t) => {
   await using app = await openRawApp((socket) =>
     socket.write(

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { createLive } from '#core/live.ts'
-import type { Cluster, Route } from '#policy/model/index.ts'
+import type { AuthorizationPolicy, Cluster, Route } from '#policy/model/index.ts'
 import {
   CLIENT_ID,
   cluster,
@@ -15,8 +15,10 @@ import {
   type KnownBundle,
   openFakePair,
   openFakeSidecar,
+  SERVER_ID,
 } from '#test/fakes/fake-sidecars.ts'
 import { createFakeIssuer } from '#test/fakes/fake-svid.ts'
+import { until } from '../../agent/harness.ts'
 import { openEchoApp, openRaw, openRawApp } from '#test/fakes/raw-http.ts'
 import type { Destination } from '../../../proxy/outbound/destination.ts'
 
@@ -134,6 +136,72 @@ test('opaque TCP goes through both sidecars, decided on once a connection', asyn
   t.is(await client.end(), 'HTTP/1.1 200 OK\r\n\r\n')
   t.false(app.received.join('').includes('secret'))
   t.true(pair.server.events.some(({ event }) => event === 'inbound-connection-denied'))
+})
+
+test('§13.3 an opaque connection has one line in the access log, with its decision and what is tried out', async (t) => {
+  await using app = await openRawApp((socket, text) => void socket.end(`<${text}>`))
+  const allow = (name: string, client: string, dryRun: boolean): AuthorizationPolicy => ({
+    namespace: 'test',
+    name,
+    action: 'ALLOW',
+    dryRun,
+    rules: [{ from: [{ principals: [`cluster.local/ns/test/sa/${client}`] }] }],
+  })
+  const bundle = inboundBundle({
+    mtls: 'PERMISSIVE',
+    ports: [
+      {
+        port: 8080,
+        name: 'tcp',
+        protocol: 'tcp',
+        mtls: 'PERMISSIVE',
+        mtlsDryRun: { mode: 'STRICT', policy: 'test/strict' },
+      },
+    ],
+    authorization: [allow('tried', 'client', true)],
+  })
+  const svid = await issuer.issue(SERVER_ID)
+  const server = await openFakeSidecar({ svid, app: app.address, bundle })
+  const inbound = server.plane.inbound[8080] ?? ''
+  using client = await openRaw(inbound)
+  client.send('anybody there')
+  await client.end()
+  client.socket.end()
+  await until(() => app.sockets[0]?.closed === true)
+  server.inbound.set(
+    compiledInbound({ ...bundle, authorization: [allow('in-force', 'client', false)] }),
+  )
+  using other = await openRaw(inbound)
+  other.send('again')
+  await other.end()
+  await server[Symbol.asyncDispose]()
+  const lines = server.log.map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>)
+  t.like(lines, [
+    {
+      method: null,
+      path: null,
+      protocol: null,
+      response_code: 0,
+      bytes_received: 13,
+      bytes_sent: 15,
+      upstream_cluster: 'inbound|8080||',
+      reporter: 'destination',
+      source_principal: null,
+      decision: 'allow',
+      dry_run: [
+        { policy: 'test/tried', action: 'ALLOW', result: 'denied', rule: null },
+        { policy: 'test/strict', action: 'STRICT', result: 'denied', rule: null },
+      ],
+    },
+    {
+      decision: 'deny',
+      considered: ['test/in-force'],
+      upstream_cluster: 'inbound|8080||',
+      connection_termination_details: 'rbac_access_denied_matched_policy[none]',
+      dry_run: [{ policy: 'test/strict', action: 'STRICT', result: 'denied', rule: null }],
+    },
+  ])
+  t.regex(String(lines[1]?.['decision_id']), /^[0-9a-f]{32}$/)
 })
 
 test('a host that nobody knows is reached directly or not at all, as the mesh says', async (t) => {
