@@ -1,5 +1,4 @@
 export type { JoinToken } from './attest/join-token.ts'
-export { auditState } from './audit-state.ts'
 export type { CaConfig } from './config.ts'
 export { configFaults } from './config.ts'
 export type { CaErrorCode } from './error.ts'
@@ -8,6 +7,7 @@ export type { AuditFault, AuditReport } from './issue/audit.ts'
 export type { KeyStoreConfig, SecretSource } from './keys/open-keys.ts'
 export type { Ca, CaDeps, CaLog } from './open-ca.ts'
 export { openCa } from './open-ca.ts'
+export { openLogState } from './open-log-state.ts'
 export type {
   TlsIdentity,
   TlsListener,

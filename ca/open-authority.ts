@@ -62,7 +62,7 @@ export async function openAuthority(
   // Before the keys: its lock is what keeps a second CA from making keys of its own here.
   const database = opening.use(openDatabase(join(state.path, LEDGER_FILE)))
   const { queries } = database
-  const transparency = await openLog(queries, state, { trustDomain, now })
+  const transparency = await openLog({ ...database, state, trustDomain, now })
   const ledger = createLedger(database, transparency)
   const store = opening.use(await openKeys(state.path))
   const keys: KeyStoreInput = {
@@ -80,6 +80,8 @@ export async function openAuthority(
   const first = { trustDomain, roots: [root.certificate.der], jwtKeys: jwt.publicKeys() }
   const bundle = await createBundleSource(queries, first)
   const denials = await openDenials({ queries, ledger, trustDomain, now })
+  await transparency.keepSeen()
+  opening.defer(() => transparency.keepSeen().catch(() => undefined)) // what was seen before stays
   const opened = opening.move()
   return {
     ledger,

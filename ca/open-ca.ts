@@ -112,6 +112,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
       ...keyRenewals(authority, log, report),
     ]),
   )
+  opening.use(noteHeads(deps, authority))
   log('info', 'ca-open', { address: server.address, trustDomain })
 
   const opened = opening.move()
@@ -219,6 +220,26 @@ function inBackground(
       await settled
     },
   }
+}
+
+/** Milliseconds between two notes, outside the database, of how far the log has come. */
+const NOTE_HEAD_MS = 60_000
+
+function noteHeads(
+  { clock, log }: CaDeps,
+  { transparency }: Pick<OpenAuthority, 'transparency'>,
+): Disposable {
+  const ended = new AbortController()
+  const loop = async (): Promise<void> => {
+    for (;;) {
+      await clock.sleep(NOTE_HEAD_MS, ended.signal)
+      await transparency.keepSeen().catch((cause: unknown) => {
+        log('error', 'ca-log-head-not-kept', { detail: String(cause) })
+      })
+    }
+  }
+  loop().catch(() => undefined) // it ends with the CA
+  return { [Symbol.dispose]: () => ended.abort() }
 }
 
 /** Ready while the issuing CA can sign; a root that would cut its successor short is told in time. */

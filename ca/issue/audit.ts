@@ -58,7 +58,8 @@ export async function auditLedger({ queries, publicKey }: AuditDeps): Promise<Au
   let tree = EMPTY_TREE
   for (let from = 0; from < size; from += PAGE) {
     const to = Math.min(from + PAGE, size)
-    const page = await readPage(queries, from, to)
+    // In a transaction: what is pruned meanwhile is all there or all gone.
+    const page = await queries.transaction().execute((inside) => readPage(inside, from, to))
     counts.certificates += page.certificates
     counts.calls += page.calls
     const leaves = page.judge(tell)
@@ -69,9 +70,9 @@ export async function auditLedger({ queries, publicKey }: AuditDeps): Promise<Au
   }
   judgeHead(head, Buffer.from(rootOf(tree)).toString('hex'), publicKey, tell)
   // In a transaction, so that no commit comes between the newest head and the last rows.
-  const isComplete = await queries.transaction().execute((inside) => isEnd(inside, size))
+  const isComplete = await queries.transaction().execute((inside) => hasNoOther(inside, size))
   if (!isComplete) {
-    tell({ what: 'added', message: `there are rows after place ${size - 1}, the last of the head` })
+    tell({ what: 'added', message: `there are rows outside of places 0 to ${size - 1} of the head` })
   }
   return { ok: faultCount === 0, head: head ?? null, ...counts, faults: found, faultCount }
 }
@@ -122,7 +123,7 @@ async function readPage(queries: Database, from: number, to: number): Promise<Pa
         const certificate = certificates.get(index)
         const row = certificate ?? calls.get(index)
         const leaf = kept.get(index)
-        const fault = faultOf(row?.leaf, leaf)
+        const fault = certificate && calls.has(index) ? TWO_ROWS : faultOf(row?.leaf, leaf)
         if (fault) {
           const serial = certificate ? { serial: certificate.serial } : {}
           tell({ index, ...serial, ...fault })
@@ -131,6 +132,8 @@ async function readPage(queries: Database, from: number, to: number): Promise<Pa
       }),
   }
 }
+
+const TWO_ROWS = { what: 'added', message: 'there are two rows in this place' } as const
 
 function faultOf(
   row: Uint8Array | undefined,
@@ -171,18 +174,18 @@ function judgeHead(
   }
 }
 
-/** Whether nothing is at or after place `size`, unless it came, with a newer head, meanwhile. */
-async function isEnd(queries: Database, size: number): Promise<boolean> {
+/** Whether no row is outside of the places below `size`, or that of a newer head that came meanwhile. */
+async function hasNoOther(queries: Database, size: number): Promise<boolean> {
   const newest = await readSignedHead(queries)
   const end = newest?.size ?? size
   for (const table of ['certificates', 'calls', 'log_leaves'] as const) {
-    const beyond = await queries
+    const other = await queries
       .selectFrom(table)
       .select('log_index')
-      .where('log_index', '>=', end)
+      .where((row) => row.or([row('log_index', '<', 0), row('log_index', '>=', end)]))
       .limit(1)
       .executeTakeFirst()
-    if (beyond) return false
+    if (other) return false
   }
   return true
 }

@@ -8,6 +8,7 @@ import type { CompiledQuery, Kysely } from 'kysely'
 
 import type { TreeNode } from '../log/tree.ts'
 import type { CaDatabase, CallRow, CertificateRow, LogHeadRow } from './database.ts'
+import type { LogAddition, LogPlanner } from './transparency.ts'
 
 /** A row with the hash of its leaf. Its place is that of the batch, plus its own in it. */
 export type BatchEntry =
@@ -25,11 +26,17 @@ export interface Batch {
   readonly changes: readonly CompiledQuery[]
 }
 
-/** Resolves when the batch is on the disk. Rejects with whatever the database says. */
-export type WriteBatch = (batch: Batch) => Promise<void>
+/**
+ * Writes an addition as `log` plans it. Resolves when it is on the disk; rejects with whatever the
+ * database says, and then nothing of it is there.
+ */
+export type WriteAddition = (addition: LogAddition, log: LogPlanner) => Promise<void>
 
 /** A writer on `database`, which takes turns with `queries` on the same connection. */
-export function createBatchWriter(database: DatabaseSync, queries: Kysely<CaDatabase>): WriteBatch {
+export function createBatchWriter(
+  database: DatabaseSync,
+  queries: Kysely<CaDatabase>,
+): WriteAddition {
   const begin = database.prepare('BEGIN IMMEDIATE')
   const commit = database.prepare('COMMIT')
   const rollback = database.prepare('ROLLBACK')
@@ -60,9 +67,10 @@ export function createBatchWriter(database: DatabaseSync, queries: Kysely<CaData
       database.prepare(sql).run(...(parameters as readonly SQLInputValue[]))
     }
   }
-  return (batch) =>
+  return (addition, { plan }) =>
     // kysely lends its connection to one at a time: no transaction of its own is open meanwhile.
     queries.connection().execute(async () => {
+      const { batch, done } = plan(addition)
       begin.run()
       try {
         insert(batch)
@@ -71,6 +79,7 @@ export function createBatchWriter(database: DatabaseSync, queries: Kysely<CaData
         if (database.isTransaction) rollback.run() // a full disk may have ended it already
         throw cause
       }
+      done()
     })
 }
 

@@ -4,8 +4,8 @@ import { Kysely } from 'kysely'
 
 import { CaError } from '../error.ts'
 import type { DenyKind } from '../x509/index.ts'
-import { createBatchWriter, type WriteBatch } from './batch-writer.ts'
-import { migrate } from './migrations.ts'
+import { createBatchWriter, type WriteAddition } from './batch-writer.ts'
+import { assertVersion, migrate } from './migrations.ts'
 import { sqliteDialect } from './sqlite-dialect.ts'
 
 /** One row for each certificate that was ever made, written before the certificate is handed out. */
@@ -56,6 +56,8 @@ export interface LogNodeRow {
 
 /** The newest tree head, as it was signed with the rows that it covers. */
 export interface LogHeadRow {
+  /** 0: there is one row. */
+  readonly only?: number
   /** Whose log: the trust domain. */
   readonly log: string
   readonly size: number
@@ -121,7 +123,9 @@ export type Database = Kysely<CaDatabase>
 export interface OpenDatabase extends Disposable {
   readonly queries: Database
   /** Writes one commit of the ledger. */
-  readonly write: WriteBatch
+  readonly write: WriteAddition
+  /** Whether others may write to it, too. */
+  readonly isShared: boolean
 }
 
 /**
@@ -133,11 +137,26 @@ export interface OpenDatabase extends Disposable {
  *   or a newer version of this program made it
  */
 export function openDatabase(path: string): OpenDatabase {
+  return opened(path, (database) => migrate(database, path))
+}
+
+/**
+ * Opens the database at `path` only to read it, also for this process alone.
+ *
+ * @throws {CaError} `CA_STATE_UNUSABLE` as {@link openDatabase} does, and if its tables are of another
+ *   version: they are not brought up to date
+ */
+export function readDatabase(path: string): Pick<OpenDatabase, 'queries'> & Disposable {
+  return opened(path, (database) => assertVersion(database, path))
+}
+
+function opened(path: string, prepare: (database: DatabaseSync) => void): OpenDatabase {
   try {
     const database = new DatabaseSync(path)
     try {
-      database.exec(EXCLUSIVE)
-      migrate(database, path)
+      database.exec(LOCK)
+      prepare(database)
+      database.exec(DURABLE)
     } catch (cause) {
       database.close()
       throw cause
@@ -146,6 +165,7 @@ export function openDatabase(path: string): OpenDatabase {
     return {
       queries,
       write: createBatchWriter(database, queries),
+      isShared: false,
       [Symbol.dispose]: () => database.close(),
     }
   } catch (cause) {
@@ -161,15 +181,18 @@ export function openDatabase(path: string): OpenDatabase {
 
 const SQLITE_BUSY = 5
 
+/** Only this process, from the first look on: the lock comes before anything is read or made. */
+const LOCK = `
+  PRAGMA locking_mode = EXCLUSIVE;
+  BEGIN IMMEDIATE; COMMIT;`
+
 /**
  * FULL: a commit has reached the disk when it returns, so a power cut forgets no certificate. The
  * longer log before a checkpoint, and rows in order of arrival (certificates keep their rowid: their
  * keys are random), halve what a row costs.
  */
-const EXCLUSIVE = `
-  PRAGMA locking_mode = EXCLUSIVE;
+const DURABLE = `
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = FULL;
   PRAGMA wal_autocheckpoint = 4000;
-  PRAGMA foreign_keys = ON;
-  BEGIN IMMEDIATE; COMMIT;`
+  PRAGMA foreign_keys = ON;`

@@ -1,7 +1,7 @@
 import type { CompiledQuery } from 'kysely'
 
 import type { CallRow, CertificateRow, OpenDatabase } from './database.ts'
-import type { LogAddition, TransparencyLog } from './transparency.ts'
+import type { LogAddition, LogPlanner } from './transparency.ts'
 
 /** What goes into the ledger, and the log, together or not at all. */
 export interface LedgerEntries {
@@ -24,7 +24,7 @@ export interface Ledger {
 /** A ledger in `database`. Recording rejects with whatever the database says. */
 export function createLedger(
   { write }: Pick<OpenDatabase, 'write'>,
-  log: Pick<TransparencyLog, 'plan'>,
+  log: LogPlanner,
 ): Ledger {
   let pending: LedgerEntries[] = []
   let commit: Promise<void> | undefined
@@ -35,9 +35,7 @@ export function createLedger(
     pending = []
     commit = undefined
     if (isEmpty(addition)) return
-    const { batch, done } = log.plan(addition)
-    await write(batch)
-    done()
+    await write(addition, log)
   }
   return {
     record(entries) {

@@ -79,17 +79,15 @@ function addLog(database: DatabaseSync): void {
 /**
  * Brings the tables up to date, all of it or nothing.
  *
- * @throws {CaError} `CA_STATE_UNUSABLE` if a newer version of this program made them
+ * @throws {CaError} `CA_STATE_UNUSABLE` if a newer version of this program made them, or another program
  */
 export function migrate(database: DatabaseSync, path: string): void {
-  const [version = 0] = Object.values(database.prepare('PRAGMA user_version').get() ?? {}).map(
-    Number,
-  )
+  const version = versionOf(database)
   if (version > STEPS.length) {
-    throw new CaError(
-      'CA_STATE_UNUSABLE',
-      `Cannot open the ledger ${path}: it has version ${version}, expected at most ${STEPS.length}`,
-    )
+    throw refused(path, `it has version ${version}, expected at most ${STEPS.length}`)
+  }
+  if (version === 0 && hasTables(database)) {
+    throw refused(path, 'it is the database of another program')
   }
   if (version === STEPS.length) return
   database.exec('BEGIN IMMEDIATE')
@@ -100,4 +98,24 @@ export function migrate(database: DatabaseSync, path: string): void {
     database.exec('ROLLBACK')
     throw cause
   }
+}
+
+/** @throws {CaError} `CA_STATE_UNUSABLE` if the tables are not of this version */
+export function assertVersion(database: DatabaseSync, path: string): void {
+  const version = versionOf(database)
+  if (version === STEPS.length) return
+  const update = version < STEPS.length ? '; starting a CA on it brings it up to date' : ''
+  throw refused(path, `it has version ${version}, expected ${STEPS.length}${update}`)
+}
+
+function versionOf(database: DatabaseSync): number {
+  return Number(Object.values(database.prepare('PRAGMA user_version').get() ?? {})[0] ?? 0)
+}
+
+function hasTables(database: DatabaseSync): boolean {
+  return database.prepare('SELECT name FROM sqlite_master LIMIT 1').get() !== undefined
+}
+
+function refused(path: string, why: string): CaError {
+  return new CaError('CA_STATE_UNUSABLE', `Cannot open the ledger ${path}: ${why}`)
 }

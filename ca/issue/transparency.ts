@@ -2,19 +2,21 @@
  * The log of all that the CA ever did, as a tree that grows with the ledger: what is committed there
  * is, in the same commit, a leaf here, under a head that the log's own key has signed.
  */
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import type { CompiledQuery } from 'kysely'
 
-import { CaError } from '../error.ts'
 import type { StateDir } from '../keys/state-dir.ts'
 import type { ConsistencyProof, InclusionProof } from '../log/document.ts'
 import { callLeaf, certificateLeaf } from '../log/entry.ts'
 import { type HeadSigner, headSigner, isSignedHead, type SignedHead } from '../log/head.ts'
-import { consistencyPath, inclusionPath, readFrontier } from '../log/proof.ts'
+import { readFrontier } from '../log/proof.ts'
 import { type Frontier, grow, rootOf } from '../log/tree.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
-import type { Batch } from './batch-writer.ts'
+import type { Batch, BatchEntry } from './batch-writer.ts'
 import type { CallRow, CertificateRow, Database, LogHeadRow } from './database.ts'
+import { openLogKey, unusableLog } from './log-key.ts'
+import { proveCertificate, proveSince } from './log-prover.ts'
+import { readSeenHead, SEEN_HEAD_FILE, writeSeenHead } from './log-seen.ts'
 import { countLeaves, hashReader, readSignedHead } from './log-store.ts'
 
 /** What enters the log together. */
@@ -30,15 +32,22 @@ export interface PlannedCommit {
   readonly done: () => void
 }
 
-/** The log of a CA that is open. */
-export interface TransparencyLog {
-  /** What heads are checked by. */
-  readonly publicKey: KeyObject
-  readonly size: () => number
+/** What a writer asks of the log, inside its transaction. */
+export interface LogPlanner {
+  /** Takes note of what others have appended. @throws {CaError} `CA_STATE_UNUSABLE` */
+  readonly catchUp: (inside: Database) => Promise<void>
   /** A commit for `addition`. One at a time: each is built on the one before. */
   readonly plan: (addition: LogAddition) => PlannedCommit
+}
+
+/** The log of a CA that is open. */
+export interface TransparencyLog extends LogPlanner {
+  /** What heads are checked by. */
+  readonly publicKey: KeyObject
   /** The tree as it is, signed now. */
-  readonly head: () => SignedHead
+  readonly head: () => Promise<SignedHead>
+  /** Notes, outside the database, how far the log has come: cutting it back is then seen. */
+  readonly keepSeen: () => Promise<void>
   /** The proof for the certificate with this serial; `undefined` if there is none. @throws {CaError} `CA_LOG_INVALID` */
   readonly prove: (serial: string) => Promise<InclusionProof | undefined>
   /**
@@ -49,135 +58,129 @@ export interface TransparencyLog {
   readonly proveSince: (size: number) => Promise<ConsistencyProof>
 }
 
-/** File of the log's key. */
-export const LOG_KEY_FILE = 'log-key.pem'
+/** What opening the log needs. */
+export interface OpenLogInput {
+  readonly queries: Database
+  readonly state: StateDir
+  readonly trustDomain: TrustDomain
+  readonly now: () => Temporal.Instant
+  /** Whether others append to it, too. */
+  readonly isShared: boolean
+}
 
 /**
- * Opens the log in `queries`, making its key if there is none.
+ * Opens the log in the database, making its key if there is none, and signing what a migration left
+ * unsigned.
  *
  * @throws {CaError} `CA_STATE_UNUSABLE` if the key is lost or unreadable, or the log is not what its
  *   last head says
  */
-export async function openLog(
-  queries: Database,
-  state: StateDir,
-  { trustDomain, now }: { readonly trustDomain: TrustDomain; readonly now: () => Temporal.Instant },
-): Promise<TransparencyLog> {
+export async function openLog(input: OpenLogInput): Promise<TransparencyLog> {
+  const { queries, state, trustDomain, now, isShared } = input
   const stored = await readSignedHead(queries)
-  const signer = headSigner(await openKey(state, stored), trustDomain)
-  const read = hashReader(queries)
-  const size = await countLeaves(queries)
-  let tree = await readFrontier(read, size).catch(refuse)
-  if (stored) assertNewest(stored, tree, signer)
-
+  const seen = await readSeenHead(state)
+  const signer = headSigner(await openLogKey(state, stored ?? seen), trustDomain)
+  let tree = await readTree(queries, await countLeaves(queries))
   const signed = (of: Frontier): SignedHead =>
     signer.sign({ size: of.size, root: rootOf(of), time: now() })
+  if (stored) assertNewest(stored, tree, signer)
+  if (seen) await assertGrown(queries, seen, tree, signer)
+  // A migration has worked out leaves, and cannot sign.
+  if (!stored && tree.size > 0) await writeHead(queries, signed(tree))
+
+  const catchUp = async (inside: Database): Promise<void> => {
+    const newest = await readSignedHead(inside)
+    const size = newest?.size ?? 0
+    if (size === tree.size) return
+    if (size < tree.size) throw unusableLog(`it has lost entries, from ${size} to ${tree.size}`)
+    const grown = await readTree(inside, size)
+    if (newest) assertNewest(newest, grown, signer)
+    if (grown.size > tree.size) tree = grown // unless it has grown while we read
+  }
+  const head = async (): Promise<SignedHead> => {
+    if (isShared) await queries.transaction().setIsolationLevel('repeatable read').execute(catchUp)
+    return signed(tree)
+  }
   return {
     publicKey: signer.publicKey,
-    size: () => tree.size,
-    plan({ certificates, calls, changes }) {
-      const entries = [
-        ...certificates.map((row) => ({
-          kind: 'certificate' as const,
-          row,
-          leaf: certificateLeaf(row, row.der),
-        })),
-        ...calls.map((row) => ({ kind: 'call' as const, row, leaf: callLeaf(row) })),
-      ]
-      const { tree: next, kept } = grow(
-        tree,
-        entries.map(({ leaf }) => leaf),
-      )
-      const head = headRow(signed(next))
+    catchUp,
+    plan(addition) {
+      const entries = entriesOf(addition)
+      const leaves = entries.map(({ leaf }) => leaf)
+      const { tree: next, kept } = grow(tree, leaves)
+      const newest = headRow(signed(next))
       return {
-        batch: { from: tree.size, entries, kept, head, changes },
+        batch: { from: tree.size, entries, kept, head: newest, changes: addition.changes },
         done() {
-          tree = next
+          if (next.size > tree.size) tree = next
         },
       }
     },
-    head: () => signed(tree),
-    prove: (serial) => prove(queries, serial, signed(tree)),
-    async proveSince(first) {
-      const head = signed(tree)
-      if (!Number.isSafeInteger(first) || first < 1 || first > head.size) {
-        throw new CaError(
-          'CA_LOG_INVALID',
-          `Cannot prove growth since ${first} entries: the log has ${head.size}, expected 1 to that`,
-        )
-      }
-      const path = await consistencyPath(read, first, head.size)
-      return { first, head, path: path.map(toHex) }
-    },
+    head,
+    keepSeen: () => writeSeenHead(state, signed(tree)),
+    prove: async (serial) => proveCertificate(queries, await head(), serial),
+    proveSince: async (size) => proveSince(queries, await head(), size),
   }
 }
 
-async function prove(
-  queries: Database,
-  serial: string,
-  head: SignedHead,
-): Promise<InclusionProof | undefined> {
-  const row = await queries
-    .selectFrom('certificates')
-    .selectAll()
-    .where('serial', '=', serial)
-    .executeTakeFirst()
-  if (!row) return undefined
-  const { log_index: index, der: _, ...entry } = row
-  const path = await inclusionPath(hashReader(queries), index, head.size)
-  return { head, index, entry, path: path.map(toHex) }
+function entriesOf({ certificates, calls }: LogAddition): readonly BatchEntry[] {
+  return [
+    ...certificates.map((row): BatchEntry => {
+      return { kind: 'certificate', row, leaf: certificateLeaf(row, row.der) }
+    }),
+    ...calls.map((row): BatchEntry => ({ kind: 'call', row, leaf: callLeaf(row) })),
+  ]
 }
 
-async function openKey(state: StateDir, head: SignedHead | undefined): Promise<KeyObject> {
-  const text = await state.read(LOG_KEY_FILE)
-  if (text === undefined && head) {
-    throw unusable(`its key ${LOG_KEY_FILE} is gone, and what it signed is there; put it back`)
-  }
-  if (text === undefined) {
-    const { privateKey } = generateKeyPairSync('ed25519')
-    await state.write(LOG_KEY_FILE, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())
-    return privateKey
-  }
-  return parseLogKey(text)
+async function readTree(queries: Database, size: number): Promise<Frontier> {
+  return readFrontier(hashReader(queries), size).catch((cause: unknown) => {
+    throw unusableLog((cause as Error).message, cause)
+  })
 }
 
-/** @throws {CaError} `CA_STATE_UNUSABLE` */
-export function parseLogKey(text: string): KeyObject {
-  try {
-    const key = createPrivateKey(text)
-    if (key.asymmetricKeyType === 'ed25519') return key
-  } catch (cause) {
-    throw unusable(`its key ${LOG_KEY_FILE} cannot be read`, cause)
-  }
-  throw unusable(`its key ${LOG_KEY_FILE} is not Ed25519`)
+async function writeHead(queries: Database, head: SignedHead): Promise<void> {
+  await queries
+    .insertInto('log_head')
+    .values({ ...headRow(head), only: 0 })
+    .execute()
 }
 
 /** A log that was cut off, or continued by somebody else, is not gone on with: that would be a fork. */
 function assertNewest(head: SignedHead, tree: Frontier, { publicKey }: HeadSigner): void {
-  if (!isSignedHead(head, publicKey)) throw unusable('its last head is not signed by its key')
+  if (!isSignedHead(head, publicKey)) throw unusableLog('its last head is not signed by its key')
   if (head.size !== tree.size) {
-    throw unusable(`it has ${tree.size} entries, expected the ${head.size} of its last head`)
+    throw unusableLog(`it has ${tree.size} entries, expected the ${head.size} of its last head`)
   }
-  if (head.root !== toHex(rootOf(tree)))
-    throw unusable('its entries are not those of its last head')
+  if (head.root !== rootHex(tree)) {
+    throw unusableLog('its entries are not those of its last head')
+  }
 }
 
-function refuse(cause: unknown): never {
-  throw unusable((cause as Error).message, cause)
+/** @throws {CaError} `CA_STATE_UNUSABLE` if the log is not one that follows on `seen` */
+async function assertGrown(
+  queries: Database,
+  seen: SignedHead,
+  tree: Frontier,
+  { publicKey }: HeadSigner,
+): Promise<void> {
+  if (!isSignedHead(seen, publicKey)) {
+    throw unusableLog(`the head in ${SEEN_HEAD_FILE} is not signed by its key`)
+  }
+  if (seen.size > tree.size) {
+    throw unusableLog(
+      `it has ${tree.size} entries, and had ${seen.size} before; an older ledger was put in its place, which redoubt ca restore does without a fork`,
+    )
+  }
+  const then = await readTree(queries, seen.size)
+  if (rootHex(then) !== seen.root) {
+    throw unusableLog(`its first ${seen.size} entries are not those that it had before`)
+  }
 }
 
-function unusable(why: string, cause?: unknown): CaError {
-  return new CaError(
-    'CA_STATE_UNUSABLE',
-    `Cannot go on with the log: ${why} (redoubt ca log verify says more)`,
-    { cause },
-  )
+function rootHex(tree: Frontier): string {
+  return Buffer.from(rootOf(tree)).toString('hex')
 }
 
 function headRow({ log, size, root, time, keyId, signature }: SignedHead): LogHeadRow {
   return { log, size, root, time, key_id: keyId, signature }
-}
-
-function toHex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex')
 }

@@ -1,13 +1,13 @@
 /** A proof as it is kept and passed on: one JSON document that can be checked with no one to ask. */
 import type { KeyObject } from 'node:crypto'
 
-import { CaError } from '../error.ts'
 import { type CertificateEntry, certificateText, fingerprintOf, textLeaf } from './entry.ts'
 import { isSignedHead, type SignedHead } from './head.ts'
 import { isConsistent, isIncluded } from './verify.ts'
 
 /** That a certificate is in the log. */
 export interface InclusionProof {
+  readonly kind: 'inclusion'
   readonly head: SignedHead
   /** Place of the leaf, from 0. */
   readonly index: number
@@ -18,6 +18,7 @@ export interface InclusionProof {
 
 /** That the log has only grown since a tree of `first` leaves. */
 export interface ConsistencyProof {
+  readonly kind: 'consistency'
   readonly first: number
   readonly head: SignedHead
   /** Hex. */
@@ -64,35 +65,4 @@ export function consistencyFault(
 
 function fromHex(text: string): Uint8Array {
   return Buffer.from(text, 'hex')
-}
-
-const MEMBERS: Readonly<Record<keyof SignedHead, 'string' | 'number'>> = {
-  log: 'string',
-  keyId: 'string',
-  size: 'number',
-  root: 'string',
-  time: 'string',
-  signature: 'string',
-}
-
-/**
- * A head from JSON that somebody kept.
- *
- * @throws {CaError} `CA_LOG_INVALID` if it is no head
- */
-export function readHead(text: string): SignedHead {
-  const refused = (why: string, cause?: unknown) =>
-    new CaError('CA_LOG_INVALID', `Cannot read a tree head: ${why}`, { cause })
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (cause) {
-    throw refused('it is not JSON', cause)
-  }
-  const members = (typeof value === 'object' && value ? value : {}) as Record<string, unknown>
-  for (const [name, type] of Object.entries(MEMBERS)) {
-    if (typeof members[name] !== type) throw refused(`its "${name}" is not a ${type}`)
-  }
-  const { log, keyId, size, root, time, signature } = members as unknown as SignedHead
-  return { log, keyId, size, root, time, signature }
 }

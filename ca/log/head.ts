@@ -49,6 +49,7 @@ export function headSigner(key: KeyObject, log: string): HeadSigner {
 
 /** Whether the log with this public key signed `head`. Never throws. */
 export function isSignedHead(head: SignedHead, publicKey: KeyObject): boolean {
+  if (publicKey.asymmetricKeyType !== 'ed25519') return false
   const signature = Buffer.from(head.signature, 'base64')
   return head.keyId === keyIdOf(publicKey) && verify(null, headText(head), publicKey, signature)
 }

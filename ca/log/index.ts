@@ -1,5 +1,6 @@
 export type { ConsistencyProof, InclusionProof } from './document.ts'
-export { consistencyFault, inclusionFault, readHead } from './document.ts'
+export { consistencyFault, inclusionFault } from './document.ts'
 export type { CallEntry, CertificateEntry } from './entry.ts'
 export type { SignedHead } from './head.ts'
 export { isSignedHead } from './head.ts'
+export { readHead, readProof } from './read-document.ts'

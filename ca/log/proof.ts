@@ -1,5 +1,5 @@
 /** Proofs that a tree has a leaf, and that it has grown from another (RFC 9162 §2.1.3, §2.1.4). */
-import { type Frontier, KEPT_LEVELS, nodeHash, splitOf } from './tree.ts'
+import { type Frontier, isPowerOfTwo, KEPT_LEVELS, nodeHash, splitOf } from './tree.ts'
 
 /**
  * Hashes of perfect subtrees of 2^`level` leaves, from the `from`-th of that level to before the
@@ -38,7 +38,7 @@ export function consistencyPath(
 export async function readFrontier(read: ReadHashes, size: number): Promise<Frontier> {
   const peaks: Uint8Array[] = []
   for (let from = 0; from < size; ) {
-    const width = 2 ** Math.floor(Math.log2(size - from))
+    const width = isPowerOfTwo(size - from) ? size - from : splitOf(size - from)
     peaks.push(await subtree(read, from, from + width))
     from += width
   }
@@ -76,8 +76,8 @@ async function subproof(
 /** The hash over the leaves from `from` to before `to`. */
 async function subtree(read: ReadHashes, from: number, to: number): Promise<Uint8Array> {
   const size = to - from
-  const height = Math.log2(size)
-  if (!Number.isInteger(height)) {
+  const height = Math.round(Math.log2(size))
+  if (2 ** height !== size) {
     const middle = from + splitOf(size)
     return nodeHash(await subtree(read, from, middle), await subtree(read, middle, to))
   }

@@ -86,3 +86,10 @@ export function splitOf(size: number): number {
   while (power * 2 < size) power *= 2
   return power
 }
+
+/** Whether a tree of `size` leaves, at least 1, is perfect. Exact: logarithms of large sizes are not. */
+export function isPowerOfTwo(size: number): boolean {
+  let power = 1
+  while (power < size) power *= 2
+  return power === size
+}

@@ -1,5 +1,5 @@
 /** The other side of a proof: it is believed for its arithmetic alone (RFC 9162 §2.1.3.2, §2.1.4.2). */
-import { nodeHash } from './tree.ts'
+import { isPowerOfTwo, nodeHash } from './tree.ts'
 
 /** Whether `path` leads from the leaf hash at `index` to `root`, the root of a tree of `size` leaves. */
 export function isIncluded(
@@ -40,8 +40,7 @@ export function isConsistent(
   if (first.size === 0) return path.length === 0
   if (first.size === second.size) return path.length === 0 && same(first.root, second.root)
   // A first tree that is perfect is a node of the second, and so begins the proof itself.
-  const isPerfect = Number.isInteger(Math.log2(first.size))
-  const [seed, ...rest] = isPerfect ? [first.root, ...path] : path
+  const [seed, ...rest] = isPowerOfTwo(first.size) ? [first.root, ...path] : path
   if (!seed) return false
   return climb(first, second, seed, rest)
 }

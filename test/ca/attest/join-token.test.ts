@@ -18,7 +18,8 @@ async function openRegistry() {
   const dir = await temporaryDir()
   const database = openDatabase(join(dir.path, 'ledger.db'))
   const { queries } = database
-  const log = await openLog(queries, await openStateDir(dir.path), { trustDomain, now: () => now })
+  const state = await openStateDir(dir.path)
+  const log = await openLog({ ...database, state, trustDomain, now: () => now })
   const ledger = createLedger(database, log)
   const agents = createAgentRegistry({ queries, ledger, trustDomain, now: () => now })
   return {
