@@ -72,7 +72,10 @@ export async function auditLedger({ queries, publicKey }: AuditDeps): Promise<Au
   // In a transaction, so that no commit comes between the newest head and the last rows.
   const isComplete = await queries.transaction().execute((inside) => hasNoOther(inside, size))
   if (!isComplete) {
-    tell({ what: 'added', message: `there are rows outside of places 0 to ${size - 1} of the head` })
+    tell({
+      what: 'added',
+      message: `there are rows outside of places 0 to ${size - 1} of the head`,
+    })
   }
   return { ok: faultCount === 0, head: head ?? null, ...counts, faults: found, faultCount }
 }

@@ -22,10 +22,7 @@ export interface Ledger {
 }
 
 /** A ledger in `database`. Recording rejects with whatever the database says. */
-export function createLedger(
-  { write }: Pick<OpenDatabase, 'write'>,
-  log: LogPlanner,
-): Ledger {
+export function createLedger({ write }: Pick<OpenDatabase, 'write'>, log: LogPlanner): Ledger {
   let pending: LedgerEntries[] = []
   let commit: Promise<void> | undefined
   let last: Promise<void> = Promise.resolve()

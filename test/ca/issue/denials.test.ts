@@ -1,6 +1,6 @@
 import test from 'ava'
 import type { CallRow } from '#ca/issue/database.ts'
-import { auditState, openCa } from '#ca/index.ts'
+import { openCa, openLogState } from '#ca/index.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { denialsInForce } from '#ca/x509/index.ts'
 import {
@@ -58,12 +58,13 @@ test('each change of the deny-list is in the log, with who asked for it', async 
   {
     const deps = { now: () => start, clock: realClock, log: () => {} }
     await using ca = await openCa(configIn(dir.path), deps)
-    const before = ca.log.head().size
+    const before = (await ca.log.head()).size
     const until = start.add({ hours: 1 })
     await ca.denials.deny([{ kind: 'serial', value: 'ab', until }], call('revoke', 'ab'))
-    t.is(ca.log.head().size, before + 1)
+    t.is((await ca.log.head()).size, before + 1)
   }
-  t.deepEqual((await auditState(dir.path)).faults, [])
+  using log = await openLogState(dir.path)
+  t.deepEqual((await log.audit()).faults, [])
 })
 
 test('what cannot be denied is refused, and the list stays as it was', async (t) => {

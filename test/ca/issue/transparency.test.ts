@@ -27,11 +27,7 @@ async function issue(authority: OpenAuthority, count: number) {
     csrDer,
     ttlSeconds: 0,
   }))
-  const results = await issueBatch(
-    { ...authority, rules, now },
-    { id: agentId, scope },
-    requests,
-  )
+  const results = await issueBatch({ ...authority, rules, now }, { id: agentId, scope }, requests)
   return results.map((result) => {
     if (result instanceof CaError) throw result
     return { serial: result.serial, der: result.chain[0] ?? new Uint8Array() }
@@ -209,7 +205,11 @@ test('a hundred faults are told one by one, and all are counted', async (t) => {
 })
 
 for (const [what, sql, message] of [
-  ['entries are gone', 'DELETE FROM log_leaves WHERE log_index > 10', /it has 11 entries, expected/],
+  [
+    'entries are gone',
+    'DELETE FROM log_leaves WHERE log_index > 10',
+    /it has 11 entries, expected/,
+  ],
   [
     'an entry is another',
     'UPDATE log_leaves SET hash = zeroblob(32) WHERE log_index = 5',
@@ -254,7 +254,7 @@ test('a CA does not sign anew a log that lost its key, nor one whose head was ta
   await writeFile(keyFile, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
   await t.throwsAsync(openAuthority(configIn(dir.path), now), { message: /not signed by its key/ })
   await writeFile(keyFile, pem)
-  change(dir.path, "DELETE FROM log_head; UPDATE log_leaves SET hash = zeroblob(32)")
+  change(dir.path, 'DELETE FROM log_head; UPDATE log_leaves SET hash = zeroblob(32)')
   await t.throwsAsync(openAuthority(configIn(dir.path), now), { code: 'CA_STATE_UNUSABLE' })
 })
 

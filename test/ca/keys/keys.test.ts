@@ -25,6 +25,8 @@ async function opened(config: CaConfig, hours = 0) {
   return { root: rootOf(authority), issuing: issuingOf(authority).serial, generation, roots }
 }
 
+const FILES = ['root.pem', 'issuing.pem', 'jwt-keys.json', 'log-key.pem', 'log-seen.json']
+
 test('openAuthority() makes root and issuing CA in files that only the owner can read', async (t) => {
   await using dir = await temporaryDir()
   const stateDir = join(dir.path, 'new', 'state')
@@ -32,7 +34,7 @@ test('openAuthority() makes root and issuing CA in files that only the owner can
   t.is((await stat(stateDir)).mode & 0o777, 0o700)
   const keys = (await readdir(join(stateDir, 'keys'))).map((name) => `keys/${name}`)
   t.is(keys.length, 3, 'root, issuing CA, tokens')
-  for (const file of ['root.pem', 'issuing.pem', 'jwt-keys.json', 'log-key.pem', ...keys]) {
+  for (const file of [...FILES, ...keys]) {
     t.is((await stat(join(stateDir, file))).mode & 0o777, 0o600, file)
   }
   t.deepEqual((await readdir(stateDir)).toSorted(), [
@@ -41,6 +43,7 @@ test('openAuthority() makes root and issuing CA in files that only the owner can
     'keys',
     'ledger.db',
     'log-key.pem',
+    'log-seen.json',
     'root.pem',
   ])
   const [root] = derFromPem('CERTIFICATE', await readFile(join(stateDir, 'root.pem'), 'utf8'))

@@ -312,7 +312,10 @@ for (const [name, text] of [
 ] as const) {
   test(`readProof() and readHead() refuse ${name} in one line`, (t) => {
     t.throws(() => readProof(text), { code: 'CA_LOG_INVALID', message: /^Cannot read a proof: / })
-    t.throws(() => readHead(text), { code: 'CA_LOG_INVALID', message: /^Cannot read a tree head: / })
+    t.throws(() => readHead(text), {
+      code: 'CA_LOG_INVALID',
+      message: /^Cannot read a tree head: /,
+    })
   })
 }
 
