@@ -78,6 +78,7 @@ function nounOf(parent: Commander, noun: string): Commander {
 
 const NOUNS: Readonly<Record<string, string>> = {
   ca: 'administer the certificate authority',
+  log: "the CA's append-only log of certificates and calls",
   cert: 'look at certificates',
   authz: 'ask what authorization decides',
 }

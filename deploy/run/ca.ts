@@ -60,6 +60,11 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
           generation: ca.bundle.current.generation,
         } satisfies AdministratorSvid
       },
+      'log-key': () => ca.log.publicKeyPem,
+      'log-head': () => ca.log.head(),
+      'log-prove': async (serial: string) => (await ca.log.prove(serial)) ?? null,
+      'log-prove-since': (size: number) => ca.log.proveSince(size),
+      'log-audit': () => ca.log.audit(),
     },
     async [Symbol.asyncDispose]() {
       await health[Symbol.asyncDispose]()

@@ -24,6 +24,8 @@ export interface RunningControlPlane {
   /** A certificate of the administrator for the owner of this mesh. */
   readonly admitAdministrator: (call: AdministratorCall) => Promise<AdministratorSvid>
   readonly policyStatus: () => Promise<PolicyStatus>
+  /** Calls the CA's process. */
+  readonly callCa: KeptProcess['call']
   readonly stop: (graceMs: number) => Promise<void>
 }
 
@@ -71,6 +73,7 @@ export async function openControlPlane(
       widenScope: () => agent.widen(),
       admitAdministrator: async (call) =>
         (await ca.process.call('admit-administrator', call)) as AdministratorSvid,
+      callCa: ca.process.call,
       policyStatus: async () => (await policy.process.call('status')) as PolicyStatus,
       stop,
     }

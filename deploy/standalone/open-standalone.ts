@@ -8,6 +8,7 @@ import { openDirectorySource } from './directory-source.ts'
 import { createEventHub, type EventHub } from './event.ts'
 import { openGuard } from './guard.ts'
 import { keepLastGood, type Reading } from './last-good.ts'
+import { logAnswers } from './log-answers.ts'
 import { openStateDir } from './state-dir.ts'
 import { type Mesh, openMesh } from './supervise.ts'
 import { openFileLog } from './supervisor-log.ts'
@@ -70,6 +71,7 @@ export async function openStandalone(
         '/status': () => mesh.status(),
         '/administrator': (query) =>
           mesh.admitAdministrator({ csr: query.get('csr') ?? '', uid: deps.uid }),
+        ...logAnswers(mesh.callCa),
         '/certificate': (query) => mesh.certificate(query.get('workload') ?? ''),
       },
       { uid: deps.uid, log },

@@ -30,6 +30,8 @@ export interface Mesh extends AsyncDisposable {
   /** The certificate that a workload's sidecar uses, `namespace/name`. */
   readonly certificate: (workload: string) => HeldCertificate | undefined
   readonly admitAdministrator: RunningControlPlane['admitAdministrator']
+  /** Calls the CA's process. @throws {DeployError} `DEPLOY_CALL_REFUSED`, `DEPLOY_PROCESS_FAILED` */
+  readonly callCa: RunningControlPlane['callCa']
   /** PEM file of the trust bundle. */
   readonly bundleFile: string
 }
@@ -87,6 +89,7 @@ export async function openMesh(
     status: () => meshStatus(running),
     certificate: (workload) => running.workloads.find(workload)?.certificate(),
     admitAdministrator: running.control.admitAdministrator,
+    callCa: running.control.callCa,
     bundleFile: running.control.ca.bundleFile,
     [Symbol.asyncDispose]: end,
   }

@@ -13,6 +13,9 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
     (await import('./ca-status.ts')).caStatus,
     (await import('./ca-list.ts')).caList,
     (await import('./ca-issue.ts')).caIssue,
+    (await import('./ca-log-head.ts')).caLogHead,
+    (await import('./ca-log-prove.ts')).caLogProve,
+    (await import('./ca-log-verify.ts')).caLogVerify,
   ],
   cert: async () => [
     (await import('./cert-inspect.ts')).certInspect,

@@ -1,0 +1,76 @@
+/** The CA's log, for commands: of the mesh that runs on a state directory, or of what it left there. */
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import { join, resolve } from 'node:path'
+
+import { type AuditReport, type CaLog, openLogState } from '#ca/index.ts'
+import {
+  type ConsistencyProof,
+  type InclusionProof,
+  readHead,
+  type SignedHead,
+} from '#ca/log/index.ts'
+import { DeployError } from '../error.ts'
+import { askMesh } from '../standalone/admin-client.ts'
+import { lockOwner } from '../standalone/lock.ts'
+import { stateDirOf } from '../standalone/state-dir.ts'
+import { type CommandOption, type Input, type Io, textOption } from './command.ts'
+
+/** The public key to check proofs with; every command that checks one has it. */
+export const LOG_KEY_OPTION: CommandOption = {
+  flags: '--log-key <file>',
+  summary: "the log's public key, PEM (default: that of the log here)",
+}
+
+/** A log that answers. Disposing it lets go of what it read from. */
+export type OpenCaLog = CaLog & Disposable
+
+/**
+ * Opens the log of `--state`.
+ *
+ * @throws {Error} if there is none, or what runs there does not answer
+ */
+export async function openCaLog(io: Io, input: Input, signal: AbortSignal): Promise<OpenCaLog> {
+  const state = stateDirOf(textOption(input, 'state'), io.env, io.cwd)
+  if (!(await lockOwner(state))) return openLogState(join(state, 'ca'))
+  const ask = (path: string): Promise<unknown> => askMesh(state, `/ca/log/${path}`, io, signal)
+  return {
+    publicKeyPem: (await ask('key')) as string,
+    head: async () => (await ask('head')) as SignedHead,
+    prove: async (serial) => {
+      const proof = await ask(`prove?serial=${encodeURIComponent(serial)}`)
+      return (proof as InclusionProof | null) ?? undefined
+    },
+    proveSince: async (size) => (await ask(`prove-since?size=${size}`)) as ConsistencyProof,
+    audit: async () => (await ask('audit')) as AuditReport,
+    [Symbol.dispose]: () => {},
+  }
+}
+
+/** A public key that somebody was given. @throws {DeployError} `DEPLOY_USAGE` */
+export async function readLogKey(io: Io, file: string): Promise<KeyObject> {
+  const text = await readText(io, file)
+  try {
+    return createPublicKey(text)
+  } catch (cause) {
+    throw usage(`Cannot read the key in ${file}: it is not a public key in PEM`, cause)
+  }
+}
+
+/** A head that was kept. @throws {Error} if it is none */
+export async function readHeadFile(io: Io, file: string): Promise<SignedHead> {
+  return readHead(await readText(io, file))
+}
+
+/** The text of a small file. @throws {DeployError} `DEPLOY_USAGE` */
+export async function readText(io: Io, file: string): Promise<string> {
+  try {
+    return await io.readFile(resolve(io.cwd, file))
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw usage(`Cannot read ${file}: ${code === 'ENOENT' ? 'there is no such file' : code}`, cause)
+  }
+}
+
+function usage(message: string, cause: unknown): DeployError {
+  return new DeployError('DEPLOY_USAGE', message, { cause })
+}
