@@ -7,6 +7,7 @@ import { USAGE_RULES } from './findings/usage.ts'
 import { VALIDITY_RULES } from './findings/validity.ts'
 import { type CertificateFacts, readFacts } from './facts.ts'
 import type { AlternativeName } from './alternative-names.ts'
+import type { LogReport } from '../log/report.ts'
 
 /** A certificate as `redoubt cert inspect --output json` prints it; the names are a contract. */
 export interface CertificateReport {
@@ -29,6 +30,8 @@ export interface CertificateReport {
   readonly extendedUsage: readonly string[]
   readonly ca: boolean
   readonly fingerprints: { readonly sha256: string }
+  /** What the CA's log says of it; left out where no log here has to know it. */
+  readonly log?: LogReport
   readonly findings: readonly Finding[]
 }
 

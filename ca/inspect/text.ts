@@ -2,6 +2,7 @@
 import type { ChainReport } from './chain.ts'
 import type { CertificateReport } from './describe.ts'
 import type { Finding } from './findings/finding.ts'
+import type { LogReport } from '../log/report.ts'
 
 /** How to mark up text; the identity where colours are not wanted. */
 export interface Style {
@@ -92,8 +93,14 @@ function certificateLines(
       ? [row('also', others.map(({ type, value }) => `${type}:${visible(value)}`).join(', '))]
       : []),
     row('sha256', certificate.fingerprints.sha256),
+    ...(certificate.log ? [row('log', logText(certificate.log, style))] : []),
     '',
   ]
+}
+
+function logText(log: LogReport, style: Style): string {
+  if (!log.verified) return style.bad(`✘ ${log.error}`)
+  return `${style.good('✔ proved')} entry ${log.index} of ${log.size}, head of ${log.time}`
 }
 
 function validity(

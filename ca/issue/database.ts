@@ -137,30 +137,12 @@ export interface OpenDatabase extends Disposable {
  *   or a newer version of this program made it
  */
 export function openDatabase(path: string): OpenDatabase {
-  return opened(path, (database) => migrate(database, path))
-}
-
-/**
- * Opens the database at `path` only to read it, also for this process alone.
- *
- * @throws {CaError} `CA_STATE_UNUSABLE` as {@link openDatabase} does, and if its tables are of another
- *   version: they are not brought up to date
- */
-export function readDatabase(path: string): Pick<OpenDatabase, 'queries'> & Disposable {
-  return opened(path, (database) => assertVersion(database, path))
-}
-
-function opened(path: string, prepare: (database: DatabaseSync) => void): OpenDatabase {
-  try {
-    const database = new DatabaseSync(path)
-    try {
-      database.exec(LOCK)
-      prepare(database)
-      database.exec(DURABLE)
-    } catch (cause) {
-      database.close()
-      throw cause
-    }
+  return told(path, () => {
+    const database = opened(path, {}, (fresh) => {
+      fresh.exec(LOCK)
+      migrate(fresh, path)
+      fresh.exec(DURABLE)
+    })
     const queries = new Kysely<CaDatabase>({ dialect: sqliteDialect(database) })
     return {
       queries,
@@ -168,6 +150,41 @@ function opened(path: string, prepare: (database: DatabaseSync) => void): OpenDa
       isShared: false,
       [Symbol.dispose]: () => database.close(),
     }
+  })
+}
+
+/**
+ * Opens the database at `path` only to read it, along with others who do. No CA can have it meanwhile.
+ *
+ * @throws {CaError} `CA_STATE_UNUSABLE` as {@link openDatabase} does, and if its tables are of another
+ *   version: they are not brought up to date
+ */
+export function readDatabase(path: string): Pick<OpenDatabase, 'queries'> & Disposable {
+  return told(path, () => {
+    const database = opened(path, { readOnly: true }, (old) => assertVersion(old, path))
+    const queries = new Kysely<CaDatabase>({ dialect: sqliteDialect(database) })
+    return { queries, [Symbol.dispose]: () => database.close() }
+  })
+}
+
+function opened(
+  path: string,
+  options: { readOnly?: boolean },
+  prepare: (database: DatabaseSync) => void,
+): DatabaseSync {
+  const database = new DatabaseSync(path, options)
+  try {
+    prepare(database)
+    return database
+  } catch (cause) {
+    database.close()
+    throw cause
+  }
+}
+
+function told<T>(path: string, open: () => T): T {
+  try {
+    return open()
   } catch (cause) {
     if (cause instanceof CaError) throw cause
     const { errcode, message } = cause as { errcode?: number; message: string }

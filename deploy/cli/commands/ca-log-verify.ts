@@ -147,16 +147,20 @@ function auditLines(
     const place = index === undefined ? '' : `entry ${index}${serial ? ` (${serial})` : ''}: `
     return `  ${what.padEnd(8)} ${place}${message}`
   })
-  const fault = faultCount === 0 ? undefined : `${faultCount} faults`
+  const fault = faultCount === 0 ? undefined : counted(faultCount, 'fault')
   return [
     verdict(
       io,
       fault,
-      `the ledger is the log: ${certificates} certificates and ${calls} calls, under the head of ${head?.time}`,
+      `the ledger is the log: ${counted(certificates, 'certificate')} and ${counted(calls, 'call')}, under the head of ${head?.time}`,
     ),
     ...told,
     ...(faultCount > told.length ? [`  and ${faultCount - told.length} more`] : []),
   ]
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
 }
 
 function verdict(io: Io, fault: string | undefined, good: string): string {

@@ -18,6 +18,8 @@ import { type Command, type Input, type Io, textOption } from '../command.ts'
 import { stateDirOf } from '../../standalone/state-dir.ts'
 import { findCertificates, type Found } from '../find-certificates.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
+import { LOG_KEY_OPTION } from '../ca-log.ts'
+import { logReports } from '../log-reports.ts'
 import { readBytes } from '../read-bytes.ts'
 import { readRunningMesh, type RunningMesh } from '../running-mesh.ts'
 import { STATE_OPTION } from '../state-option.ts'
@@ -41,6 +43,8 @@ export const certInspect: Command = {
     { flags: '--client-cert <file>', summary: 'PEM to present to an endpoint' },
     { flags: '--client-key <file>', summary: 'its private key' },
     { flags: '--timeout <seconds>', summary: 'how long to wait for an answer', default: '5' },
+    { flags: '--log-proof <file>', summary: 'proof of ca log prove to check with --log-key' },
+    LOG_KEY_OPTION,
     STATE_OPTION,
     { ...OUTPUT_OPTION, choices: ['text', 'json', 'yaml', 'pem'] },
   ],
@@ -58,12 +62,18 @@ export const certInspect: Command = {
     const now = io.now()
     const mesh = await readRunningMesh(stateDirOf(textOption(input, 'state'), io.env, io.cwd))
     const found = await findCertificates(io, input, mesh, signal)
-    const certificates = found.chain.map((der) => describeCertificate(der, now))
+    const described = found.chain.map((der) => describeCertificate(der, now))
+    const logged = await logReports(io, input, found.chain, described, signal)
+    const certificates = described.map((one, at) => {
+      const log = logged[at]
+      return log ? { ...one, log } : one
+    })
     const anchors = await anchorsFor(io, input, found, certificates, mesh)
     const chain = expected(found, certificates, judgeChain(found.chain, certificates, anchors, now))
     show(io, input, found, certificates, chain)
     const isBad = certificates.some(({ findings }) => findings.some(isError))
-    return isBad || chain.verified === false ? 1 : 0
+    const isUnlogged = logged.some((log) => log?.verified === false)
+    return isBad || isUnlogged || chain.verified === false ? 1 : 0
   },
 }
 

@@ -1,0 +1,177 @@
+/** `redoubt ca log` and the log in `cert inspect`, on the state that a CA left; a running one is in test/process. */
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+import test from 'ava'
+
+import { issueBatch } from '#ca/issue/issue-batch.ts'
+import { openAuthority } from '#ca/open-authority.ts'
+import { parseSpiffeId } from '#ca/spiffe/index.ts'
+import { pemFromDer } from '#ca/x509/index.ts'
+import { caLogHead } from '#deploy/cli/commands/ca-log-head.ts'
+import { caLogProve } from '#deploy/cli/commands/ca-log-prove.ts'
+import { caLogVerify } from '#deploy/cli/commands/ca-log-verify.ts'
+import { certInspect } from '#deploy/cli/commands/cert-inspect.ts'
+import type { Command } from '#deploy/cli/command.ts'
+import { agentId, configIn, newCsr, trustDomain, workloadId } from '#test/ca/harness.ts'
+import { type Printed, runCommand } from '#test/fakes/fake-io.ts'
+
+const cwd = await mkdtemp(join(tmpdir(), 'redoubt-ca-log-'))
+test.after.always(() => rm(cwd, { recursive: true }))
+
+const now = () => Temporal.Now.instant()
+const serials: string[] = []
+
+/** A certificate more in the state at `dir`. */
+async function issue(dir: string, file: string): Promise<void> {
+  await using authority = await openAuthority(configIn(join(dir, 'ca')), now)
+  const leafTtl = Temporal.Duration.from({ hours: 1 })
+  const serverId = parseSpiffeId('spiffe://prod.example/ns/redoubt-system/sa/redoubt-ca')
+  const rules = { trustDomain, serverId, leafTtl, maxLeafTtl: leafTtl }
+  const caller = { id: agentId, scope: [workloadId] }
+  const request = { spiffeId: workloadId, csrDer: newCsr(), ttlSeconds: 0 }
+  const [svid] = await issueBatch({ ...authority, rules, now }, caller, [request])
+  if (!svid || !('chain' in svid)) throw new Error('nothing was issued')
+  serials.push(svid.serial)
+  await writeFile(join(cwd, file), pemFromDer('CERTIFICATE', svid.chain))
+}
+
+function run(
+  command: Command,
+  place?: string,
+  options: Readonly<Record<string, unknown>> = {},
+): Promise<Printed> {
+  const args = place === undefined ? [] : [place]
+  return runCommand(command, { cwd, arguments: args, options: { state: 'state', ...options } })
+}
+
+/** Runs a command, and keeps what it printed in a file. */
+async function keep(file: string, ...given: Parameters<typeof run>): Promise<void> {
+  const { exitCode, out } = await run(...given)
+  if (exitCode !== 0) throw new Error(out)
+  await writeFile(join(cwd, file), out)
+}
+
+const json = { output: 'json' }
+
+test.before(async () => {
+  const state = join(cwd, 'state')
+  await issue(state, 'first.pem')
+  await keep('head.json', caLogHead, undefined, json)
+  await keep('key.pem', caLogHead, undefined, { publicKey: true })
+  await issue(state, 'second.pem')
+  await keep('first.proof.json', caLogProve, 'first.pem', json)
+  await keep('growth.json', caLogProve, undefined, { ...json, since: 'head.json' })
+  await issue(join(cwd, 'elsewhere'), 'stranger.pem')
+  await cp(state, join(cwd, 'bad'), { recursive: true })
+  const ledger = new DatabaseSync(join(cwd, 'bad', 'ca', 'ledger.db'))
+  ledger.exec('DELETE FROM certificates WHERE log_index = 2')
+  ledger.close()
+})
+
+test('ca log head shows the signed head, and the key that checks it', async (t) => {
+  const { exitCode, out } = await run(caLogHead)
+  t.is(exitCode, 0)
+  t.regex(out, /^log {6}prod\.example, 4 entries\nroot {5}[0-9a-f]{64}\nsigned {3}\S+Z by key /)
+  t.like(JSON.parse((await run(caLogHead, undefined, json)).out), { log: trustDomain, size: 4 })
+})
+
+test('ca log verify holds the whole ledger against its head, and against one that was kept', async (t) => {
+  const { exitCode, out } = await run(caLogVerify, undefined, { since: 'head.json' })
+  t.is(exitCode, 0)
+  t.regex(out, /^✔ the ledger is the log: 4 certificates and 0 calls, under the head of /)
+  t.regex(out, /\n✔ it has only grown since it had 3 entries$/)
+})
+
+test('ca log verify names the row that is gone, and answers no', async (t) => {
+  const { exitCode, out } = await run(caLogVerify, undefined, { state: 'bad' })
+  t.is(exitCode, 1)
+  t.is(out, '✘ 1 fault\n  deleted  entry 2: its row is gone')
+  const told = await run(caLogVerify, undefined, { state: 'bad', ...json })
+  t.like(JSON.parse(told.out), { ok: false, faultCount: 1 })
+})
+
+test('ca log verify answers no to a head that the log does not follow on', async (t) => {
+  await keep('elsewhere.json', caLogHead, undefined, { ...json, state: 'elsewhere' })
+  const other = await run(caLogVerify, undefined, { since: 'elsewhere.json' })
+  t.is(other.exitCode, 1)
+  t.regex(other.out, /\n✘ the earlier head is not signed by this log's key$/)
+  const shorter = await run(caLogVerify, undefined, { since: 'head.json', state: 'elsewhere' })
+  t.is(shorter.exitCode, 1)
+})
+
+test('ca log verify checks a proof offline: by the certificate, the document and the public key alone', async (t) => {
+  const given = { cert: 'first.pem', logKey: 'key.pem', state: 'nowhere' }
+  const good = await run(caLogVerify, 'first.proof.json', given)
+  t.is(good.exitCode, 0)
+  t.regex(good.out, /^✔ the certificate is entry 2 of the log of prod\.example as signed at /)
+  const other = await run(caLogVerify, 'first.proof.json', { ...given, cert: 'second.pem' })
+  t.is(other.exitCode, 1)
+  t.is(other.out, '✘ the path does not lead from this certificate to the signed root')
+  const growth = { since: 'head.json', logKey: 'key.pem', state: 'nowhere' }
+  const grown = await run(caLogVerify, 'growth.json', growth)
+  t.is(grown.exitCode, 0)
+  t.regex(grown.out, /begins with all of its first 3$/)
+})
+
+test('cert inspect shows the proof of a certificate that the log here has, and says no where it has none', async (t) => {
+  const good = await run(certInspect, 'first.pem', json)
+  t.is(good.exitCode, 0)
+  t.like(JSON.parse(good.out).certificates[0].log, {
+    verified: true,
+    error: null,
+    index: 2,
+    size: 4,
+    requestedBy: agentId,
+  })
+  const text = await run(certInspect, 'first.pem')
+  t.regex(text.out, /log {7}✔ proved entry 2 of 4, head of /)
+  const stranger = await run(certInspect, 'stranger.pem', json)
+  t.is(stranger.exitCode, 1, 'its trust domain is that of the log, which does not know it')
+  t.deepEqual(JSON.parse(stranger.out).certificates[0].log, {
+    verified: false,
+    error: 'the log has no such certificate',
+  })
+  const nowhere = await run(certInspect, 'first.pem', { ...json, state: 'nowhere' })
+  t.is(nowhere.exitCode, 0)
+  t.is(JSON.parse(nowhere.out).certificates[0].log, undefined)
+})
+
+test('cert inspect --log-proof checks a proof that came along, offline', async (t) => {
+  const given = { logProof: 'first.proof.json', logKey: 'key.pem', state: 'nowhere' }
+  t.regex((await run(certInspect, 'first.pem', given)).out, /✔ proved entry 2 of 4/)
+  const other = await run(certInspect, 'second.pem', given)
+  t.is(other.exitCode, 1)
+  t.regex(other.out, /log {7}✘ the path does not lead from this certificate/)
+})
+
+for (const [what, command, place, options, message] of [
+  ['no certificate', caLogProve, undefined, {}, /expected either SERIAL, FILE or --since FILE/],
+  ['a serial that is none', caLogProve, 'x y', {}, /it is no file here, and no serial in hex/],
+  ['no log', caLogHead, undefined, { state: 'nowhere' }, /there is none, expected the state of/],
+  ['a proof without its certificate', caLogVerify, 'first.proof.json', {}, /expected --cert FILE/],
+  ['growth without its head', caLogVerify, 'growth.json', {}, /expected --since FILE/],
+  ['a head that is none', caLogVerify, undefined, { since: 'key.pem' }, /it is not JSON$/],
+  ['a file that is not there', caLogVerify, 'none.json', {}, /there is no such file$/],
+  [
+    'a key that is none',
+    caLogVerify,
+    'first.proof.json',
+    { cert: 'first.pem', logKey: 'head.json' },
+    /it is not a public key in PEM$/,
+  ],
+  ['a proof without a key', certInspect, 'first.pem', { logProof: 'x' }, /expected --log-key FILE/],
+] as const) {
+  test(`${command.name} refuses ${what} in one line`, async (t) => {
+    await t.throwsAsync(run(command, place, options), { message })
+  })
+}
+
+test('ca log prove answers no for a serial that is not there', async (t) => {
+  const { exitCode, err } = await run(caLogProve, 'ABCD')
+  t.is(exitCode, 1)
+  t.is(err, 'redoubt: the log has no certificate with the serial abcd')
+  t.is((await run(caLogProve, serials[0]?.toUpperCase(), json)).exitCode, 0)
+})
