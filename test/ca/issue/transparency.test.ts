@@ -66,7 +66,7 @@ function change(path: string, sql: string): void {
   database.close()
 }
 
-test('§ledger: root, issuing CA, every leaf and every administrative call are in the log, and its audit finds nothing', async (t) => {
+test('root, issuing CA, every leaf and every administrative call are in the log, and its audit finds nothing', async (t) => {
   await using dir = await copyOfCa()
   t.is(original.head.size, 23)
   t.like(await verify(dir.path), { ok: true, certificates: 22, calls: 1, faultCount: 0 })
