@@ -5,12 +5,8 @@ import type { Live } from '#core/live.ts'
 import { type AgentRegistry, createAgentRegistry } from './attest/join-token.ts'
 import { type CaConfig, exactLives } from './config.ts'
 import { type BundleSource, createBundleSource } from './issue/bundle-source.ts'
-import { type AuditReport, auditLedger } from './issue/audit.ts'
 import { type Denials, openDenials } from './issue/denials.ts'
-import { type Database, LEDGER_FILE, openDatabase } from './issue/database.ts'
 import { createSvidSigner, type SvidSigner } from './issue/issue-svid.ts'
-import { createLedger, type Ledger } from './issue/ledger.ts'
-import { openLog, type TransparencyLog } from './issue/transparency.ts'
 import type { Authority } from './keys/authority.ts'
 import { authorityRow } from './keys/authority-row.ts'
 import { type JwtKeyring, openJwtKeyring } from './keys/jwt-keyring.ts'
@@ -18,16 +14,11 @@ import { type KeyStoreInput, openIssuing, openRoot, renewIssuing } from './keys/
 import { KEYS_FOLDER, openFileKeys } from './keys/file-keys.ts'
 import type { KeyStore } from './keys/signing-key.ts'
 import { openStateDir } from './keys/state-dir.ts'
+import { type OpenLedger, openLedger } from './open-ledger.ts'
 import type { TrustBundle } from './x509/index.ts'
 
 /** What can sign, and what remembers. Disposing it closes the ledger and lets go of the state. */
-export interface OpenAuthority extends AsyncDisposable {
-  readonly ledger: Ledger
-  /** For reading it. */
-  readonly queries: Database
-  readonly transparency: TransparencyLog
-  /** Reads the whole ledger again and holds it against the log. */
-  readonly audit: () => Promise<AuditReport>
+export interface OpenAuthority extends OpenLedger {
   readonly agents: AgentRegistry
   readonly bundle: Live<TrustBundle>
   readonly publish: BundleSource['publish']
@@ -60,10 +51,8 @@ export async function openAuthority(
   await using opening = new AsyncDisposableStack()
   const state = await openStateDir(stateDir)
   // Before the keys: its lock is what keeps a second CA from making keys of its own here.
-  const database = opening.use(openDatabase(join(state.path, LEDGER_FILE)))
-  const { queries } = database
-  const transparency = await openLog({ ...database, state, trustDomain, now })
-  const ledger = createLedger(database, transparency)
+  const recorded = opening.use(await openLedger(config, state, now))
+  const { queries, ledger, transparency } = recorded
   const store = opening.use(await openKeys(state.path))
   const keys: KeyStoreInput = {
     ...exactLives(config),
@@ -81,13 +70,9 @@ export async function openAuthority(
   const bundle = await createBundleSource(queries, first)
   const denials = await openDenials({ queries, ledger, trustDomain, now })
   await transparency.keepSeen()
-  opening.defer(() => transparency.keepSeen().catch(() => undefined)) // what was seen before stays
   const opened = opening.move()
   return {
-    ledger,
-    queries,
-    transparency,
-    audit: () => auditLedger({ queries, publicKey: transparency.publicKey }),
+    ...recorded,
     agents: createAgentRegistry({ queries, ledger, trustDomain, now }),
     bundle: bundle.live,
     publish: bundle.publish,

@@ -85,7 +85,6 @@ function member<T extends keyof Types>(
   what: string,
 ): Types[T] {
   const value = members[name]
-  // biome-ignore lint/suspicious/useValidTypeof: one of the two of Types
   if (typeof value === type) return value as Types[T]
   throw refused(what, `its "${name}" is not a ${type}`)
 }

@@ -65,11 +65,14 @@ test('README.md and SECURITY.md name npm scripts and commands that exist', (t) =
   )
   const commands = [
     ...text.matchAll(
-      /(?:npx redoubt|`redoubt) ([a-z]+)(?: (check|convert|crl|diff|explain|export|inspect|issue|learn|list|prove|revoke|rollout|rotate|status|taint|test))?/g,
+      /(?:npx redoubt|`redoubt) ([a-z]+(?: log(?= (?:head|prove|verify)))?)(?: (check|convert|crl|diff|explain|export|head|inspect|issue|learn|list|prove|revoke|rollout|rotate|status|taint|test|verify))?/g,
     ),
   ]
   const missing = commands
-    .map(([, noun = '', verb]) => `deploy/cli/commands/${verb ? `${noun}-${verb}` : noun}.ts`)
+    .map(
+      ([, noun = '', verb]) =>
+        `deploy/cli/commands/${[...noun.split(' '), verb ?? []].flat().join('-')}.ts`,
+    )
     .filter((file) => !existsSync(file))
   t.deepEqual(missing, [])
 })

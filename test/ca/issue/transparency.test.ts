@@ -6,33 +6,17 @@ import { DatabaseSync } from 'node:sqlite'
 
 import test from 'ava'
 
-import { CaError, openLogState } from '#ca/index.ts'
-import { issueBatch } from '#ca/issue/issue-batch.ts'
+import { openLogState } from '#ca/index.ts'
 import type { AuditReport } from '#ca/issue/audit.ts'
 import { consistencyFault, inclusionFault, readHead, readProof } from '#ca/log/index.ts'
 import { type OpenAuthority, openAuthority } from '#ca/open-authority.ts'
-import { parseSpiffeId } from '#ca/spiffe/index.ts'
-import { agentId, configIn, newCsr, sha256, temporaryDir, trustDomain } from '../harness.ts'
+import { agentId, configIn, sha256, temporaryDir } from '../harness.ts'
+import { issueFrom } from '../issue-from.ts'
 
 const now = () => Temporal.Instant.from('2026-06-01T12:00:00Z')
 const scope = ['spiffe://prod.example/ns/pay/*']
-const csrDer = newCsr()
 
-async function issue(authority: OpenAuthority, count: number) {
-  const serverId = parseSpiffeId('spiffe://prod.example/ns/redoubt-system/sa/redoubt-ca')
-  const leafTtl = Temporal.Duration.from({ hours: 1 })
-  const rules = { trustDomain, serverId, leafTtl, maxLeafTtl: leafTtl }
-  const requests = Array.from({ length: count }, (_, at) => ({
-    spiffeId: `spiffe://prod.example/ns/pay/sa/w${at}`,
-    csrDer,
-    ttlSeconds: 0,
-  }))
-  const results = await issueBatch({ ...authority, rules, now }, { id: agentId, scope }, requests)
-  return results.map((result) => {
-    if (result instanceof CaError) throw result
-    return { serial: result.serial, der: result.chain[0] ?? new Uint8Array() }
-  })
-}
+const issue = (authority: OpenAuthority, count: number) => issueFrom(authority, count, now)
 
 /** A CA that has issued `count` leaves, let somebody in, and closed. */
 async function closedCa(path: string, count = 20) {
@@ -78,10 +62,10 @@ test('every certificate has a proof that holds without the CA, while it runs and
   using log = await openLogState(dir.path)
   const key = createPublicKey(log.publicKeyPem)
   t.true(key.equals(publicKey))
-  for (const { serial, der } of issued) {
+  for (const { serial, chain } of issued) {
     const proof = readProof(JSON.stringify(await log.prove(serial)))
     if (proof.kind !== 'inclusion') throw new Error('it is of another kind')
-    t.is(inclusionFault(proof, der, key), undefined)
+    t.is(inclusionFault(proof, chain[0] ?? new Uint8Array(), key), undefined)
   }
   t.is(await log.prove('00ff'), undefined)
 })

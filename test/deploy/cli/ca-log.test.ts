@@ -6,16 +6,15 @@ import { DatabaseSync } from 'node:sqlite'
 
 import test from 'ava'
 
-import { issueBatch } from '#ca/issue/issue-batch.ts'
 import { openAuthority } from '#ca/open-authority.ts'
-import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { pemFromDer } from '#ca/x509/index.ts'
 import { caLogHead } from '#deploy/cli/commands/ca-log-head.ts'
 import { caLogProve } from '#deploy/cli/commands/ca-log-prove.ts'
 import { caLogVerify } from '#deploy/cli/commands/ca-log-verify.ts'
 import { certInspect } from '#deploy/cli/commands/cert-inspect.ts'
 import type { Command } from '#deploy/cli/command.ts'
-import { agentId, configIn, newCsr, trustDomain, workloadId } from '#test/ca/harness.ts'
+import { agentId, configIn, trustDomain } from '#test/ca/harness.ts'
+import { issueFrom } from '#test/ca/issue-from.ts'
 import { type Printed, runCommand } from '#test/fakes/fake-io.ts'
 
 const cwd = await mkdtemp(join(tmpdir(), 'redoubt-ca-log-'))
@@ -27,13 +26,8 @@ const serials: string[] = []
 /** A certificate more in the state at `dir`. */
 async function issue(dir: string, file: string): Promise<void> {
   await using authority = await openAuthority(configIn(join(dir, 'ca')), now)
-  const leafTtl = Temporal.Duration.from({ hours: 1 })
-  const serverId = parseSpiffeId('spiffe://prod.example/ns/redoubt-system/sa/redoubt-ca')
-  const rules = { trustDomain, serverId, leafTtl, maxLeafTtl: leafTtl }
-  const caller = { id: agentId, scope: [workloadId] }
-  const request = { spiffeId: workloadId, csrDer: newCsr(), ttlSeconds: 0 }
-  const [svid] = await issueBatch({ ...authority, rules, now }, caller, [request])
-  if (!svid || !('chain' in svid)) throw new Error('nothing was issued')
+  const [svid] = await issueFrom(authority, 1, now)
+  if (!svid) throw new Error('nothing was issued')
   serials.push(svid.serial)
   await writeFile(join(cwd, file), pemFromDer('CERTIFICATE', svid.chain))
 }
