@@ -17,6 +17,8 @@ export type CaErrorCode =
   | 'CA_RATE_LIMITED'
   | 'CA_DENIAL_INVALID'
   | 'CA_NOT_ADMINISTRATOR'
+  | 'CA_ROTATION_REFUSED'
+  | 'CA_ROTATION_NOT_YET'
 
 /** The only error class that leaves `ca/`. */
 export class CaError extends Error {

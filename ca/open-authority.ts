@@ -3,14 +3,15 @@ import { join } from 'node:path'
 
 import type { Live } from '#core/live.ts'
 import { type AgentRegistry, createAgentRegistry } from './attest/join-token.ts'
+import { type Book, renewedKeys } from './authorities/book.ts'
+import { rootsOf } from './authorities/make.ts'
+import { type Authorities, openAuthorities } from './authorities/open-authorities.ts'
+import { forgetOlderState, readOlderState } from './authorities/older-state.ts'
 import { type CaConfig, exactLives } from './config.ts'
 import { type BundleSource, createBundleSource } from './issue/bundle-source.ts'
 import { type Denials, openDenials } from './issue/denials.ts'
-import { createSvidSigner, type SvidSigner } from './issue/issue-svid.ts'
-import type { Authority } from './keys/authority.ts'
-import { authorityRow } from './keys/authority-row.ts'
+import type { SvidSigner } from './issue/issue-svid.ts'
 import { type JwtKeyring, openJwtKeyring } from './keys/jwt-keyring.ts'
-import { type KeyStoreInput, openIssuing, openRoot, renewIssuing } from './keys/key-store.ts'
 import { KEYS_FOLDER, openFileKeys } from './keys/file-keys.ts'
 import type { KeyStore } from './keys/signing-key.ts'
 import { openStateDir } from './keys/state-dir.ts'
@@ -27,13 +28,12 @@ export interface OpenAuthority extends OpenLedger {
   readonly jwtSigner: JwtKeyring['signer']
   /** Of the newest key for tokens. */
   readonly jwtLife: JwtKeyring['life']
-  readonly root: Authority
-  /** The issuing CA that signs now. */
+  /** Roots and issuing CAs, and how they change. */
+  readonly authorities: Authorities
+  /** The issuing CA that signs now. @throws {CaError} `CA_SIGNER_UNAVAILABLE` if its chain is not in order */
   readonly signer: () => SvidSigner
   /** Prepares the next key for JWT-SVIDs and puts it in the bundle. */
   readonly renewJwt: () => Promise<void>
-  /** Makes a new issuing CA under the same root and signs with it from then on. */
-  readonly renew: () => Promise<void>
 }
 
 /**
@@ -54,20 +54,23 @@ export async function openAuthority(
   const recorded = opening.use(await openLedger(config, state, now))
   const { queries, ledger, transparency } = recorded
   const store = opening.use(await openKeys(state.path))
-  const keys: KeyStoreInput = {
-    ...exactLives(config),
-    state,
-    store,
-    trustDomain,
-    record: (authority, kind, issuer) =>
-      ledger.record({ certificates: [authorityRow(authority, kind, issuer)] }),
-  }
-
-  const root = await openRoot(keys, now())
-  let signer = createSvidSigner(await openIssuing(keys, root, now()))
+  const keys = { ...exactLives(config), state, store, trustDomain, now }
+  let published: BundleSource | undefined
+  const trusted = (book: Book) => ({ roots: rootsOf(book), renewKeys: renewedKeys(book) })
+  const authorities = await openAuthorities({
+    ...keys,
+    queries,
+    ledger,
+    before: () => readOlderState(keys),
+    changed: async (book) => published?.publish(trusted(book)),
+  })
   const jwt = await openJwtKeyring(keys, keys.caTtl, now())
-  const first = { trustDomain, roots: [root.certificate.der], jwtKeys: jwt.publicKeys() }
+  const jwtKeys = jwt.publicKeys()
+  const first = { trustDomain, ...trusted(authorities.book.current), jwtKeys }
   const bundle = await createBundleSource(queries, first)
+  published = bundle
+  await forgetOlderState(state)
+  await authorities.keepUp()
   const denials = await openDenials({ queries, ledger, trustDomain, now })
   await transparency.keepSeen()
   const opened = opening.move()
@@ -79,14 +82,11 @@ export async function openAuthority(
     denials,
     jwtSigner: jwt.signer,
     jwtLife: jwt.life,
-    root,
-    signer: () => signer,
+    authorities,
+    signer: authorities.signer,
     async renewJwt() {
       await jwt.prepare(now())
       await bundle.publish({ jwtKeys: jwt.publicKeys() })
-    },
-    async renew() {
-      signer = createSvidSigner(await renewIssuing(keys, root, now()))
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }

@@ -5,6 +5,7 @@ import type { Log } from '#core/log.ts'
 import { adminIdOf, type Administrator } from './admin/administrator.ts'
 import { admitAdministrator } from './admin/issue-for.ts'
 import { readStatus } from './admin/status.ts'
+import { activePair } from './authorities/book.ts'
 import type { JoinToken } from './attest/join-token.ts'
 import { assertConfig, type CaConfig, exactLives } from './config.ts'
 import type { AdmitRules } from './issue/admit.ts'
@@ -13,7 +14,8 @@ import type { Denials } from './issue/denials.ts'
 import type { IssuedSvid } from './issue/issue-svid.ts'
 import { createSigningLimit, DEFAULT_RATES } from './issue/signing-limit.ts'
 import type { TransparencyLog } from './issue/transparency.ts'
-import { keepRenewed } from './keys/keep-renewed.ts'
+import { healthOf } from './health.ts'
+import { keepCaUp } from './keep-up.ts'
 import { openKeyStore } from './keys/open-keys.ts'
 import { type OpenAuthority, openAuthority } from './open-authority.ts'
 import { type CaMetrics, createCaMetrics } from './serve/metrics.ts'
@@ -21,7 +23,7 @@ import { issueOwnSvid, type OwnSvid } from './serve/own-svid.ts'
 import { serveCa } from './serve/server.ts'
 import { serverIdOf } from './server-id.ts'
 import type { SpiffeId } from './spiffe/index.ts'
-import type { Life, TrustBundle } from './x509/index.ts'
+import type { TrustBundle } from './x509/index.ts'
 
 /** What the CA needs from the world. */
 export interface CaDeps {
@@ -89,10 +91,11 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const rules = rulesOf(config, authority, now)
   const { serverId, adminId } = rules
   const issueOwn = () => issueOwnSvid({ ...authority, serverId, ttl: rules.leafTtl, now })
-  let own = await issueOwn()
+  // Without a chain that is in order it shows no certificate, and says so on its other port.
+  let own = authority.authorities.fault() === undefined ? await issueOwn() : undefined
   const administrators = new Set([adminId, ...(config.administrators ?? [])])
-  const health = () => healthOf(authority, exactLives(config).caTtl, now())
-  const identity = () => own.identity
+  const health = () => healthOf(authority.authorities, exactLives(config).caTtl, now())
+  const identity = () => own?.identity
   const isAdministrator = (id: SpiffeId) => administrators.has(id)
   const status = () => readStatus({ ...authority, now, health })
   const guards = guardsOf(config, deps, authority, metrics)
@@ -106,12 +109,8 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     report()
     log('info', 'ca-server-certificate-renewed', { notAfter: String(own.life.notAfter) })
   }
-  opening.use(
-    inBackground(deps, [
-      { life: () => own.life, renew: renewOwn },
-      ...keyRenewals(authority, log, report),
-    ]),
-  )
+  const kept = { authority, own: () => own, renewOwn, report }
+  opening.use(keepCaUp(kept, { random: Math.random, ...deps }))
   opening.use(noteHeads(deps, authority))
   log('info', 'ca-open', { address: server.address, trustDomain })
 
@@ -146,24 +145,6 @@ function rulesOf(
   }
 }
 
-/** Of the keys that sign. `report` tells when each ends. */
-function keyRenewals(authority: OpenAuthority, log: Log, report: () => void): readonly Renewal[] {
-  const renewIssuing = async (): Promise<void> => {
-    await authority.renew()
-    report()
-    log('info', 'ca-issuing-renewed', { serial: issuingOf(authority).serial })
-  }
-  const renewJwt = async (): Promise<void> => {
-    await authority.renewJwt()
-    report()
-    log('info', 'ca-jwt-key-prepared')
-  }
-  return [
-    { life: () => issuingLife(authority), renew: renewIssuing },
-    { life: authority.jwtLife, renew: renewJwt },
-  ]
-}
-
 /** What stands between calls and what they cost. */
 function guardsOf(
   { signing = DEFAULT_RATES }: CaConfig,
@@ -179,47 +160,6 @@ function logOf({ transparency, audit }: OpenAuthority): CaLog {
   const { publicKey, head, prove, proveSince } = transparency
   const publicKeyPem = publicKey.export({ type: 'spki', format: 'pem' }).toString()
   return { head, prove, proveSince, publicKeyPem, audit }
-}
-
-function reportExpiry(metrics: CaMetrics, authority: OpenAuthority, own: OwnSvid): void {
-  metrics.bundle(authority.bundle.current.generation)
-  metrics.expiry('root', authority.root.certificate.notAfter)
-  metrics.expiry('issuing', issuingOf(authority).notAfter)
-  metrics.expiry('server', own.life.notAfter)
-  metrics.expiry('jwt', authority.jwtLife().notAfter)
-}
-
-function issuingOf({ signer }: OpenAuthority) {
-  return signer().authority.certificate
-}
-
-/** Reckoned from NotBefore: against a life of hours or years the back-date is nothing. */
-function issuingLife(authority: OpenAuthority): Life {
-  const { notBefore: issuedAt, notAfter } = issuingOf(authority)
-  return { issuedAt, notAfter }
-}
-
-interface Renewal {
-  readonly life: () => Life
-  readonly renew: () => Promise<void>
-}
-
-/** Renews until disposed; disposing waits for what is under way. */
-function inBackground(
-  { clock, now, log, random = Math.random }: CaDeps,
-  renewals: readonly Renewal[],
-): AsyncDisposable {
-  const ended = new AbortController()
-  const running = renewals.map(({ life, renew }) =>
-    keepRenewed({ clock, now, random, log }, life, renew, ended.signal),
-  )
-  const settled = Promise.allSettled(running) // at once, so that no rejection is ever unhandled
-  return {
-    async [Symbol.asyncDispose]() {
-      ended.abort()
-      await settled
-    },
-  }
 }
 
 /** Milliseconds between two notes, outside the database, of how far the log has come. */
@@ -242,17 +182,17 @@ function noteHeads(
   return { [Symbol.dispose]: () => ended.abort() }
 }
 
-/** Ready while the issuing CA can sign; a root that would cut its successor short is told in time. */
-function healthOf(authority: OpenAuthority, caTtl: Temporal.Duration, now: Temporal.Instant) {
-  const { notAfter } = issuingOf(authority)
-  const rootEnd = authority.root.certificate.notAfter
-  const ready = Temporal.Instant.compare(now, notAfter) < 0
-  const isRootShort = Temporal.Instant.compare(now.add(caTtl), rootEnd) > 0
-  return {
-    ready,
-    reasons: [
-      ...(ready ? [] : [`the issuing CA ended at ${notAfter}`]),
-      ...(isRootShort ? [`the root ends at ${rootEnd}, before a new issuing CA would`] : []),
-    ],
-  }
+function reportExpiry(
+  metrics: CaMetrics,
+  { bundle, authorities, jwtLife }: OpenAuthority,
+  own: OwnSvid | undefined,
+): void {
+  const { root, issuing } = activePair(authorities.book.current)
+  const end = ({ notAfter }: { readonly notAfter: number }) =>
+    Temporal.Instant.fromEpochMilliseconds(notAfter)
+  metrics.bundle(bundle.current.generation)
+  metrics.expiry('root', end(root))
+  metrics.expiry('issuing', end(issuing))
+  if (own) metrics.expiry('server', own.life.notAfter)
+  metrics.expiry('jwt', jwtLife().notAfter)
 }

@@ -1,16 +1,21 @@
+import {
+  type AuthorityEntry,
+  type AuthorityKind,
+  type AuthorityState,
+  type Book,
+  isBelow,
+  type Rotation,
+} from '../authorities/book.ts'
+import { certificateOf } from '../authorities/make.ts'
+import type { Authorities } from '../authorities/open-authorities.ts'
 import type { Database } from '../issue/database.ts'
-import type { Authority } from '../keys/authority.ts'
-import { skiOf } from '../keys/authority.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
 import type { TrustBundle } from '../x509/index.ts'
 import { countLiveLeaves } from './list-certificates.ts'
 
-/** What becomes of a key of the CA, in this order; a tainted one was suspected meanwhile. */
-export type AuthorityState = 'prepared' | 'active' | 'old' | 'tainted' | 'revoked'
-
 /** A root or an issuing CA, as administrators see it. */
 export interface AuthorityStatus {
-  readonly kind: 'root' | 'issuing'
+  readonly kind: AuthorityKind
   readonly state: AuthorityState
   /** Lower-case hex of the subject key identifier. */
   readonly keyId: string
@@ -21,7 +26,7 @@ export interface AuthorityStatus {
   readonly notBefore: Temporal.Instant
   readonly notAfter: Temporal.Instant
   /** When a prepared one is to be used. */
-  readonly activeAt?: Temporal.Instant
+  readonly activeAt: Temporal.Instant | undefined
   /** Leaves that have not ended and chain to it. */
   readonly liveLeaves: number
 }
@@ -34,51 +39,51 @@ export interface CaStatus {
   readonly ready: boolean
   readonly reasons: readonly string[]
   readonly authorities: readonly AuthorityStatus[]
+  /** The change of the root that is under way. */
+  readonly rotation?: Omit<Rotation, 'startedAt'> & { readonly startedAt: Temporal.Instant }
 }
 
 export interface StatusDeps {
   readonly queries: Database
   readonly now: () => Temporal.Instant
   readonly bundle: { readonly current: TrustBundle }
-  readonly root: Authority
-  readonly signer: () => { readonly authority: Authority }
+  readonly authorities: Authorities
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
 }
 
 /** Reads the state of the CA. */
 export async function readStatus(deps: StatusDeps): Promise<CaStatus> {
-  const { queries, now, bundle, root, health } = deps
-  const issuing = deps.signer().authority
-  const counts = await countLiveLeaves(queries, [issuing.certificate.serial], now())
-  const live = counts.get(issuing.certificate.serial) ?? 0
+  const { queries, now, bundle, authorities, health } = deps
+  const book = authorities.book.current
+  const serials = book.authorities.map(({ serial }) => serial)
+  const counts = await countLiveLeaves(queries, serials, now())
   const { trustDomain, generation } = bundle.current
   return {
     trustDomain,
     generation,
     ...health(),
-    authorities: [
-      authorityStatus('root', root, root, live),
-      authorityStatus('issuing', issuing, root, live),
-    ],
+    authorities: book.authorities.map((entry) => ({
+      ...entry,
+      notBefore: certificateOf(entry).notBefore,
+      notAfter: instant(entry.notAfter),
+      activeAt: entry.activeAt === undefined ? undefined : instant(entry.activeAt),
+      liveLeaves: liveBelow(book, entry, counts),
+    })),
+    ...(book.rotation && {
+      rotation: { ...book.rotation, startedAt: instant(book.rotation.startedAt) },
+    }),
   }
 }
 
-function authorityStatus(
-  kind: 'root' | 'issuing',
-  authority: Authority,
-  issuer: Authority,
-  liveLeaves: number,
-): AuthorityStatus {
-  const { serial, notBefore, notAfter } = authority.certificate
-  const hex = ({ certificate }: Authority) => Buffer.from(skiOf(certificate)).toString('hex')
-  return {
-    kind,
-    state: 'active',
-    keyId: hex(authority),
-    serial,
-    issuerKeyId: hex(issuer),
-    notBefore,
-    notAfter,
-    liveLeaves,
-  }
+function liveBelow(
+  { authorities }: Book,
+  entry: AuthorityEntry,
+  counts: ReadonlyMap<string, number>,
+): number {
+  const below = authorities.filter((each) => isBelow(each, entry))
+  return below.reduce((sum, { serial }) => sum + (counts.get(serial) ?? 0), 0)
+}
+
+function instant(epochMs: number): Temporal.Instant {
+  return Temporal.Instant.fromEpochMilliseconds(epochMs)
 }

@@ -15,14 +15,19 @@ export async function bundleGeneration(
   const hash = createHash('sha256')
   for (const root of roots) hash.update(createHash('sha256').update(root).digest())
   const digest = hash.digest('hex')
-  const last = await database
-    .selectFrom('bundles')
-    .selectAll()
-    .orderBy('generation', 'desc')
-    .limit(1)
-    .executeTakeFirst()
-  if (last?.digest === digest) return last.generation
-  const generation = (last?.generation ?? 0) + 1
-  await database.insertInto('bundles').values({ generation, digest }).execute()
-  return generation
+  for (;;) {
+    const last = await database
+      .selectFrom('bundles')
+      .selectAll()
+      .orderBy('generation', 'desc')
+      .limit(1)
+      .executeTakeFirst()
+    if (last?.digest === digest) return last.generation
+    // Another CA on this database may take that number first: then it is looked at again.
+    await database
+      .insertInto('bundles')
+      .values({ generation: (last?.generation ?? 0) + 1, digest })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute()
+  }
 }

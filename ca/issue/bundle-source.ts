@@ -8,7 +8,9 @@ import type { Database } from './database.ts'
 export interface BundleSource {
   readonly live: Live<TrustBundle>
   /** Puts a bundle with `change` in force, under the next generation; changes take turns. */
-  readonly publish: (change: Partial<Pick<TrustBundle, 'roots' | 'jwtKeys'>>) => Promise<void>
+  readonly publish: (
+    change: Partial<Pick<TrustBundle, 'roots' | 'jwtKeys' | 'renewKeys'>>,
+  ) => Promise<void>
 }
 
 /** Opens the bundle with the generation that its content has, or the next one. */
@@ -17,7 +19,9 @@ export async function createBundleSource(
   first: Omit<TrustBundle, 'generation'>,
 ): Promise<BundleSource> {
   const numbered = async (bundle: Omit<TrustBundle, 'generation'>): Promise<TrustBundle> => {
-    const parts = [...bundle.roots, Buffer.from(jwtKeysText(bundle.jwtKeys ?? []))]
+    const { roots, jwtKeys = [], renewKeys = [] } = bundle
+    const renewed = renewKeys.map((keyId) => Buffer.from(`renew ${keyId}`))
+    const parts = [...roots, Buffer.from(jwtKeysText(jwtKeys)), ...renewed]
     return { ...bundle, generation: await bundleGeneration(database, parts) }
   }
   const source = createLive(await numbered(first))

@@ -101,6 +101,15 @@ export interface DenialRow {
   readonly lifted: number
 }
 
+/** The CA's keys with their states after one step; see ca/authorities. */
+export interface AuthorityBookRow {
+  readonly version: number
+  /** Epoch milliseconds. */
+  readonly at: number
+  /** JSON. */
+  readonly book: string
+}
+
 export interface CaDatabase {
   readonly certificates: CertificateRow & Logged
   readonly calls: CallRow & Logged
@@ -110,6 +119,7 @@ export interface CaDatabase {
   readonly join_tokens: JoinTokenRow
   readonly agents: AgentRow
   readonly bundles: BundleRow
+  readonly authority_books: AuthorityBookRow
   readonly denials: DenialRow
 }
 

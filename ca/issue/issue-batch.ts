@@ -10,7 +10,7 @@ export interface IssueDeps {
   readonly now: () => Temporal.Instant
   /** The issuing CA that signs now. */
   readonly signer: () => SvidSigner
-  readonly ledger: Ledger
+  readonly ledger: Pick<Ledger, 'record'>
   readonly limit: SigningLimit
 }
 
@@ -65,7 +65,7 @@ async function issueOne(
 }
 
 async function record(
-  ledger: Ledger,
+  ledger: Pick<Ledger, 'record'>,
   issued: readonly IssuedSvid[],
   caller: Caller,
 ): Promise<void> {

@@ -123,7 +123,7 @@ function drawSerial(): Uint8Array {
 
 /** Puts leaves in the ledger. Only what has been through here may leave the CA. */
 export function recordSvids(
-  ledger: Ledger,
+  ledger: Pick<Ledger, 'record'>,
   svids: readonly IssuedSvid[],
   requestedBy: SpiffeId,
 ): Promise<void> {

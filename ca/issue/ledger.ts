@@ -19,6 +19,8 @@ export interface Ledger {
    * once for many.
    */
   readonly record: (entries: LedgerEntries) => Promise<void>
+  /** The same in a commit that is shared with nobody: for changes that may fail on their own account. */
+  readonly recordAlone: (entries: LedgerEntries) => Promise<void>
 }
 
 /** A ledger in `database`. Recording rejects with whatever the database says. */
@@ -27,12 +29,16 @@ export function createLedger({ write }: Pick<OpenDatabase, 'write'>, log: LogPla
   let commit: Promise<void> | undefined
   let last: Promise<void> = Promise.resolve()
 
-  const flush = async (): Promise<void> => {
-    const addition = merged(pending)
-    pending = []
-    commit = undefined
+  const commitAll = async (all: readonly LedgerEntries[]): Promise<void> => {
+    const addition = merged(all)
     if (isEmpty(addition)) return
     await write(addition, log)
+  }
+  const flush = (): Promise<void> => {
+    const all = pending
+    pending = []
+    commit = undefined
+    return commitAll(all)
   }
   return {
     record(entries) {
@@ -42,6 +48,11 @@ export function createLedger({ write }: Pick<OpenDatabase, 'write'>, log: LogPla
         last = commit.catch(() => undefined) // told to those who wait for that commit
       }
       return commit
+    },
+    recordAlone(entries) {
+      const own = last.then(() => commitAll([entries]))
+      last = own.catch(() => undefined) // told to whoever recorded it
+      return own
     },
   }
 }

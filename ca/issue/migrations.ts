@@ -29,6 +29,12 @@ const STEPS: readonly ((database: DatabaseSync) => void)[] = [
         kind TEXT NOT NULL, value TEXT NOT NULL, until INTEGER NOT NULL,
         generation INTEGER NOT NULL, lifted INTEGER NOT NULL, PRIMARY KEY (kind, value)
       ) STRICT, WITHOUT ROWID;`),
+  (database) =>
+    database.exec(`
+      CREATE TABLE authority_books (
+        version INTEGER PRIMARY KEY, at INTEGER NOT NULL, book TEXT NOT NULL
+      ) STRICT;
+      CREATE INDEX certificates_by_issuer ON certificates (issuer_serial, not_after);`),
 ]
 
 /**

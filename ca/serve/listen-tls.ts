@@ -30,8 +30,8 @@ export type VerifiedPeer = PeerVerdict & { readonly kind: 'ok' }
 export interface TlsListenOptions {
   /** Port 0 takes a free one. */
   readonly listen: { readonly host: string; readonly port: number }
-  /** Asked at the start and at each {@link TlsListener.refresh}. */
-  readonly identity: () => TlsIdentity
+  /** Asked at the start and at each {@link TlsListener.refresh}. While there is none, no handshake succeeds. */
+  readonly identity: () => TlsIdentity | undefined
   /** Asked at each connection. */
   readonly bundles: () => readonly TrustBundle[]
   readonly now: () => Temporal.Instant
@@ -99,10 +99,9 @@ export async function listenTls(options: TlsListenOptions): Promise<TlsListener>
 }
 
 function tlsOptions({ identity, alpn }: TlsListenOptions): TlsOptions {
-  const { chainPem, keyPem } = identity()
+  const shown = identity()
   return {
-    cert: chainPem,
-    key: keyPem,
+    ...(shown && { cert: shown.chainPem, key: shown.keyPem }),
     ca: [], // Roots of the web have no say.
     requestCert: true,
     rejectUnauthorized: false,

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 import type { Clock } from '#core/clock.ts'
-import type { Ledger } from '../issue/ledger.ts'
+import type { Ledger, LedgerEntries } from '../issue/ledger.ts'
 
 /** What the CA counts. The table is also the documentation; no label comes from a request. */
 const METRICS = {
@@ -75,12 +75,12 @@ export function createCaMetrics(): CaMetrics {
     refused: (reason) => refused.inc({ reason }),
     attested: (outcome) => attested.inc({ outcome }),
     batch: (seconds) => batch.observe(seconds),
-    watch: (ledger, clock) => ({
-      async record(entries) {
+    watch(ledger, clock) {
+      const measured = (record: Ledger['record']) => async (entries: LedgerEntries) => {
         const startMs = clock.nowMs()
         pending.inc()
         try {
-          await ledger.record(entries)
+          await record(entries)
           recorded.observe((clock.nowMs() - startMs) / 1000)
         } catch (cause) {
           failures.inc()
@@ -88,8 +88,9 @@ export function createCaMetrics(): CaMetrics {
         } finally {
           pending.dec()
         }
-      },
-    }),
+      }
+      return { record: measured(ledger.record), recordAlone: measured(ledger.recordAlone) }
+    },
     bundle: (generation) => bundle.set(generation),
     expiry: (certificate, notAfter) =>
       expiry.set({ certificate }, notAfter.epochMilliseconds / 1000),

@@ -10,6 +10,8 @@ import type { TlsIdentity } from './listen-tls.ts'
 export interface OwnSvid {
   readonly identity: TlsIdentity
   readonly life: Life
+  /** Lower-case hex: of the CA that issued it. */
+  readonly issuerSerial: string
 }
 
 /** Issues the CA's server certificate, with a new key, by the same path as any other leaf. */
@@ -31,5 +33,6 @@ export async function issueOwnSvid(deps: {
       keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     },
     life: { issuedAt: svid.issuedAt, notAfter: svid.notAfter },
+    issuerSerial: svid.issuerSerial,
   }
 }

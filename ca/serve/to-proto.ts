@@ -95,6 +95,8 @@ const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
   CA_JWT_INVALID: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
   CA_CREDENTIAL_UNSUPPORTED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
   CA_DENIAL_INVALID: { status: status.INVALID_ARGUMENT, retryAfterMs: 0 },
+  CA_ROTATION_REFUSED: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
+  CA_ROTATION_NOT_YET: { status: status.FAILED_PRECONDITION, retryAfterMs: 1000 },
   CA_NOT_ADMINISTRATOR: { status: status.PERMISSION_DENIED, retryAfterMs: 0 },
   CA_RATE_LIMITED: { status: status.RESOURCE_EXHAUSTED, retryAfterMs: 1000 },
   CA_LOG_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },

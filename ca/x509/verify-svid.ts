@@ -23,6 +23,8 @@ export interface TrustBundle {
   readonly roots: readonly Uint8Array[]
   /** What verifies JWT-SVIDs. Left out: not known here; none: every token of the domain is refused. */
   readonly jwtKeys?: readonly JwtKey[]
+  /** Key identifiers, lower-case hex, of issuing CAs whose leaves are to be renewed at once; for agents. */
+  readonly renewKeys?: readonly string[]
   /** What this bundle no longer vouches for, whatever its roots signed. Left out: nothing is denied. */
   readonly denies?: Denies | undefined
 }

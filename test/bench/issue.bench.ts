@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { makeIssuing } from '#ca/keys/authority.ts'
 import { localKey } from '#ca/keys/signing-key.ts'
+import { activePair } from '#ca/authorities/book.ts'
 import { openAuthority } from '#ca/open-authority.ts'
 import { createSvidSigner } from '#ca/issue/issue-svid.ts'
 import { issueBatch } from '#ca/issue/issue-batch.ts'
@@ -86,7 +87,7 @@ await measure('verifySvid(), 2 certificates, issuer remembered', 1, () =>
   verifySvid(chain, [authority.bundle.current], now(), 'client'),
 )
 // More issuers than are remembered, in turn: each verification reads and checks its issuer anew.
-const root = authority.root
+const root = await authority.authorities.open(activePair(authority.authorities.book.current).root)
 const strangers: (readonly Uint8Array[])[] = []
 for (let at = 0; at < 128; at += 1) {
   const key = localKey(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey)

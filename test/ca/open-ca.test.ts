@@ -2,17 +2,19 @@ import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { status } from '@grpc/grpc-js'
 import test from 'ava'
 import { openCa } from '#ca/index.ts'
 import { verifySvid } from '#ca/x509/index.ts'
 import { FakeClock } from '../fakes/fake-clock.ts'
+import { administrator } from './admin/harness.ts'
 import {
   agentId,
   attestedClient,
   Client,
   configIn,
+  failureOf,
   newCsr,
-  newKey,
   newToken,
   realClock,
   startCa,
@@ -43,7 +45,7 @@ async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await realClock.sleep(5, signal)
 }
 
-test('openCa() renews its issuing CA in half a life: new leaves chain to the new one, old ones stay good', async (t) => {
+test('identity-standards §5.9: the next issuing CA signs from 5/6 of a life; what the other signed stays good', async (t) => {
   const clock = new FakeClock()
   const start = Temporal.Now.instant()
   const now = () => start.add({ milliseconds: Math.round(clock.nowMs()) })
@@ -51,30 +53,71 @@ test('openCa() renews its issuing CA in half a life: new leaves chain to the new
   await using running = await startCa({ caTtl }, { clock, now, random: () => 0 })
   const { ca } = running
   const rootsBefore = ca.bundle.current.roots
-  const key = newKey()
-  using stranger = new Client(ca, undefined, {}, false)
-  const { svid } = await stranger.attest(await newToken(ca), newCsr(key))
-  if (!svid) throw new Error('no SVID')
-  const issue = async () => {
-    using client = new Client(ca, { svid, key }, {}, false)
-    const csr = newCsr()
-    return svidOf(await client.issue({ spiffeId: workloadId, csr, ttlSeconds: 18_000 }))
+  const attest = async () => {
+    using stranger = new Client(ca, undefined, {}, false)
+    const token = await newToken(ca, undefined, now().add({ minutes: 5 }))
+    const { svid } = await stranger.attest(token, newCsr())
+    return svid?.chain ?? []
   }
-  const before = await issue()
-  await clock.advance(2.5 * 3_600_000)
-  t.true(ca.health().ready)
-  t.false(running.log.some(({ event }) => event === 'ca-issuing-renewed'))
-  await clock.advance(0.6 * 3_600_000)
-  await until(() => running.log.some(({ event }) => event === 'ca-issuing-renewed'))
+  const states = async () => {
+    using admin = await administrator(ca)
+    const { authorities } = await admin.call('status', {})
+    return authorities.map(({ kind, state }) => `${kind} ${state}`)
+  }
+  const has = (what: string) => () => running.log.some(({ event }) => event === what)
+  await clock.advance(2.9 * 3_600_000)
+  t.deepEqual(await states(), ['root active', 'issuing active'])
+  t.false(has('ca-issuing-prepared')())
+  await clock.advance(0.2 * 3_600_000)
+  await until(has('ca-issuing-prepared'))
+  t.deepEqual(await states(), ['root active', 'issuing active', 'issuing prepared'])
+  await clock.advance(1.8 * 3_600_000)
+  t.false(has('ca-issuing-renewed')())
+  const before = await attest()
+  await clock.advance(0.2 * 3_600_000)
+  await until(has('ca-issuing-renewed'))
+  t.deepEqual(await states(), ['root active', 'issuing old', 'issuing active'])
 
-  using again = new Client(ca, undefined, {}, false)
-  const token = await newToken(ca, undefined, now().add({ minutes: 5 }))
-  const fresh = await again.attest(token, newCsr())
+  const after = await attest()
   const bundles = [ca.bundle.current]
-  t.is(verifySvid(fresh.svid?.chain ?? [], bundles, now(), 'client').kind, 'ok')
-  t.not(fresh.svid?.chain[1]?.toString('hex'), before.chain[1]?.toString('hex'))
-  t.is(verifySvid(before.chain, bundles, now(), 'client').kind, 'ok')
+  t.is(verifySvid(after, bundles, now(), 'client').kind, 'ok')
+  t.not(after[1]?.toString('hex'), before[1]?.toString('hex'))
+  t.is(verifySvid(before, bundles, now(), 'client').kind, 'ok')
   t.deepEqual(ca.bundle.current.roots, rootsBefore, 'the root is the same')
+})
+
+test('users §1.2.27: a CA whose own chain has ended signs nothing, for anyone, and says so', async (t) => {
+  const clock = new FakeClock()
+  const start = Temporal.Now.instant()
+  const now = () => start.add({ milliseconds: Math.round(clock.nowMs()) })
+  const lives = { caTtl: Temporal.Duration.from('PT6H'), rootTtl: Temporal.Duration.from('PT6H') }
+  await using running = await startCa(lives, { clock, now, random: () => 0.5 })
+  const { ca } = running
+  await clock.advance(6.1 * 3_600_000)
+  const { ready, reasons } = ca.health()
+  t.false(ready)
+  t.regex(reasons[0] ?? '', /^nothing is signed: the root ended at .*rotate start --force\)$/)
+  using stranger = new Client(ca, undefined, {}, false)
+  const token = await newToken(ca, undefined, now().add({ minutes: 5 }))
+  t.like(await failureOf(stranger.attest(token, newCsr())), {
+    code: status.UNAVAILABLE,
+    reason: 'CA_SIGNER_UNAVAILABLE',
+  })
+  await t.throwsAsync(ca.admitAdministrator({ name: 'uid:1000' }, newCsr()), {
+    code: 'CA_SIGNER_UNAVAILABLE',
+    message: /^Cannot sign: the root ended at /,
+  })
+})
+
+test('users §1.2.27: a CA that starts under a root that has ended opens, shows no certificate, and says why', async (t) => {
+  await using dir = await temporaryDir()
+  await (await openCa(configIn(dir.path), deps))[Symbol.asyncDispose]()
+  const now = () => Temporal.Now.instant().add({ hours: 366 * 24 })
+  await using ca = await openCa(configIn(dir.path), { ...deps, now })
+  t.false(ca.health().ready)
+  t.regex(ca.health().reasons[0] ?? '', /^nothing is signed: the root ended at /)
+  using stranger = new Client(ca, undefined, {}, false)
+  t.like(await failureOf(stranger.attest('00', newCsr())), { code: status.UNAVAILABLE, reason: '' })
 })
 
 test('openCa() tells in health when the root would cut a new issuing CA short', async (t) => {

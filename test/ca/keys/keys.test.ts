@@ -4,6 +4,8 @@ import { chmod, cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:f
 import { join } from 'node:path'
 import test from 'ava'
 import { type CaConfig, CaError, configFaults } from '#ca/index.ts'
+import { activePair } from '#ca/authorities/book.ts'
+import { certificateOf } from '#ca/authorities/make.ts'
 import { keepRenewed } from '#ca/keys/keep-renewed.ts'
 import { storeIdOf } from '#ca/keys/signing-key.ts'
 import { openStateDir } from '#ca/keys/state-dir.ts'
@@ -15,7 +17,7 @@ import { configIn, newKey, temporaryDir } from '../harness.ts'
 
 const start = Temporal.Instant.from('2026-06-01T12:00:00Z')
 const at = (hours: number) => () => start.add({ hours })
-const rootOf = ({ root }: OpenAuthority) => root.certificate.serial
+const rootOf = ({ authorities }: OpenAuthority) => activePair(authorities.book.current).root.serial
 const issuingOf = ({ signer }: OpenAuthority) => signer().authority.certificate
 
 /** Opens and closes, returning what was seen. */
@@ -25,29 +27,20 @@ async function opened(config: CaConfig, hours = 0) {
   return { root: rootOf(authority), issuing: issuingOf(authority).serial, generation, roots }
 }
 
-const FILES = ['root.pem', 'issuing.pem', 'jwt-keys.json', 'log-key.pem', 'log-seen.json']
+const FILES = ['jwt-keys.json', 'log-key.pem', 'log-seen.json']
 
 test('openAuthority() makes root and issuing CA in files that only the owner can read', async (t) => {
   await using dir = await temporaryDir()
   const stateDir = join(dir.path, 'new', 'state')
-  await opened(configIn(stateDir))
+  const { roots } = await opened(configIn(stateDir))
   t.is((await stat(stateDir)).mode & 0o777, 0o700)
   const keys = (await readdir(join(stateDir, 'keys'))).map((name) => `keys/${name}`)
   t.is(keys.length, 3, 'root, issuing CA, tokens')
   for (const file of [...FILES, ...keys]) {
     t.is((await stat(join(stateDir, file))).mode & 0o777, 0o600, file)
   }
-  t.deepEqual((await readdir(stateDir)).toSorted(), [
-    'issuing.pem',
-    'jwt-keys.json',
-    'keys',
-    'ledger.db',
-    'log-key.pem',
-    'log-seen.json',
-    'root.pem',
-  ])
-  const [root] = derFromPem('CERTIFICATE', await readFile(join(stateDir, 'root.pem'), 'utf8'))
-  const certificate = readCertificate(root!)
+  t.deepEqual((await readdir(stateDir)).toSorted(), [...FILES, 'keys', 'ledger.db'].toSorted())
+  const certificate = readCertificate(roots[0]!)
   t.true(certificate.isCa)
   t.is(certificate.pathLength, 1)
   t.deepEqual(certificate.keyUsage, ['keyCertSign', 'cRLSign'])
@@ -62,19 +55,33 @@ test('openAuthority() finds the same authorities again', async (t) => {
   t.is(first.generation, 1)
 })
 
+/** A state as a version left it that had no book of authorities: their certificates are files. */
+async function olderState(dir: string) {
+  const config = configIn(dir)
+  const first = await opened(config)
+  const authority = await openAuthority(config, at(0))
+  const pair = Object.entries(activePair(authority.authorities.book.current))
+  const certificates = pair.map(([name, entry]) => [`${name}.pem`, certificateOf(entry)] as const)
+  await authority.queries.deleteFrom('authority_books').execute()
+  await authority[Symbol.asyncDispose]()
+  for (const [name, { der }] of certificates) {
+    await writeFile(join(dir, name), pemFromDer('CERTIFICATE', der), { mode: 0o600 })
+  }
+  return { first, certificates }
+}
+
 test('openAuthority() takes the keys of an older version, which lay beside their certificates', async (t) => {
   await using dir = await temporaryDir()
-  const first = await opened(configIn(dir.path))
+  const { first, certificates } = await olderState(dir.path)
   const read = (name: string) => readFile(join(dir.path, name), 'utf8')
   const keys = new Map<string, string>()
   for (const file of await keyFiles(dir.path)) {
     keys.set(file.slice(-44, -4), await readFile(file, 'utf8'))
     await rm(file)
   }
-  for (const name of ['root.pem', 'issuing.pem']) {
-    const [der] = derFromPem('CERTIFICATE', await read(name))
-    const key = keys.get(storeIdOf(readCertificate(der!).publicKeyDer))
-    await writeFile(join(dir.path, name), (await read(name)) + key)
+  for (const [name, certificate] of certificates) {
+    const key = keys.get(storeIdOf(certificate.publicKeyDer))
+    await writeFile(join(dir.path, name), (await read(name)) + key, { mode: 0o600 })
   }
   const tokens = JSON.parse(await read('jwt-keys.json')) as { keys: Record<string, string>[] }
   const inline = tokens.keys.map(({ id, ...times }) => {
@@ -85,28 +92,40 @@ test('openAuthority() takes the keys of an older version, which lay beside their
 
   t.deepEqual(await opened(configIn(dir.path), 1), first)
   t.is((await keyFiles(dir.path)).length, 3)
-  for (const name of ['root.pem', 'issuing.pem', 'jwt-keys.json']) {
-    t.notRegex(await read(name), /PRIVATE KEY|pkcs8/, name)
-  }
+  t.notRegex(await read('jwt-keys.json'), /PRIVATE KEY|pkcs8/)
+  t.false((await readdir(dir.path)).includes('root.pem'), 'it has nothing to say any more')
   t.deepEqual(await opened(configIn(dir.path), 1), first)
 })
 
-test('openAuthority() replaces an issuing CA that is past half of its life, under the same root', async (t) => {
+test('users §1.2.30: the next issuing CA is prepared at half a life and used from 5/6, over restarts too', async (t) => {
   await using dir = await temporaryDir()
   const first = await opened(configIn(dir.path))
-  const later = await opened(configIn(dir.path), 85)
-  t.is(later.root, first.root)
+  const prepared = await opened(configIn(dir.path), 85)
+  t.is(prepared.root, first.root)
+  t.is(prepared.issuing, first.issuing, 'it is not used yet')
+  t.deepEqual(prepared.roots, first.roots)
+  t.is(prepared.generation, first.generation + 1, 'the next key for tokens is in the bundle')
+  const later = await opened(configIn(dir.path), 141)
   t.not(later.issuing, first.issuing)
-  t.deepEqual(later.roots, first.roots)
-  t.is(later.generation, first.generation + 1, 'the next key for tokens is in the bundle')
+  t.is(later.root, first.root)
 })
 
-test('openAuthority() refuses a root that has ended', async (t) => {
+test('openAuthority() uses a successor at once if the issuing CA ended while it was off', async (t) => {
+  await using dir = await temporaryDir()
+  const first = await opened(configIn(dir.path))
+  const later = await opened(configIn(dir.path), 8 * 24)
+  t.is(later.root, first.root)
+  t.not(later.issuing, first.issuing)
+})
+
+test('users §1.2.27: under a root that has ended nothing is signed, and it says so', async (t) => {
   await using dir = await temporaryDir()
   await opened(configIn(dir.path))
-  await t.throwsAsync(opened(configIn(dir.path), 366 * 24), {
-    code: 'CA_STATE_UNUSABLE',
-    message: 'Cannot use the stored CA root.pem: the root ended at 2027-06-01T12:00:00Z',
+  await using authority = await openAuthority(configIn(dir.path), at(366 * 24))
+  t.is(authority.authorities.fault(), 'the root ended at 2027-06-01T12:00:00Z')
+  t.throws(authority.signer, {
+    code: 'CA_SIGNER_UNAVAILABLE',
+    message: 'Cannot sign: the root ended at 2027-06-01T12:00:00Z',
   })
 })
 
@@ -116,8 +135,10 @@ const keyFiles = async (dir: string): Promise<readonly string[]> =>
 /** Each case is a good state with one thing changed. */
 const spoiled: Readonly<Record<string, readonly [RegExp, (dir: string) => Promise<void>]>> = {
   'keys that others can read': [
-    /root\.pem: its mode is 0644, expected 0600/,
-    (dir) => chmod(join(dir, 'root.pem'), 0o644),
+    /keys\/[0-9a-f]{40}\.pem: its mode is 0644, expected 0600/,
+    async (dir) => {
+      for (const file of await keyFiles(dir)) await chmod(file, 0o644)
+    },
   ],
   'a key that is another’s': [
     /keys\/[0-9a-f]{40}\.pem: it is another key/,
@@ -127,20 +148,31 @@ const spoiled: Readonly<Record<string, readonly [RegExp, (dir: string) => Promis
     },
   ],
   'a key that is gone': [
-    /root\.pem: its key is not among the files in /,
+    /stored root CA [0-9a-f]{40}: its key is not among the files in /,
     async (dir) => {
       for (const file of await keyFiles(dir)) await rm(file)
     },
   ],
-  'a file that is cut off': [
+  'a file of an older version that is cut off': [
     /root\.pem: it cannot be read: Cannot read PEM/,
-    (dir) => writeFile(join(dir, 'root.pem'), '-----BEGIN CERTIFICATE-----\nMII'),
+    async (dir) => {
+      await olderState(dir)
+      await writeFile(join(dir, 'root.pem'), '-----BEGIN CERTIFICATE-----\nMII')
+    },
+  ],
+  'half of the files of an older version': [
+    /issuing\.pem: it is not there, and the other of the two is/,
+    async (dir) => {
+      await olderState(dir)
+      await rm(join(dir, 'issuing.pem'))
+    },
   ],
   'an issuing CA of another root': [
     /issuing\.pem: the stored root did not issue it/,
     async (dir) => {
+      await olderState(dir)
       await using other = await temporaryDir()
-      await opened(configIn(other.path))
+      await olderState(other.path)
       await writeFile(join(dir, 'issuing.pem'), await readFile(join(other.path, 'issuing.pem')))
       await cp(join(other.path, 'keys'), join(dir, 'keys'), { recursive: true })
     },
@@ -186,8 +218,8 @@ test('a CA that is killed loses nothing that it recorded, and leaves no lock', a
     import { openAuthority } from '#ca/open-authority.ts'
     import { configIn } from '#test/ca/harness.ts'
     const config = configIn(${JSON.stringify(dir.path)})
-    const { root } = await openAuthority(config, () => Temporal.Instant.from('${start}'))
-    process.send(root.certificate.serial)
+    const { authorities } = await openAuthority(config, () => Temporal.Instant.from('${start}'))
+    process.send(authorities.book.current.authorities[0].serial)
     setInterval(() => {}, 1000)`
   const child = fork('-', { execArgv: ['--input-type=module-typescript', '-e', script] })
   const [serial] = await once(child, 'message')

@@ -1,0 +1,57 @@
+import { activePair, type Book } from './authorities/book.ts'
+import type { Authorities } from './authorities/open-authorities.ts'
+
+/** Whether the CA can sign, and what it would be well to know. */
+export interface CaHealth {
+  readonly ready: boolean
+  /** Why it is not ready, or will not be for ever. */
+  readonly reasons: readonly string[]
+}
+
+/** Days before its end at which a root that lives long is told of: time to plan, to act, to hurry. */
+const WARN_DAYS = [7, 30, 60] as const
+
+/** Ready while the chain of what signs is in order; what will break is told in time. */
+export function healthOf(
+  { book, fault }: Pick<Authorities, 'book' | 'fault'>,
+  caTtl: Temporal.Duration,
+  now: Temporal.Instant,
+): CaHealth {
+  const why = fault()
+  const reasons = [
+    why === undefined ? undefined : `nothing is signed: ${why} (redoubt ca rotate start --force)`,
+    why === undefined ? rootReason(book.current, caTtl, now) : undefined,
+    rotationReason(book.current),
+  ]
+  return {
+    ready: why === undefined,
+    reasons: reasons.filter((reason) => reason !== undefined),
+  }
+}
+
+function rootReason(
+  book: Book,
+  caTtl: Temporal.Duration,
+  now: Temporal.Instant,
+): string | undefined {
+  if (book.rotation) return undefined
+  const { root } = activePair(book)
+  const end = Temporal.Instant.fromEpochMilliseconds(root.notAfter)
+  if (Temporal.Instant.compare(now.add(caTtl), end) > 0) {
+    return `the root ends at ${end}, before a new issuing CA would`
+  }
+  const days = (root.notAfter - now.epochMilliseconds) / DAY_MS
+  const lifeDays = (root.notAfter - root.issuedAt) / DAY_MS
+  const within = WARN_DAYS.find((each) => days <= each && each < lifeDays / 3)
+  if (within === undefined) return undefined
+  return `the root ends at ${end}, within ${within} days (redoubt ca rotate start)`
+}
+
+const DAY_MS = 86_400_000
+
+function rotationReason({ rotation }: Book): string | undefined {
+  if (!rotation) return undefined
+  const since = Temporal.Instant.fromEpochMilliseconds(rotation.startedAt)
+  const next = rotation.phase === 'started' ? 'promote' : 'finish'
+  return `the root is being rotated since ${since} (redoubt ca rotate ${next} is next)`
+}
