@@ -4,24 +4,22 @@ import {
   type CheckQuery,
   type DocumentReport,
   type Intent,
+  type ManifestFile,
   type QueryProtocol,
   readManifests,
 } from '#policy/index.ts'
 import { DeployError } from '../error.ts'
 import { type CommandOption, type Input, type Io, listOption, textOption } from './command.ts'
 import { readManifestFiles } from './manifest-files.ts'
+import { FILE_OPTION, readSource } from './manifest-source.ts'
 import { OUTPUT_OPTION } from './output.ts'
+import { STATE_OPTION } from './state-option.ts'
 
 const PROTOCOLS: readonly QueryProtocol[] = ['http1', 'http2', 'grpc', 'tcp']
 
-export const FILE_OPTION: CommandOption = {
-  flags: '-f, --file <path>',
-  summary: 'manifests: file, directory, or - for standard input',
-  repeat: true,
-}
-
 export const QUERY_OPTIONS: readonly CommandOption[] = [
   FILE_OPTION,
+  STATE_OPTION,
   { flags: '--to <workload>', summary: 'namespace/name[:workload port]', required: true },
   { flags: '--from <id>', summary: "the caller's SPIFFE ID, or none", required: true },
   { flags: '--protocol <name>', summary: 'what the caller speaks', choices: PROTOCOLS },
@@ -72,20 +70,24 @@ export function readQuery(input: Input): CheckQuery {
 }
 
 /**
- * The intent of the manifests that `-f` names. Half of the manifests would give half an answer, so
- * all must be valid. What no mesh carries out decides nothing; it is said on standard error.
+ * The intent of the manifests that `-f` names, else of those in force in the running mesh. Half of the
+ * manifests would give half an answer, so all must be valid. What no mesh carries out decides nothing; it is
+ * said on standard error.
  *
  * @throws {DeployError} `DEPLOY_USAGE`, `DEPLOY_MANIFESTS_INVALID` after each fault went to standard error
  */
-export async function readIntent(io: Io, input: Input): Promise<Intent> {
-  const paths = listOption(input, 'file')
-  if (paths.length === 0) throw usage('decide without manifests', 'expected -f PATH')
-  return readIntentOf(io, paths)
+export async function readIntent(io: Io, input: Input, signal: AbortSignal): Promise<Intent> {
+  return intentOf(io, await readSource(io, input, signal))
 }
 
 /** {@link readIntent} of the manifests that `paths` name. */
 export async function readIntentOf(io: Io, paths: readonly string[]): Promise<Intent> {
-  const { intent, documents } = readManifests(await readManifestFiles(io, paths))
+  return intentOf(io, await readManifestFiles(io, paths))
+}
+
+/** {@link readIntent} of manifests that have been read. */
+export function intentOf(io: Io, files: readonly ManifestFile[]): Intent {
+  const { intent, documents } = readManifests(files)
   const invalid = documents.filter(({ valid }) => !valid)
   for (const line of documents.flatMap(faultLines)) io.err(line)
   if (invalid.length === 0) return intent

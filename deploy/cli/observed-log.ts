@@ -28,22 +28,32 @@ const SETTLE_MS = 200
  *
  * @throws {DeployError} `DEPLOY_MESH_NOT_FOUND`, `DEPLOY_USAGE`
  */
-export async function readObserved(io: Io, input: Input, signal: AbortSignal): Promise<Observed> {
-  const since = textOption(input, 'since')
-  const from =
-    since === undefined
+export function readObserved(io: Io, input: Input, signal: AbortSignal): Promise<Observed> {
+  return readLogs(io, input, { sources: listOption(input, 'log') }, signal)
+}
+
+/** Reads the access logs of `sources`, without any those of the mesh in `--state`; `--since` is heeded. */
+export async function readLogs(
+  io: Io,
+  input: Input,
+  { sources, undecided = false }: { sources: readonly string[]; undecided?: boolean },
+  signal: AbortSignal,
+): Promise<Observed> {
+  const given = textOption(input, 'since')
+  const since =
+    given === undefined
       ? undefined
-      : io.now().subtract({ milliseconds: Math.round(parseDuration(since)) })
-  const given = listOption(input, 'log')
-  if (given.length === 0) await io.clock.sleep(SETTLE_MS, signal)
-  const files = given.length > 0 ? given : await liveLogs(io, input)
+      : io.now().subtract({ milliseconds: Math.round(parseDuration(given)) })
+  if (sources.length === 0) await io.clock.sleep(SETTLE_MS, signal)
+  const files = sources.length > 0 ? sources : await liveLogs(io, input)
   const texts = await Promise.all(
     files.map((file) => (file === '-' ? io.readStdin() : io.readFile(resolve(io.cwd, file)))),
   )
-  return readAccessLog(texts, { since: from })
+  return readAccessLog(texts, { since, undecided })
 }
 
-async function liveLogs(io: Io, input: Input): Promise<readonly string[]> {
+/** The access logs of the mesh in `--state`. */
+export async function liveLogs(io: Io, input: Input): Promise<readonly string[]> {
   const folder = join(stateDirOf(textOption(input, 'state'), io.env, io.cwd), 'logs')
   const names = await readdir(folder).catch(() => [])
   const found = names.filter((name) => /\.access\.log(\.1)?$/.test(name))

@@ -69,6 +69,7 @@ export async function openStandalone(
       {
         '/mesh': () => mesh.readyLine(),
         '/status': () => mesh.status(),
+        '/manifests': () => mesh.inForce(),
         '/administrator': (query) =>
           mesh.admitAdministrator({ csr: query.get('csr') ?? '', uid: deps.uid }),
         ...logAnswers(mesh.callCa),

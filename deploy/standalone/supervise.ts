@@ -7,6 +7,7 @@ import type { PolicyEvent } from '#policy/index.ts'
 import { DeployError } from '../error.ts'
 import { openControlPlane, type RunningControlPlane } from './control-plane.ts'
 import { orAborted, type SuperviseDeps } from './entry-point.ts'
+import { type InForce, inForce } from './in-force.ts'
 import { faultLines, type Reading } from './last-good.ts'
 import { trimLogs } from './log-files.ts'
 import type { HeldCertificate } from './messages.ts'
@@ -27,6 +28,8 @@ export interface Mesh extends AsyncDisposable {
   /** As it is now. */
   readonly readyLine: () => ReadyLine
   readonly status: () => Promise<MeshStatus>
+  /** What decides now. */
+  readonly inForce: () => Promise<InForce>
   /** The certificate that a workload's sidecar uses, `namespace/name`. */
   readonly certificate: (workload: string) => HeldCertificate | undefined
   readonly admitAdministrator: RunningControlPlane['admitAdministrator']
@@ -87,6 +90,11 @@ export async function openMesh(
   return {
     readyLine: () => readyLine(running),
     status: () => meshStatus(running),
+    inForce: async () => {
+      const subscribers = await running.control.policyStatus().catch(() => undefined)
+      const { current } = running.reading
+      return inForce(current, running.workloads.instances(current.intent), subscribers)
+    },
     certificate: (workload) => running.workloads.find(workload)?.certificate(),
     admitAdministrator: running.control.admitAdministrator,
     callCa: running.control.callCa,

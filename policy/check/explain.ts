@@ -1,7 +1,8 @@
 import { explainAuthorization, type PolicyExplanation } from '../evaluate/index.ts'
-import type { Intent } from '../model/index.ts'
+import type { InboundBundle, Intent } from '../model/index.ts'
 import { type Attempted, createPreparer } from './check.ts'
 import type { CheckQuery, CheckResult } from './query.ts'
+import { nearestMiss, ruleSentence } from './sentence.ts'
 import { settle } from './settle.ts'
 import { createTokenPreparer, type Tokens } from './tokens.ts'
 
@@ -9,6 +10,8 @@ import { createTokenPreparer, type Tokens } from './tokens.ts'
 export interface CheckExplanation extends CheckResult {
   /** Empty when no policy was asked. */
   readonly policies: readonly PolicyExplanation[]
+  /** The rule that decided, or the nearest miss, in words; left out where no rule has a part in it. */
+  readonly sentence?: string
 }
 
 /** As `check`, and why: what `redoubt authz explain` prints. */
@@ -32,5 +35,18 @@ export async function explainWithTokens(
 function explained({ attempt, bundle }: Attempted, query: CheckQuery): CheckExplanation {
   const input = { ...bundle, policies: bundle.authorization }
   const policies = explainAuthorization(input, attempt.connection, attempt.http)
-  return { ...settle(attempt, query), policies }
+  const result = settle(attempt, query)
+  const sentence = sentenceOf(result, bundle, policies)
+  return { ...result, policies, ...(sentence === undefined ? {} : { sentence }) }
+}
+
+function sentenceOf(
+  { policy: decider, rule: at, reason }: CheckResult,
+  { authorization }: InboundBundle,
+  policies: readonly PolicyExplanation[],
+): string | undefined {
+  if (reason === 'no-allow-matched') return nearestMiss(policies)
+  const found = authorization.find(({ namespace, name }) => `${namespace}/${name}` === decider)
+  const rule = at === null ? undefined : found?.rules[at]
+  return rule && ruleSentence(decider ?? '', at ?? 0, rule)
 }

@@ -1,6 +1,6 @@
 import type { Action, Connection, HttpAttributes } from '../model/index.ts'
 import type { EvaluationInput } from './evaluate.ts'
-import { firstMiss, type Miss } from './rule.ts'
+import { allMisses, firstMiss, type Miss } from './rule.ts'
 
 export interface RuleExplanation {
   /** From 0. */
@@ -8,6 +8,8 @@ export interface RuleExplanation {
   readonly matched: boolean
   /** What stopped it: of several alternatives, where the one that got furthest stopped. */
   readonly miss: Miss | null
+  /** All that stopped it; of several alternatives, those with the fewest. */
+  readonly misses: readonly Miss[]
 }
 
 export interface PolicyExplanation {
@@ -29,8 +31,9 @@ export function explainAuthorization(
   return input.policies.map((policy) => {
     const { namespace, name, action, dryRun } = policy
     const rules = policy.rules.map((rule, index) => {
-      const miss = firstMiss(policy, rule, { connection, http, namespace, trustDomains }) ?? null
-      return { rule: index, matched: miss === null, miss }
+      const scene = { connection, http, namespace, trustDomains }
+      const miss = firstMiss(policy, rule, scene) ?? null
+      return { rule: index, matched: miss === null, miss, misses: allMisses(policy, rule, scene) }
     })
     const matched = rules.some((rule) => rule.matched)
     return { policy: `${namespace}/${name}`, action, dryRun, matched, rules }

@@ -6,6 +6,10 @@ import { FIELDS, type Field, fieldOfKey, type Scene } from './fields.ts'
 export interface Miss {
   /** Where in the rule, as in the manifest: `from[0].source.principals`, `when[1].values`. */
   readonly field: string
+  /** Which attribute: the field's name without `not`, or the `when` key. */
+  readonly attribute: string
+  /** `actual` must be none of `wanted`. */
+  readonly negated: boolean
   /** What the policy wrote there. */
   readonly wanted: readonly string[]
   /** What the attempt had: none, one, or several values (header lines, a list claim). */
@@ -42,12 +46,46 @@ export function firstMiss(policy: AuthorizationPolicy, rule: Rule, scene: Scene)
   )
 }
 
+/** Everything that keeps the rule from matching; of several alternatives, those with the fewest. Empty: it matches. */
+export function allMisses(policy: AuthorizationPolicy, rule: Rule, scene: Scene): readonly Miss[] {
+  const all = constraintsOf(rule)
+  const unusable = all.flatMap((one) => whyUnusable(one, scene) ?? [])
+  if (policy.action === 'ALLOW' && unusable.length > 0) return unusable
+  const fewest = (part: 'from' | 'to', count: number | undefined): readonly Miss[] => {
+    if (count === undefined) return []
+    if (count === 0) return [nothing(part)]
+    const own = Array.from({ length: count }, (_, at) =>
+      all.filter((one) => one.part === part && one.at === at),
+    )
+    const misses = own.map((list) => list.flatMap((one) => missOf(one, scene) ?? []))
+    return misses.reduce((best, one) => (one.length < best.length ? one : best))
+  }
+  return [
+    ...fewest('from', rule.from?.length),
+    ...fewest('to', rule.to?.length),
+    ...all.filter(({ part }) => part === 'when').flatMap((one) => missOf(one, scene) ?? []),
+  ]
+}
+
+/** Of an empty list of alternatives none matches. */
+function nothing(part: 'from' | 'to'): Miss {
+  return {
+    field: part,
+    attribute: part,
+    negated: false,
+    wanted: [],
+    actual: [],
+    reason: 'unmatched',
+  }
+}
+
 /** One `field` or `notField` that is set. */
 interface Constraint {
   readonly part: 'from' | 'to' | 'when'
   /** Index of its source, operation or condition. */
   readonly at: number
   readonly path: string
+  readonly attribute: string
   readonly field: Field
   readonly written: readonly string[]
   readonly negated: boolean
@@ -70,14 +108,16 @@ function ofObject(
   const fields = Object.entries(object as Readonly<Record<string, readonly string[] | undefined>>)
   return fields.flatMap(([name, written]) => {
     const negated = !Object.hasOwn(FIELDS, name)
-    const field = FIELDS[negated ? `${name.charAt(3).toLowerCase()}${name.slice(4)}` : name]
+    const attribute = negated ? `${name.charAt(3).toLowerCase()}${name.slice(4)}` : name
+    const field = FIELDS[attribute]
     if (written === undefined || field === undefined) return []
-    return [{ part, at, path: `${part}[${at}].${kind}.${name}`, field, written, negated }]
+    const path = `${part}[${at}].${kind}.${name}`
+    return [{ part, at, path, attribute, field, written, negated }]
   })
 }
 
 function ofCondition({ key, values, notValues }: Condition, at: number): readonly Constraint[] {
-  const base = { part: 'when', at, field: fieldOfKey(key) } as const
+  const base = { part: 'when', at, attribute: key, field: fieldOfKey(key) } as const
   const path = `when[${at}]`
   return [
     ...(values ? [{ ...base, path: `${path}.values`, written: values, negated: false }] : []),
@@ -101,7 +141,7 @@ function nearestMiss(
   })
   if (misses.some(({ miss }) => miss === undefined)) return undefined
   const [nearest] = misses.toSorted((a, b) => b.met - a.met)
-  return nearest?.miss ?? { field: part, wanted: [], actual: [], reason: 'unmatched' }
+  return nearest === undefined ? nothing(part) : nearest.miss
 }
 
 function missOf(constraint: Constraint, scene: Scene): Miss | undefined {
@@ -120,6 +160,7 @@ function whyUnusable(constraint: Constraint, scene: Scene): Miss | undefined {
   return undefined
 }
 
-function miss({ path, written, field }: Constraint, scene: Scene, reason: Miss['reason']): Miss {
-  return { field: path, wanted: written, actual: field.seen(scene), reason }
+function miss(constraint: Constraint, scene: Scene, reason: Miss['reason']): Miss {
+  const { path, attribute, negated, written, field } = constraint
+  return { field: path, attribute, negated, wanted: written, actual: field.seen(scene), reason }
 }

@@ -4,10 +4,11 @@ import { resolve } from 'node:path'
 
 import { analyze as analyzeManifests, type Analysis, type Finding } from '#policy/analyze/index.ts'
 import { DeployError } from '../../error.ts'
-import { FILE_OPTION } from '../authz-query.ts'
 import { type Command, flagOption, type Input, type Io, listOption } from '../command.ts'
 import { readManifestFiles } from '../manifest-files.ts'
+import { FILE_OPTION, readLive } from '../manifest-source.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
+import { STATE_OPTION } from '../state-option.ts'
 
 export const analyze: Command = {
   name: 'analyze',
@@ -15,6 +16,7 @@ export const analyze: Command = {
   arguments: [{ name: 'PATH...', summary: 'more files or directories' }],
   options: [
     FILE_OPTION,
+    STATE_OPTION,
     { flags: '--fix', summary: 'write the repairs that are certain into the files' },
     OUTPUT_OPTION,
   ],
@@ -26,12 +28,13 @@ export const analyze: Command = {
         'redoubt analyze -f deploy/samples/qotm --output json | jq \'select(.severity == "error")\'',
     },
   ],
-  async run(io, input) {
+  async run(io, input, signal) {
     const paths = [...listOption(input, 'file'), ...input.arguments]
-    if (paths.length === 0) {
-      throw new DeployError('DEPLOY_USAGE', 'Cannot analyze without manifests: expected -f PATH')
+    const isLive = paths.length === 0
+    if (isLive && flagOption(input, 'fix')) {
+      throw new DeployError('DEPLOY_USAGE', 'Cannot fix the running mesh: expected files with -f')
     }
-    const files = await readManifestFiles(io, paths)
+    const files = isLive ? await readLive(io, input, signal) : await readManifestFiles(io, paths)
     let analysis = analyzeManifests(files)
     if (analysis.documents === 0) {
       const where = paths.join(' ')

@@ -23,7 +23,7 @@ export const authzCheck: Command = {
   ],
   async run(io, input, signal) {
     const query = readQuery(input)
-    const intent = await readIntent(io, input)
+    const intent = await readIntent(io, input, signal)
     const tokens = await tokensOf(io, input, intent, signal)
     const result = tokens ? await createTokenChecker(intent, tokens)(query) : check(intent, query)
     print(io, outputFormat(input), result, () => resultLines(io, result))

@@ -1,19 +1,20 @@
 /** `redoubt authz diff`: which requests two sets of manifests decide differently. */
-import { resolve } from 'node:path'
-
 import {
   type Change,
   type Comparison,
   compareIntents,
+  type Intent,
   replayTraffic,
   type Traffic,
 } from '#policy/index.ts'
-import { readAccessLog } from '#policy/observed/index.ts'
 import { DeployError } from '../../error.ts'
-import { QUERY_OPTIONS, readIntentOf, readProviders } from '../authz-query.ts'
+import { intentOf, QUERY_OPTIONS, readIntentOf, readProviders } from '../authz-query.ts'
 import { reasonOf } from '../authz-text.ts'
 import { type Command, type Input, type Io, listOption, textOption } from '../command.ts'
+import { readLive } from '../manifest-source.ts'
+import { readLogs } from '../observed-log.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
+import { STATE_OPTION } from '../state-option.ts'
 import { witnessFlags } from '../witness-text.ts'
 
 export const authzDiff: Command = {
@@ -21,16 +22,22 @@ export const authzDiff: Command = {
   summary:
     'say which requests change decision between two sets of manifests: 0 none, 1 some, 2 cannot tell',
   arguments: [
-    { name: 'OLD', summary: 'manifests as they are: file or directory', required: true },
-    { name: 'NEW', summary: 'manifests as they will be', required: true },
+    {
+      name: 'MANIFESTS...',
+      summary:
+        'OLD and NEW: files or directories; one alone is NEW, and OLD is what is in force in the running mesh',
+      required: true,
+    },
   ],
   options: [
     { flags: '--to <workload>', summary: 'only this one: namespace/name' },
     {
       flags: '--traffic <file>',
       summary:
-        'an access log: how many of its requests would be decided otherwise; - for standard input',
+        'an access log: how many of its requests would be decided otherwise; - for standard input (default with NEW alone: the logs of the running mesh)',
     },
+    { flags: '--since <duration>', summary: 'only traffic that is not older, e.g. 2h' },
+    STATE_OPTION,
     { flags: '--limit <count>', summary: 'classes of requests told for a workload', default: '50' },
     ...QUERY_OPTIONS.filter(({ flags }) => flags.startsWith('--provider')),
     OUTPUT_OPTION,
@@ -41,32 +48,27 @@ export const authzDiff: Command = {
       command: 'redoubt authz diff deploy/samples/qotm edited',
     },
     {
-      what: 'Whom would it have hit today',
-      command:
-        'redoubt logs qotm/qotm-v1 --access -n 10000 | redoubt authz diff deploy/samples/qotm edited --to qotm/qotm-v1 --traffic -',
+      what: 'What would it change in the running mesh, and whom would it have hit in the last two hours',
+      command: 'redoubt authz diff edited --since 2h',
     },
   ],
-  async run(io, input) {
-    const [old = '', current = ''] = input.arguments
+  async run(io, input, signal) {
     const limit = Number(textOption(input, 'limit') ?? 50)
     if (!Number.isInteger(limit) || limit < 1) {
       throw new DeployError('DEPLOY_USAGE', 'Cannot read --limit: expected a number from 1')
     }
     const workload = textOption(input, 'to')
-    const comparisons = compareIntents(
-      await readIntentOf(io, [old]),
-      await readIntentOf(io, [current]),
-      {
-        limit,
-        providers: readProviders(listOption(input, 'provider')),
-        ...(workload === undefined ? {} : { workload }),
-      },
-    )
+    const [before, after] = await readSides(io, input, signal)
+    const comparisons = compareIntents(before, after, {
+      limit,
+      providers: readProviders(listOption(input, 'provider')),
+      ...(workload === undefined ? {} : { workload }),
+    })
     if (comparisons.length === 0) {
       const what = workload === undefined ? 'has a workload' : `has the workload ${workload}`
       throw new DeployError('DEPLOY_USAGE', `Cannot compare: neither set of manifests ${what}`)
     }
-    const traffic = await readTraffic(io, input, comparisons)
+    const traffic = await readTraffic(io, input, comparisons, signal)
     const told = comparisons.map(({ workloads, kind, changes, total, notes }) => {
       return { workloads, kind, changes, total, notes }
     })
@@ -83,15 +85,35 @@ export const authzDiff: Command = {
   },
 }
 
+/** Both sets; the old one may be what is in force in the running mesh. */
+async function readSides(
+  io: Io,
+  input: Input,
+  signal: AbortSignal,
+): Promise<readonly [Intent, Intent]> {
+  const [first = '', second, ...more] = input.arguments
+  if (more.length > 0) {
+    const count = input.arguments.length
+    const wanted = 'expected OLD and NEW, or NEW alone with a mesh that runs'
+    throw new DeployError('DEPLOY_USAGE', `Cannot compare ${count} sets of manifests: ${wanted}`)
+  }
+  if (second !== undefined)
+    return [await readIntentOf(io, [first]), await readIntentOf(io, [second])]
+  return [intentOf(io, await readLive(io, input, signal)), await readIntentOf(io, [first])]
+}
+
+/** Traffic that was named, or else of the running mesh when that is compared with. */
 async function readTraffic(
   io: Io,
   input: Input,
   comparisons: readonly Comparison[],
+  signal: AbortSignal,
 ): Promise<Traffic | undefined> {
   const path = textOption(input, 'traffic')
-  if (path === undefined) return undefined
-  const text = path === '-' ? await io.readStdin() : await io.readFile(resolve(io.cwd, path))
-  return replayTraffic(comparisons, readAccessLog([text], { undecided: true }).observations)
+  if (path === undefined && input.arguments.length > 1) return undefined
+  const sources = path === undefined ? [] : [path]
+  const { observations } = await readLogs(io, input, { sources, undecided: true }, signal)
+  return replayTraffic(comparisons, observations)
 }
 
 function comparisonLines(io: Io, comparison: Comparison): readonly string[] {

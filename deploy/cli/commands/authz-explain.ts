@@ -1,12 +1,19 @@
 /** `redoubt authz explain`: the decision, and the first field that stopped each rule. */
-import { explain, explainWithTokens } from '#policy/index.ts'
+import { type CheckExplanation, explain, explainWithTokens } from '#policy/index.ts'
 import { DeployError } from '../../error.ts'
-import { QUERY_OPTIONS, readIntent, readQuery } from '../authz-query.ts'
+import { intentOf, QUERY_OPTIONS, readIntent, readQuery } from '../authz-query.ts'
 import { denialLines, exitCodeOf, explanationLines, resultLines } from '../authz-text.ts'
-import { type Command, type ExitCode, type Input, type Io, textOption } from '../command.ts'
-import { findDenial } from '../find-denial.ts'
-import { outputFormat, print } from '../output.ts'
-import { STATE_OPTION } from '../state-option.ts'
+import {
+  type Command,
+  type ExitCode,
+  type Input,
+  type Io,
+  listOption,
+  textOption,
+} from '../command.ts'
+import { type Denial, findDenial, queryOfDenial } from '../find-denial.ts'
+import { askLive } from '../manifest-source.ts'
+import { outputFormat, paint, print } from '../output.ts'
 import { FETCH_OPTION, tokensOf } from '../tokens.ts'
 
 export const authzExplain: Command = {
@@ -17,7 +24,6 @@ export const authzExplain: Command = {
     { flags: '--decision <id>', summary: 'a denial that happened: its x-redoubt-decision header' },
     { flags: '--log <file>', summary: 'look for it in this access log; - for standard input' },
     FETCH_OPTION,
-    STATE_OPTION,
   ],
   examples: [
     {
@@ -38,13 +44,14 @@ export const authzExplain: Command = {
       throw new DeployError('DEPLOY_USAGE', `Cannot explain: ${wanted}`)
     }
     const query = readQuery(input)
-    const intent = await readIntent(io, input)
+    const intent = await readIntent(io, input, signal)
     const tokens = await tokensOf(io, input, intent, signal)
     const explanation = tokens
       ? await explainWithTokens(intent, query, tokens)
       : explain(intent, query)
     print(io, outputFormat(input), explanation, () => [
       ...resultLines(io, explanation),
+      ...(explanation.sentence === undefined ? [] : [`  ${explanation.sentence}`]),
       ...explanationLines(io, explanation),
     ])
     return exitCodeOf(explanation)
@@ -64,6 +71,43 @@ async function explainDenial(
     )
     return 2
   }
-  print(io, outputFormat(input), denial, () => denialLines(denial))
+  const now = await explainNow(io, input, denial, signal)
+  const told = now === undefined ? denial : { ...denial, now }
+  print(io, outputFormat(input), told, () => [
+    ...denialLines(denial),
+    ...(now === undefined ? [] : nowLines(io, now)),
+  ])
   return 1
+}
+
+/** The same under the manifests that are given or in force, where there are any. */
+async function explainNow(
+  io: Io,
+  input: Input,
+  denial: Denial,
+  signal: AbortSignal,
+): Promise<CheckExplanation | undefined> {
+  const query = queryOfDenial(denial)
+  if (query === undefined) return undefined
+  const isGiven = listOption(input, 'file').length > 0
+  const live = isGiven ? undefined : await askLive(io, input, signal)
+  if (!isGiven && live === undefined) return undefined
+  const intent = live ? intentOf(io, live.files) : await readIntent(io, input, signal)
+  return explain(intent, query)
+}
+
+function nowLines(io: Io, now: CheckExplanation): readonly string[] {
+  const { decision, sentence } = now
+  const note = 'headers and claims are not kept: rules that ask for them are held against none'
+  return [
+    '',
+    paint(
+      io,
+      'bold',
+      `under the manifests ${decision === 'deny' ? 'it is refused' : `now: ${decision}`}`,
+    ),
+    ...(sentence === undefined ? [] : [`  ${sentence}`]),
+    ...explanationLines(io, now).map((line) => `  ${line}`),
+    paint(io, 'dim', `  (${note})`),
+  ]
 }

@@ -1,9 +1,11 @@
 /** `redoubt authz export`: what decides at one workload, for any Casbin. */
 import { exportWorkload } from '#policy/index.ts'
 import { DeployError } from '../../error.ts'
-import { FILE_OPTION, readIntent } from '../authz-query.ts'
+import { readIntent } from '../authz-query.ts'
 import { type Command, textOption } from '../command.ts'
+import { FILE_OPTION } from '../manifest-source.ts'
 import { OUTPUT_OPTION, outputFormat, print } from '../output.ts'
+import { STATE_OPTION } from '../state-option.ts'
 
 type Export = NonNullable<ReturnType<typeof exportWorkload>>
 
@@ -12,6 +14,7 @@ export const authzExport: Command = {
   summary: 'print what decides at a workload as models and lines that any Casbin loads',
   options: [
     FILE_OPTION,
+    STATE_OPTION,
     { flags: '--to <workload>', summary: 'namespace/name', required: true },
     OUTPUT_OPTION,
   ],
@@ -26,9 +29,9 @@ export const authzExport: Command = {
         'redoubt authz export -f deploy/samples/qotm --to qotm/qotm-v1 --output json > qotm-v1.json',
     },
   ],
-  async run(io, input) {
+  async run(io, input, signal) {
     const to = textOption(input, 'to') ?? ''
-    const exported = exportWorkload(await readIntent(io, input), to)
+    const exported = exportWorkload(await readIntent(io, input, signal), to)
     if (exported === undefined) {
       throw new DeployError(
         'DEPLOY_USAGE',

@@ -1,10 +1,11 @@
 /** `redoubt authz learn`: from what was seen, the least that must be allowed. */
 import { learn, learnedIntents, type Learned, replay } from '#policy/observed/index.ts'
 import { DeployError } from '../../error.ts'
-import { FILE_OPTION, readIntent } from '../authz-query.ts'
+import { readIntent } from '../authz-query.ts'
 import { type Command, flagOption, type Input, type Io, listOption } from '../command.ts'
 import { learnedManifest } from '../learned-manifest.ts'
 import { OBSERVED_OPTIONS, readObserved } from '../observed-log.ts'
+import { FILE_OPTION } from '../manifest-source.ts'
 import { OUTPUT_OPTION, outputFormat, print } from '../output.ts'
 
 export const authzLearn: Command = {
@@ -29,7 +30,7 @@ export const authzLearn: Command = {
   examples: [
     {
       what: 'What the running mesh needs, as manifests to look at',
-      command: 'redoubt authz learn -f mesh > learned.yaml',
+      command: 'redoubt authz learn > learned.yaml',
     },
     {
       what: 'From a log, one rule for all orders',
@@ -38,7 +39,7 @@ export const authzLearn: Command = {
     },
   ],
   async run(io, input, signal) {
-    const intent = await readIntent(io, input)
+    const intent = await readIntent(io, input, signal)
     const observed = await readObserved(io, input, signal)
     const learned = learn(intent, observed.observations, generalisation(input))
     if (learned.policies.length === 0) {

@@ -4,12 +4,14 @@ import { resolve } from 'node:path'
 
 import { type Assertion, type Proof, proveAssertions, readAssertions } from '#policy/index.ts'
 import { DeployError } from '../../error.ts'
-import { FILE_OPTION, QUERY_OPTIONS, readIntent, readProviders } from '../authz-query.ts'
+import { QUERY_OPTIONS, readIntent, readProviders } from '../authz-query.ts'
 import { reasonOf } from '../authz-text.ts'
 import { type Command, type ExitCode, type Io, listOption, textOption } from '../command.ts'
 import { type JunitCase, junitReport } from '../junit.ts'
+import { FILE_OPTION } from '../manifest-source.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 import { witnessFlags } from '../witness-text.ts'
+import { STATE_OPTION } from '../state-option.ts'
 
 export const authzProve: Command = {
   name: 'authz prove',
@@ -17,6 +19,7 @@ export const authzProve: Command = {
     'decide assertions over every possible request: 0 all hold, 1 one does not, 2 cannot tell',
   options: [
     FILE_OPTION,
+    STATE_OPTION,
     {
       flags: '--assertions <file>',
       summary: 'YAML: assertions with name, workload, and never, always or only; or -',
@@ -37,12 +40,12 @@ export const authzProve: Command = {
         "echo 'assertions: [{name: quotes, workload: qotm/quotes-db, only: [{from: [{source: {serviceAccounts: [qotm/qotm]}}]}]}]' | redoubt authz prove -f deploy/samples/qotm --assertions -",
     },
   ],
-  async run(io, input) {
+  async run(io, input, signal) {
     const path = textOption(input, 'assertions') ?? ''
     const text = path === '-' ? await io.readStdin() : await io.readFile(resolve(io.cwd, path))
     const assertions = readAll(io, path, text)
     const providers = readProviders(listOption(input, 'provider'))
-    const proofs = proveAssertions(await readIntent(io, input), assertions, { providers })
+    const proofs = proveAssertions(await readIntent(io, input, signal), assertions, { providers })
     print(io, outputFormat(input), { proofs }, () => [
       ...proofs.flatMap((proof) => proofLines(io, proof)),
       summary(proofs),

@@ -1,8 +1,10 @@
 /** `redoubt authz rollout`: who would be refused by what is only tried out; 1 while there is anybody. */
+import type { Intent } from '#policy/index.ts'
 import { type Rollout, rollout, type WouldRefuse } from '#policy/observed/index.ts'
-import { FILE_OPTION, readIntent } from '../authz-query.ts'
-import { type Command, type Io, listOption } from '../command.ts'
+import { intentOf, readIntent } from '../authz-query.ts'
+import { type Command, type Input, type Io, listOption } from '../command.ts'
 import { OBSERVED_OPTIONS, readObserved } from '../observed-log.ts'
+import { askLive, FILE_OPTION } from '../manifest-source.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 
 export const authzRollout: Command = {
@@ -12,16 +14,15 @@ export const authzRollout: Command = {
   examples: [
     {
       what: 'May the running mesh go strict and enforce what it tries out',
-      command: 'redoubt authz rollout -f mesh',
+      command: 'redoubt authz rollout',
     },
     {
       what: 'Wait in a script until nobody would have been refused for an hour',
-      command: 'until redoubt authz rollout -f mesh --since 1h >/dev/null; do sleep 60; done',
+      command: 'until redoubt authz rollout --since 1h >/dev/null; do sleep 60; done',
     },
   ],
   async run(io, input, signal) {
-    const hasManifests = listOption(input, 'file').length > 0
-    const intent = hasManifests ? await readIntent(io, input) : undefined
+    const intent = await readKnownIntent(io, input, signal)
     const { observations } = await readObserved(io, input, signal)
     const result = rollout(observations, intent)
     print(io, outputFormat(input), result, () => rolloutLines(io, result))
@@ -38,6 +39,18 @@ export const authzRollout: Command = {
     io.err('redoubt: Cannot tell: too little was seen')
     return 2
   },
+}
+
+/** Of manifests that are given, or of the mesh whose logs are read; of a log alone nothing is known. */
+async function readKnownIntent(
+  io: Io,
+  input: Input,
+  signal: AbortSignal,
+): Promise<Intent | undefined> {
+  if (listOption(input, 'file').length > 0) return readIntent(io, input, signal)
+  if (listOption(input, 'log').length > 0) return undefined
+  const live = await askLive(io, input, signal)
+  return live && intentOf(io, live.files)
 }
 
 function rolloutLines(io: Io, { refused, requests, tried }: Rollout): readonly string[] {

@@ -3,7 +3,9 @@ import { resolve } from 'node:path'
 
 import { createChecker, createTokenChecker, judgeCase, readCase } from '#policy/index.ts'
 import { DeployError } from '../../error.ts'
-import { FILE_OPTION, readIntent } from '../authz-query.ts'
+import { readIntent } from '../authz-query.ts'
+import { FILE_OPTION } from '../manifest-source.ts'
+import { STATE_OPTION } from '../state-option.ts'
 import { FETCH_OPTION, tokensOf } from '../tokens.ts'
 import { type Command, type ExitCode, textOption } from '../command.ts'
 
@@ -12,6 +14,7 @@ export const authzTest: Command = {
   summary: 'decide many requests; fails when one is not decided as expected',
   options: [
     FILE_OPTION,
+    STATE_OPTION,
     {
       flags: '--cases <file>',
       summary:
@@ -36,7 +39,7 @@ export const authzTest: Command = {
     if (path === undefined) {
       throw new DeployError('DEPLOY_USAGE', 'Cannot test: expected --cases FILE or --cases -')
     }
-    const intent = await readIntent(io, input)
+    const intent = await readIntent(io, input, signal)
     const tokens = await tokensOf(io, input, intent, signal)
     const check = tokens ? createTokenChecker(intent, tokens) : createChecker(intent)
     const text = path === '-' ? await io.readStdin() : await io.readFile(resolve(io.cwd, path))

@@ -309,10 +309,14 @@ spec:
 
 test('explain() gives the decision of check(), and the first field that stopped each rule', (t) => {
   const query = { ...allowed, path: '/b', from: front }
-  const { policies, ...result } = explain(intent, query)
+  const { policies, sentence, ...result } = explain(intent, query)
   t.deepEqual(result, check(intent, query))
+  t.regex(
+    sentence ?? '',
+    /^rule 0 of app\/allow would have matched but for path: is \/b, must be \/a or /,
+  )
   const allow = policies.find(({ policy }) => policy === 'app/allow')
-  t.deepEqual(allow, {
+  t.like(allow, {
     policy: 'app/allow',
     action: 'ALLOW',
     dryRun: false,
@@ -345,6 +349,11 @@ test('explain() gives the decision of check(), and the first field that stopped 
       },
     ],
   })
+})
+
+test('explain() says the rule that decided as a sentence', (t) => {
+  const { policy, rule, sentence = '' } = explain(intent, allowed)
+  t.true(sentence.startsWith(`rule ${rule} of ${policy} matches when `), sentence)
 })
 
 test('explain() of TCP names the attribute that takes an ALLOW rule out', (t) => {

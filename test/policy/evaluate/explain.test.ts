@@ -19,6 +19,53 @@ test('explainAuthorization() finds a miss in every rule exactly where no rule ma
   t.pass()
 })
 
+test('explainAuthorization() lists misses exactly where there is a first one, and the fewest that there are', (t) => {
+  fc.assert(
+    fc.property(policies, trust, attempts, (list, domains, [peer, request]) => {
+      return explainAuthorization({ policies: list, ...domains }, peer, request).every(
+        ({ rules }) => rules.every(({ miss, misses }) => (miss === null) === (misses.length === 0)),
+      )
+    }),
+    { numRuns: 500 },
+  )
+  const [explained] = explainAuthorization(
+    {
+      policies: [
+        {
+          namespace: 'app',
+          name: 'p',
+          action: 'ALLOW',
+          dryRun: false,
+          rules: [
+            {
+              to: [
+                { methods: ['GET'], paths: ['/b'], hosts: ['x'] },
+                { methods: ['PUT'], paths: ['/a'] },
+              ],
+              when: [{ key: 'destination.port', values: ['80', '81'] }],
+            },
+          ],
+        },
+      ],
+      trustDomain: 'cluster.local' as never,
+      trustDomainAliases: [],
+    },
+    { peer: undefined, sourceIp: '', destinationIp: '', destinationPort: 8080, sni: undefined },
+    {
+      method: 'GET',
+      path: '/a',
+      host: undefined,
+      remoteIp: '',
+      header: () => [],
+      claims: undefined,
+    },
+  )
+  t.deepEqual(
+    explained?.rules[0]?.misses.map(({ field }) => field),
+    ['to[1].operation.methods', 'when[0].values'],
+  )
+})
+
 test('explainAuthorization() agrees with the decision: who decided has matched, who was considered has not', (t) => {
   fc.assert(
     fc.property(policies, trust, attempts, (list, domains, [peer, request]) => {
@@ -75,7 +122,7 @@ test('explainAuthorization() shows the alternative that got furthest, and all va
     sni: undefined,
   }
   const [explained] = explainAuthorization(input, plaintext, asked)
-  t.deepEqual(
+  t.like(
     explained?.rules.map(({ miss }) => miss),
     [
       { field: 'to[1].operation.paths', wanted: ['/b'], actual: ['/a'], reason: 'unmatched' },
