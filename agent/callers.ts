@@ -44,7 +44,7 @@ export interface CallersDeps {
 }
 
 /** Calls at once of one identity, over all its connections. */
-const MAX_CALLS_PER_IDENTITY = 128
+const MAX_CALLS_PER_IDENTITY = 256
 /** Elapsed milliseconds after which a connection that has proved no identity is closed. */
 const STRANGER_MS = 10_000
 

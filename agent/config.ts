@@ -11,6 +11,8 @@ export interface AgentConfig {
   readonly caId?: SpiffeId
   /** `host:port`. */
   readonly caAddress: string
+  /** What the node is called in listings, e.g. its host name. @default the socket's path */
+  readonly name?: string
   /** Absolute, at most 107 bytes. */
   readonly socketPath: string
   /** One-time proof for the CA; without it the agent waits for `attest`. */

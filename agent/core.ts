@@ -1,21 +1,21 @@
 /** Everything of an agent but its socket: its standing with the CA, its bundle, its workloads' SVIDs. */
 import { serviceAccountId, type SpiffeId, type TrustDomain } from '#ca/spiffe/index.ts'
-import type { TrustBundle } from '#ca/x509/index.ts'
+import { findDenied } from '#ca/x509/index.ts'
 import type { Clock } from '#core/clock.ts'
-import { createLive, type Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
-import { createNode, type Node, type NodeState } from './attest/node.ts'
-import { type AuthorityConnection, connectAuthority } from './authority/connection.ts'
-import { keepBundle } from './bundle/keep-bundle.ts'
+import { createNode, type Node } from './attest/node.ts'
+import { connectAuthority } from './authority/connection.ts'
 import type { Identify } from './callers.ts'
 import type { AgentConfig } from './config.ts'
 import { AgentError } from './error.ts'
-import { acceptToken, type IssuedToken, type TokenRequest } from './jwt/issued-token.ts'
+import { createIssuers } from './issuers.ts'
 import { createTokenCache, type TokenCache } from './jwt/token-cache.ts'
 import { type AgentMetrics, createMetrics } from './metrics.ts'
-import { createBatcher } from './svid/batch.ts'
 import { createSvidCache, type SvidCache } from './svid/cache.ts'
-import { acceptSvid, createRequest, type IssuedSvid, type SvidRequest } from './svid/issued-svid.ts'
+import { createRequest, type IssuedSvid } from './svid/issued-svid.ts'
+import { createFollowers, type Followers } from './trust/followers.ts'
+import { keepTrust } from './trust/keep-trust.ts'
+import { createTrust, type Trust } from './trust/trust.ts'
 
 export interface AgentDeps {
   readonly clock: Clock
@@ -47,7 +47,8 @@ export interface Rotation {
 /** What an agent is made of. */
 export interface Core {
   readonly node: Node
-  readonly bundle: Live<TrustBundle>
+  readonly trust: Trust
+  readonly followers: Followers
   readonly cache: SvidCache
   readonly tokens: TokenCache
   readonly metrics: AgentMetrics
@@ -59,64 +60,35 @@ export interface Core {
 /** @param signal - Ends all of it. */
 export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSignal): Core {
   const { trustDomain, caAddress: address, caId = authorityId(trustDomain) } = config
+  const { name = config.socketPath } = config
   const { clock, now, caRoots } = deps
   const metrics = createMetrics()
   const listeners: Core['listeners'] = new Set()
-  const bundle = createLive<TrustBundle>({ trustDomain, generation: 0, roots: caRoots })
+  const trust = createTrust({ trustDomain, generation: 0, roots: caRoots }, deps)
+  const followers = createFollowers()
   const failed = (cause: unknown): void =>
     metrics.add('redoubt_agent_rotations_total', { result: 'failed', reason: codeOf(cause) })
 
-  const ask = async <Answer>(
-    question: (connection: AuthorityConnection) => Promise<Answer>,
-    until: AbortSignal,
-  ): Promise<Answer> => {
-    await attested(node.state, until)
-    // Read in the turn of the call: a channel that has been replaced meanwhile takes no more calls.
-    return question(connectionOf(node)).catch((cause: unknown) => {
-      if (cause instanceof AgentError && cause.code === 'AGENT_NOT_ATTESTED') {
-        node.disown(cause.message)
-      }
-      throw cause
-    })
-  }
-
-  const issue = createBatcher<SvidRequest, IssuedSvid>(async (requests, until) => {
-    const answers = await ask((connection) => connection.issue(requests, until), until)
-    const trust = { bundles: [bundle.live.current], now: now() }
-    return requests.map((request, index) => {
-      const answer = answers[index] ?? { chain: [], issuedAt: trust.now }
-      return judged(answer, (good) => acceptSvid(request, good, trust))
-    })
-  }, signal)
-
-  const issueToken = createBatcher<TokenRequest, IssuedToken>(async (requests, until) => {
-    const answers = await ask((connection) => connection.issueTokens(requests, until), until)
-    const trust = { bundle: bundle.live.current, now: now() }
-    return requests.map((request, index) => {
-      const answer = answers[index] ?? { token: '', issuedAt: trust.now }
-      return judged(answer, (good) => acceptToken(request, good, trust))
-    })
-  }, signal)
-
+  const issuers = createIssuers({ node: () => node, trust, now }, signal)
   const node: Node = createNode(
     {
       ...deps,
       agentId: config.agentId,
       ownTtl: config.ownTtl ?? Temporal.Duration.from({ hours: 1 }),
-      bundle,
+      trust,
       connect: (own) =>
-        connectAuthority({ address, caId, trustDomain, own, bundle: bundle.live, clock, now }),
-      issue,
+        connectAuthority({ address, caId, trustDomain, name, own, trust, followers, clock, now }),
+      issue: issuers.svid,
       failed,
     },
     signal,
   )
-  void keepBundle({ ...deps, node: node.state, failed: () => {} }, bundle, signal)
+  void keepTrust({ ...deps, node: node.state, failed: () => {} }, signal)
 
   const cache = createSvidCache(
     {
       ...deps,
-      issue: async (id) => issue(await createRequest(id)),
+      issue: async (id) => issuers.svid(await createRequest(id)),
       failed: (_id, cause) => failed(cause),
       rotated({ svid, renewAt }, first) {
         metrics.add('redoubt_agent_rotations_total', { result: 'taken', reason: '' })
@@ -128,38 +100,26 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
   )
   const tokens = createTokenCache({
     ...deps,
-    bundle: bundle.live,
-    issue: (id, audience) => issueToken({ id, audience }),
+    bundle: trust.bundle,
+    issue: (id, audience) => issuers.token({ id, audience }),
   })
-  return { node, bundle: bundle.live, cache, tokens, metrics, listeners, signal, now }
+  const core = { node, trust, followers, cache, tokens, metrics, listeners, signal, now }
+  void dropDenied(core)
+  return core
 }
 
-/** What `accept` makes of an answer; a refusal and an answer that is not believed stay errors of one request. */
-function judged<Answer, Accepted>(
-  answer: Answer | AgentError,
-  accept: (answer: Answer) => Accepted,
-): Accepted | AgentError {
-  if (answer instanceof AgentError) return answer
-  try {
-    return accept(answer)
-  } catch (cause) {
-    if (cause instanceof AgentError) return cause
-    throw cause
+/** What is denied is served no more, and replaced; a node that is has to prove itself again. */
+async function dropDenied({ node, trust, cache, tokens, signal, now }: Core): Promise<void> {
+  for await (const _ of trust.denials.changes(signal)) {
+    const { denies } = trust.current()
+    const isDenied = (svid: IssuedSvid): boolean => findDenied(denies, svid, now()) !== undefined
+    cache.replace(isDenied)
+    tokens.forget((id) => denies?.('spiffe-id', id, now()) === true)
+    const { current } = node.state
+    if (current.kind === 'attested' && isDenied(current.svid)) {
+      node.disown('its certificate is on the deny-list')
+    }
   }
-}
-
-/** Resolves once the node is attested. @throws {AgentError} `AGENT_NOT_ATTESTED` if it closes before */
-async function attested(state: Live<NodeState>, signal: AbortSignal): Promise<void> {
-  for await (const { kind } of state.changes(signal)) {
-    if (kind === 'attested') return
-  }
-  throw new AgentError('AGENT_NOT_ATTESTED', 'Cannot get SVIDs: the agent is closing')
-}
-
-function connectionOf({ state }: Node): AuthorityConnection {
-  const { current } = state
-  if (current.kind === 'attested') return current.connection
-  throw new AgentError('AGENT_CA_UNAVAILABLE', `Cannot get SVIDs: ${current.reason}`)
 }
 
 function authorityId(trustDomain: TrustDomain): SpiffeId {

@@ -1,6 +1,6 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import type { SpiffeId } from '#ca/spiffe/index.ts'
-import type { TrustBundle } from '#ca/x509/index.ts'
+import type { DenyList, TrustBundle } from '#ca/x509/index.ts'
 import type { Live } from '#core/live.ts'
 import type { NodeState } from './attest/node.ts'
 import { type Callers, createCallers } from './callers.ts'
@@ -10,8 +10,10 @@ import { type AgentHealth, healthOf } from './health.ts'
 import { type Listening, listenOnSocket } from './listen.ts'
 import { SecretDiscoveryServiceService } from './proto/gen/envoy/service/secret/v3/sds.ts'
 import { SpiffeWorkloadAPIService } from './proto/gen/workload.ts'
+import { TrustService } from './proto/gen/trust.ts'
 import { createSds } from './sds/serve.ts'
 import type { HeldSvid } from './svid/cache.ts'
+import { createTrustService } from './trust/serve.ts'
 import { createWorkloadApi } from './workload-api/serve.ts'
 
 export interface Agent extends AsyncDisposable {
@@ -19,6 +21,8 @@ export interface Agent extends AsyncDisposable {
   /** The node's standing with the CA: what to show, and when a new join token is needed. */
   readonly node: Live<NodeState>
   readonly bundle: Live<TrustBundle>
+  /** What is not trusted although `bundle` vouches for it. */
+  readonly denials: Live<DenyList>
   /**
    * Proves the node to the CA; tries until the CA is there. Only needed without `joinToken`, or
    * after {@link Agent.node} has become `unattested` again.
@@ -82,7 +86,7 @@ async function serve(
   core: Core,
   signal: AbortSignal,
 ): Promise<{ readonly listening: Listening; readonly callers: Callers }> {
-  const { metrics, cache, tokens, bundle, now } = core
+  const { metrics, cache, tokens, trust, followers, now } = core
   const { clock, log } = deps
   const callers = createCallers(deps, signal)
   const refused = (api: string, cause: unknown): void => {
@@ -93,9 +97,11 @@ async function serve(
     metrics.add('redoubt_agent_sds_rejected_total', {})
     log('warn', 'sds-rejected', { id, version, reason: reason.slice(0, 200) })
   }
-  const shared = { callers, cache, tokens, bundle, now, clock, refused, rejected }
+  const { bundle } = trust
+  const shared = { callers, cache, tokens, trust, followers, bundle, now, clock, refused, rejected }
   server.addService(SpiffeWorkloadAPIService, createWorkloadApi(shared))
   server.addService(SecretDiscoveryServiceService, createSds(shared))
+  server.addService(TrustService, createTrustService(shared))
 
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
   const listening = await listenOnSocket(config.socketPath, (socket) => {
@@ -111,11 +117,13 @@ function agentOf(
   { path: socketPath }: Listening,
   close: () => Promise<void>,
 ): Agent {
-  const { node, bundle, cache, metrics, listeners, signal, now } = core
+  const { node, trust, cache, metrics, listeners, signal, now } = core
+  const { bundle, denials } = trust
   return {
     socketPath,
     node: node.state,
     bundle,
+    denials,
     attest: (joinToken) => node.attest(joinToken, signal),
     health: () => healthOf(node.state.current, cache.held(), now()),
     held: cache.held,

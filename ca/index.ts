@@ -14,4 +14,5 @@ export type {
   TlsListenOptions,
   VerifiedPeer,
 } from './serve/listen-tls.ts'
+export type { Subscriber } from './serve/subscribers.ts'
 export { listenTls, TLS_GROUPS } from './serve/listen-tls.ts'

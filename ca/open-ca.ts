@@ -19,8 +19,9 @@ import { keepCaUp } from './keep-up.ts'
 import { openKeyStore } from './keys/open-keys.ts'
 import { type OpenAuthority, openAuthority } from './open-authority.ts'
 import { type CaMetrics, createCaMetrics } from './serve/metrics.ts'
-import { issueOwnSvid, type OwnSvid } from './serve/own-svid.ts'
+import { issueOwnSvid, type OwnSvid, replaceDenied } from './serve/own-svid.ts'
 import { serveCa } from './serve/server.ts'
+import { createSubscribers, type Subscriber } from './serve/subscribers.ts'
 import { serverIdOf } from './server-id.ts'
 import type { SpiffeId } from './spiffe/index.ts'
 import type { TrustBundle } from './x509/index.ts'
@@ -66,6 +67,10 @@ export interface Ca extends AsyncDisposable {
    * @throws {CaError} `CA_CSR_REJECTED`, `CA_SIGNER_UNAVAILABLE`
    */
   readonly admitAdministrator: (by: Administrator, csrDer: Uint8Array) => Promise<IssuedSvid>
+  /** Who follows bundle and deny-list, and which generations they have acknowledged. */
+  readonly subscribers: () => readonly Subscriber[]
+  /** Counts up whenever `subscribers` has something new to say. */
+  readonly acknowledgements: Live<number>
   readonly log: CaLog
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
   /** Prometheus text. */
@@ -99,7 +104,9 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const isAdministrator = (id: SpiffeId) => administrators.has(id)
   const status = () => readStatus({ ...authority, now, health })
   const guards = guardsOf(config, deps, authority, metrics)
-  const calls = { ...deps, ...authority, ...guards, metrics, rules, isAdministrator, status }
+  const subscribers = createSubscribers(now)
+  const about = { metrics, rules, subscribers, isAdministrator, status }
+  const calls = { ...deps, ...authority, ...guards, ...about }
   const server = opening.use(await serveCa({ ...calls, listen, identity }))
   const report = () => reportExpiry(metrics, authority, own)
   report()
@@ -112,6 +119,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const kept = { authority, own: () => own, renewOwn, report }
   opening.use(keepCaUp(kept, { random: Math.random, ...deps }))
   opening.use(noteHeads(deps, authority))
+  opening.use(replaceDenied({ denials, own: () => own, now, log, renew: renewOwn }))
   log('info', 'ca-open', { address: server.address, trustDomain })
 
   const opened = opening.move()
@@ -123,6 +131,8 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     denials,
     admitAdministrator: (by, csrDer) =>
       admitAdministrator({ ...authority, rules, now }, by, csrDer),
+    subscribers: subscribers.list,
+    acknowledgements: subscribers.changes,
     log: logOf(authority),
     health,
     metrics: metrics.render,

@@ -13,6 +13,7 @@ import { listenOutbound } from './outbound/outbound.ts'
 import { createOpenConnections, type OpenConnections } from './stack/open-connections.ts'
 import { createTimerWheel } from './stack/timer-wheel.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
+import { watchPeers } from './tls/watch-peers.ts'
 
 export interface DataPlaneDeps {
   readonly svid: Live<Svid>
@@ -54,7 +55,8 @@ export async function openDataPlane(
   const wheel = createTimerWheel(clock, aborter.signal)
   const nowMs = (): number => clock.nowMs()
   const connections = createOpenConnections(wheel)
-  const common = { svid, now, nowMs, random, log, wheel, connections, telemetry }
+  const peers = watchPeers(deps, aborter.signal)
+  const common = { svid, now, nowMs, random, log, wheel, connections, peers, telemetry }
   const workload = () => deps.inbound.current?.bundle.workload
   const listeners: Listener[] = []
   const inbound: Record<number, string> = {}
@@ -69,7 +71,7 @@ export async function openDataPlane(
     }
     const { sourceAddress } = config
     const aliases = () => deps.inbound.current?.bundle.trustDomainAliases ?? []
-    const hops = createHops({ svid, aliases, now, nowMs, wheel, sourceAddress })
+    const hops = createHops({ ...common, aliases, sourceAddress })
     const outbound = await listenOutbound(config.outbound, {
       find: deps.find,
       hops,

@@ -45,8 +45,9 @@ export async function openProxy(config: ProxyConfig, deps: ProxyDeps): Promise<P
   await using opened = new AsyncDisposableStack()
   opened.defer(async () => aborter.abort())
   const common = { clock, now, random, log }
-  const svid = await openSvid({ socketPath: config.agentSocket, ...common }, signal)
   const { workload, policyAddress: address, policyId } = config
+  const name = `${workload.namespace}/${workload.name}`
+  const svid = await openSvid({ socketPath: config.agentSocket, name, ...common }, signal)
   const session = openPolicyStream({ svid, address, policyId, workload, ...common }, signal)
   const { writeAccessLog } = deps
   const telemetry = opened.use(

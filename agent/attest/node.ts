@@ -1,7 +1,6 @@
 import type { SpiffeId } from '#ca/spiffe/index.ts'
-import type { TrustBundle } from '#ca/x509/index.ts'
 import { backoff } from '#core/backoff.ts'
-import { createLive, type Live, type LiveSource } from '#core/live.ts'
+import { createLive, type Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import type { AuthorityConnection } from '../authority/connection.ts'
 import { AgentError } from '../error.ts'
@@ -13,6 +12,7 @@ import {
 } from '../svid/issued-svid.ts'
 import { keepFresh } from '../svid/keep-fresh.ts'
 import type { CivilClock } from '../svid/sleep-until.ts'
+import type { TrustSource } from '../trust/trust.ts'
 
 /** What this node is to the CA. */
 export type NodeState =
@@ -41,7 +41,7 @@ export interface NodeDeps extends CivilClock {
   readonly ownTtl: Temporal.Duration
   readonly random: () => number
   readonly log: Log
-  readonly bundle: LiveSource<TrustBundle>
+  readonly trust: TrustSource
   /** Opens a channel to the CA that proves `own`, or nothing. */
   readonly connect: (own: IssuedSvid | undefined) => AuthorityConnection
   readonly issue: (request: SvidRequest) => Promise<IssuedSvid>
@@ -55,7 +55,7 @@ export interface NodeDeps extends CivilClock {
  * @param signal - Ends renewal and closes the channel.
  */
 export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
-  const { agentId, ownTtl, bundle, connect, now, issue, log, failed } = deps
+  const { agentId, ownTtl, trust, connect, now, issue, log, failed } = deps
   const state = createLive<NodeState>({ kind: 'unattested', reason: 'it has not attested yet' })
   let renewal = new AbortController()
 
@@ -80,7 +80,7 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
       fetch: async () => issue(await createRequest(agentId, ownTtl)),
       wanted: () => true,
       failed,
-      accept(svid: IssuedSvid, renewAt: Temporal.Instant) {
+      accept(svid: IssuedSvid, renewAt: Temporal.Instant): undefined {
         const { current } = state.live
         state.set({ kind: 'attested', svid, renewAt, connection: connect(svid) })
         if (current.kind === 'attested') current.connection[Symbol.dispose]()
@@ -104,10 +104,13 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
       const either = AbortSignal.any([signal, until])
       using connection = connect(undefined)
       const request = await createRequest(agentId)
-      const proved = await prove(deps, connection, { joinToken, request }, either)
+      const { answer, bundle, denials } = await prove(
+        ...([deps, connection, { joinToken, request }, either] as const),
+      )
       // The CA was verified by the roots that we were started with, so its bundle may replace them.
-      if (proved.bundle.generation >= bundle.live.current.generation) bundle.set(proved.bundle)
-      keep(acceptSvid(request, proved.answer, { bundles: [bundle.live.current], now: now() }))
+      const isOlder = bundle.generation < trust.bundle.current.generation
+      trust.take(isOlder ? trust.bundle.current : bundle, denials)
+      keep(acceptSvid(request, answer, { bundles: [trust.current()], now: now() }))
     },
   }
 }

@@ -1,20 +1,18 @@
-import type { ClientDuplexStream, ClientUnaryCall, ServiceError } from '@grpc/grpc-js'
+import type { ClientUnaryCall, ServiceError } from '@grpc/grpc-js'
 import type {
   AttestResponse,
-  Bundle,
-  BundleAck,
   CertificateAuthorityClient,
   IssueJwtResponse,
   IssueResponse,
 } from '#ca/proto/gen/ca.ts'
-import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
-import type { TrustBundle } from '#ca/x509/index.ts'
+import type { SpiffeId } from '#ca/spiffe/index.ts'
+import type { DenyChanges, TrustBundle } from '#ca/x509/index.ts'
 import type { Clock } from '#core/clock.ts'
-import type { Live } from '#core/live.ts'
 import { svidChannelCredentials } from '../client/channel-credentials.ts'
 import { AgentError } from '../error.ts'
 import type { TokenAnswer, TokenRequest } from '../jwt/issued-token.ts'
 import type { IssuedSvid, SvidAnswer, SvidRequest } from '../svid/issued-svid.ts'
+import { denyChangesFromProto } from '../trust/deny-changes.ts'
 import { type Channel, openChannel } from './channel.ts'
 import {
   bundleFromProto,
@@ -23,17 +21,22 @@ import {
   svidFromProto,
   tokenFromProto,
 } from './from-proto.ts'
+import { type WatchBundlesDeps, watchBundles } from './watch-bundles.ts'
 
-export interface ConnectionOptions {
+export interface ConnectionOptions extends WatchBundlesDeps {
   /** `host:port`. */
   readonly address: string
   readonly caId: SpiffeId
-  readonly trustDomain: TrustDomain
   /** The agent's own SVID; `undefined` before it has one, when only `attest` is answered. */
   readonly own: IssuedSvid | undefined
-  readonly bundle: Live<TrustBundle>
-  readonly clock: Clock
   readonly now: () => Temporal.Instant
+}
+
+/** The CA's answer to a node that has proved itself, not yet judged. */
+export interface Attested {
+  readonly answer: SvidAnswer
+  readonly bundle: TrustBundle
+  readonly denials: DenyChanges
 }
 
 /**
@@ -46,7 +49,7 @@ export interface AuthorityConnection extends Disposable {
     joinToken: string,
     request: SvidRequest,
     signal: AbortSignal,
-  ) => Promise<{ readonly answer: SvidAnswer; readonly bundle: TrustBundle }>
+  ) => Promise<Attested>
   /** Answers in order. @throws {AgentError} `AGENT_ISSUE_REFUSED`, `AGENT_CA_UNAVAILABLE` */
   readonly issue: (
     requests: readonly SvidRequest[],
@@ -58,11 +61,11 @@ export interface AuthorityConnection extends Disposable {
     signal: AbortSignal,
   ) => Promise<readonly (TokenAnswer | AgentError)[]>
   /**
-   * Takes each bundle and acknowledges it once `take` has returned; ends when the stream does.
+   * Puts what the CA says is trusted in force; see `watchBundles` of watch-bundles.ts.
    *
    * @throws {AgentError} `AGENT_CA_UNAVAILABLE`, `AGENT_BUNDLE_INVALID`
    */
-  readonly watchBundles: (take: (bundle: TrustBundle) => void, signal: AbortSignal) => Promise<void>
+  readonly watchBundles: (taken: () => void, signal: AbortSignal) => Promise<void>
 }
 
 /** Elapsed milliseconds for one unary call. */
@@ -70,10 +73,11 @@ const CALL_TIMEOUT_MS = 10_000
 
 /** Opens lazily: nothing is dialled before the first call. */
 export function connectAuthority(options: ConnectionOptions): AuthorityConnection {
-  const { address, caId, trustDomain, own, bundle, clock, now } = options
+  const { address, caId, trustDomain, own, trust, clock, now } = options
   const credentials = svidChannelCredentials({
     svid: own && { current: own, changes: never },
-    bundles: () => [bundle.current],
+    bundles: () => [trust.current()],
+    judgeAgain: trust.denials,
     serverId: caId,
     now,
   })
@@ -90,6 +94,7 @@ export function connectAuthority(options: ConnectionOptions): AuthorityConnectio
       return {
         answer: svidFromProto(response.svid),
         bundle: bundleFromProto(response.bundle, { trustDomain, after: 0 }),
+        denials: denyChangesFromProto(response.bundle?.denials),
       }
     },
 
@@ -117,17 +122,9 @@ export function connectAuthority(options: ConnectionOptions): AuthorityConnectio
       return response.results.map((result) => orError(() => tokenFromProto(result)))
     },
 
-    async watchBundles(take, signal) {
-      const takeNext = (message: Bundle): number => {
-        const { generation: after } = bundle.current
-        const next = bundleFromProto(message, { trustDomain, after })
-        take(next)
-        return next.generation
-      }
+    async watchBundles(taken, signal) {
       try {
-        await channel.use((client) =>
-          exchange(client.bundles(), bundle.current.generation, takeNext, signal),
-        )
+        await channel.use((client) => watchBundles(options, client.bundles(), taken, signal))
       } catch (cause) {
         signal.throwIfAborted()
         if (cause instanceof AgentError) throw cause
@@ -136,26 +133,6 @@ export function connectAuthority(options: ConnectionOptions): AuthorityConnectio
     },
 
     [Symbol.dispose]: () => channel[Symbol.dispose](),
-  }
-}
-
-/** Says which generation is in force, first and after each bundle that was taken. */
-async function exchange(
-  stream: ClientDuplexStream<BundleAck, Bundle>,
-  inForce: number,
-  take: (message: Bundle) => number,
-  signal: AbortSignal,
-): Promise<void> {
-  const cancel = (): void => stream.cancel()
-  signal.addEventListener('abort', cancel, { once: true })
-  try {
-    stream.write({ generation: BigInt(inForce) })
-    for await (const message of stream as AsyncIterable<Bundle>) {
-      stream.write({ generation: BigInt(take(message)) })
-    }
-  } finally {
-    signal.removeEventListener('abort', cancel)
-    stream.cancel()
   }
 }
 

@@ -1,7 +1,13 @@
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { ChannelCredentials, credentials } from '@grpc/grpc-js'
 import type { SpiffeId } from '#ca/spiffe/index.ts'
-import { peerChain, type TrustBundle, verifySvid } from '#ca/x509/index.ts'
+import {
+  deniedBy,
+  type PeerVerdict,
+  peerChain,
+  type TrustBundle,
+  verifySvid,
+} from '#ca/x509/index.ts'
 import type { Live } from '#core/live.ts'
 import { AgentError } from '../error.ts'
 import type { Svid } from './svid.ts'
@@ -11,6 +17,12 @@ export interface SvidChannelCredentialsOptions {
   readonly svid: Live<Pick<Svid, 'chainPem' | 'keyPem'>> | undefined
   /** What the server is judged by; read anew at each connect. */
   readonly bundles: () => readonly TrustBundle[]
+  /**
+   * When it changes, connections that are open are judged again, and end if their server is denied.
+   *
+   * @default `svid`, whose bundles say what is denied
+   */
+  readonly judgeAgain?: Live<unknown>
   /** The one identity the server must prove. */
   readonly serverId: SpiffeId
   readonly now: () => Temporal.Instant
@@ -68,7 +80,7 @@ function secure(options: SvidChannelCredentialsOptions, socket: RawSocket): Prom
   return new Promise((resolve, reject) => {
     const tls = connectTls({
       socket,
-      // Judged by `refusalOf` below, which is the only way to `resolve`.
+      // Judged by `judge` below, which is the only way to `resolve`.
       rejectUnauthorized: false,
       ...(svid && { cert: svid.chainPem, key: svid.keyPem }),
       minVersion: 'TLSv1.3',
@@ -82,18 +94,21 @@ function secure(options: SvidChannelCredentialsOptions, socket: RawSocket): Prom
     tls.once('error', fail)
     tls.once('close', () => fail(new Error('the connection was closed during the handshake')))
     tls.once('secureConnect', () => {
-      const refusal = refusalOf(options, tls)
-      if (refusal) return fail(refusal)
+      const peer = judge(options, tls)
+      if (peer instanceof AgentError) return fail(peer)
       tls.removeListener('error', fail)
+      void endWhenDenied(options, tls, peer)
       resolve(tls)
     })
   })
 }
 
-function refusalOf(
+type Server = PeerVerdict & { readonly kind: 'ok' }
+
+function judge(
   { bundles, serverId, now }: SvidChannelCredentialsOptions,
   tls: TLSSocket,
-): AgentError | undefined {
+): Server | AgentError {
   const refused = (why: string): AgentError =>
     new AgentError('AGENT_SVID_INVALID', `Cannot trust the server: ${why}`)
   if (tls.alpnProtocol !== 'h2') return refused('it does not speak HTTP/2')
@@ -101,5 +116,19 @@ function refusalOf(
   const verdict = verifySvid(peerChain(tls), bundles(), now(), 'server')
   if (verdict.kind === 'refused') return refused(`${verdict.reason}: ${verdict.detail}`)
   if (verdict.id !== serverId) return refused(`it is "${verdict.id}", expected "${serverId}"`)
-  return undefined
+  return verdict
+}
+
+async function endWhenDenied(
+  { judgeAgain, svid, bundles, now }: SvidChannelCredentialsOptions,
+  tls: TLSSocket,
+  server: Server,
+): Promise<void> {
+  const closed = new AbortController()
+  tls.once('close', () => closed.abort())
+  const changes: Live<unknown> | undefined = judgeAgain ?? svid
+  if (!changes) return
+  for await (const _ of changes.changes(closed.signal)) {
+    if (deniedBy(bundles(), server, now())) tls.destroy()
+  }
 }

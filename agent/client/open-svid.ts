@@ -7,50 +7,83 @@ import type { Clock } from '#core/clock.ts'
 import { createLive, type Live, type LiveSource } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { AgentError } from '../error.ts'
+import type { TrustAck, TrustUpdate } from '../proto/gen/trust.ts'
 import { SpiffeWorkloadAPIClient, type X509SVIDResponse } from '../proto/gen/workload.ts'
+import { createHeldTrust } from './held-trust.ts'
 import { splitDer } from './split-der.ts'
 import type { Svid } from './svid.ts'
+import { openTrustStream } from './trust-stream.ts'
 
 export interface OpenSvidDeps {
   /** Absolute. */
   readonly socketPath: string
+  /** What this process is called in listings, for people. @default '' */
+  readonly name?: string
   readonly clock: Clock
+  readonly now: () => Temporal.Instant
   readonly random: () => number
   readonly log: Log
 }
 
 /**
- * Gets this process's SVID from the node's agent and keeps it current: one stream, opened again for
- * ever with back-off. While the agent is away the last one stays; whether it still holds is for the
- * peer to say.
+ * Gets this process's SVID from the node's agent and keeps it current, and with it what peers are judged
+ * by: roots, and what is denied although they vouch for it. Opened again for ever with back-off. While
+ * the agent is away the last of both stay; whether the SVID still holds is for the peer to say.
  *
- * @param signal - Ends it. Resolves with the first SVID, rejects only when `signal` aborts.
+ * @param signal - Ends it. Resolves with the first SVID, once it is known too what is denied; rejects
+ *   only when `signal` aborts.
  */
 export function openSvid(deps: OpenSvidDeps, signal: AbortSignal): Promise<Live<Svid>> {
   return new Promise((resolve, reject) => {
-    let source: LiveSource<Svid> | undefined
-    const take = (svid: Svid): void => {
-      source ??= createLive(svid)
-      if (source.live.current !== svid) source.set(svid)
-      resolve(source.live)
-    }
+    const held = createHeldSvid(deps, resolve)
     // `follow` ends by the signal alone.
-    follow(deps, () => source?.live.current, take, signal).catch(reject)
+    follow(deps, held, signal).catch(reject)
   })
 }
 
-async function follow(
-  deps: OpenSvidDeps,
-  last: () => Svid | undefined,
-  take: (svid: Svid) => void,
-  signal: AbortSignal,
-): Promise<never> {
+interface HeldSvid {
+  readonly takeSvid: (response: X509SVIDResponse) => void
+  /** `undefined`: the agent knows nothing of that. */
+  readonly takeTrust: (update: TrustUpdate | undefined) => void
+  readonly standing: () => TrustAck
+}
+
+function createHeldSvid(
+  { now, name = '' }: OpenSvidDeps,
+  resolve: (svid: Live<Svid>) => void,
+): HeldSvid {
+  const trust = createHeldTrust()
+  let newest: Svid | undefined
+  let source: LiveSource<Svid> | undefined
+
+  const publish = (): void => {
+    if (!newest || !trust.isKnown()) return
+    const bundles = trust.join(newest.bundles)
+    if (bundles !== newest.bundles) newest = { ...newest, bundles }
+    source ??= createLive(newest)
+    if (source.live.current !== newest) source.set(newest)
+    resolve(source.live)
+  }
+  return {
+    takeSvid(response) {
+      newest = svidFromProto(response, newest?.bundles)
+      publish()
+    },
+    takeTrust(update) {
+      if (update) trust.take(update, now())
+      else trust.takeNothing()
+      publish()
+    },
+    standing: () => trust.standing(source?.live.current.bundles ?? [], name),
+  }
+}
+
+async function follow(deps: OpenSvidDeps, held: HeldSvid, signal: AbortSignal): Promise<never> {
   const { clock, random, log } = deps
   const waiting = () => backoff({ baseMs: 10, maxMs: 1000, random })
   for (let waits = waiting(); ; ) {
     try {
-      await stream(deps, signal, (response) => {
-        take(svidFromProto(response, last()?.bundles))
+      await connect(deps, held, signal, () => {
         waits = waiting()
       })
       signal.throwIfAborted()
@@ -62,10 +95,12 @@ async function follow(
   }
 }
 
-async function stream(
-  { socketPath }: OpenSvidDeps,
+/** Both streams on one connection; when either ends, both do. */
+async function connect(
+  { socketPath, log }: OpenSvidDeps,
+  held: HeldSvid,
   signal: AbortSignal,
-  take: (response: X509SVIDResponse) => void,
+  answered: () => void,
 ): Promise<void> {
   // A channel for each attempt: it has no back-off of its own to wait for.
   const client = new SpiffeWorkloadAPIClient(`unix:${socketPath}`, credentials.createInsecure(), {
@@ -75,16 +110,34 @@ async function stream(
   })
   const metadata = new Metadata()
   metadata.set('workload.spiffe.io', 'true')
-  const call = client.fetchX509Svid({}, metadata)
-  const cancel = (): void => call.cancel()
+  const svids = client.fetchX509Svid({}, metadata)
+  const trust = openTrustStream({ client, metadata, held, log })
+  const cancel = (): void => {
+    svids.cancel()
+    trust.cancel()
+  }
   signal.addEventListener('abort', cancel, { once: true })
   try {
-    for await (const response of call as AsyncIterable<X509SVIDResponse>) take(response)
+    await Promise.race([
+      trust.ended,
+      takeAll(svids as AsyncIterable<X509SVIDResponse>, (response) => {
+        held.takeSvid(response)
+        trust.acknowledge()
+        answered()
+      }),
+    ])
   } finally {
     signal.removeEventListener('abort', cancel)
-    call.cancel()
+    cancel()
     client.close()
   }
+}
+
+async function takeAll<Message>(
+  messages: AsyncIterable<Message>,
+  take: (message: Message) => void,
+): Promise<void> {
+  for await (const message of messages) take(message)
 }
 
 /** How far the CA sets NotBefore back (design.md §2). */

@@ -14,6 +14,8 @@ export interface TokenCache {
    * @throws {AgentError} `AGENT_ISSUE_REFUSED`, `AGENT_CA_UNAVAILABLE`, `AGENT_JWT_INVALID`
    */
   readonly get: (id: SpiffeId, audience: readonly string[]) => Promise<IssuedToken>
+  /** Gives out no token of such an identity any more that was issued before. */
+  readonly forget: (isBad: (id: SpiffeId) => boolean) => void
   /** Tokens held now. */
   readonly size: () => number
 }
@@ -29,6 +31,7 @@ export interface TokenCacheDeps {
 export const MAX_TOKENS = 4096
 
 interface Entry {
+  readonly id: SpiffeId
   readonly token: IssuedToken
   /** Epoch milliseconds before which a failed renewal is not tried again. */
   retryAt: number
@@ -49,7 +52,7 @@ export function createTokenCache(deps: TokenCacheDeps): TokenCache {
     if (begun) return begun
     const fetching = issue(id, audience)
       .then((token) => {
-        entries.set(key, { token, retryAt: 0 })
+        entries.set(key, { id, token, retryAt: 0 })
         return token
       })
       .finally(() => running.delete(key))
@@ -59,6 +62,9 @@ export function createTokenCache(deps: TokenCacheDeps): TokenCache {
 
   return {
     size: () => entries.size,
+    forget(isBad) {
+      for (const [key, { id }] of entries) if (isBad(id)) entries.delete(key)
+    },
     async get(id, audience) {
       const key = JSON.stringify([id, ...audience.toSorted()])
       const held = entries.get(key)

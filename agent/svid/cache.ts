@@ -29,6 +29,8 @@ export interface SvidCache {
   /** Holds an identity: it is fetched if nobody has it, and kept fresh while somebody holds it. */
   readonly hold: (id: SpiffeId) => Holding
   readonly held: () => readonly HeldSvid[]
+  /** Stops serving the SVIDs that are bad, at once, and replaces them. */
+  readonly replace: (isBad: (svid: IssuedSvid) => boolean) => void
 }
 
 export interface SvidCacheDeps extends CivilClock {
@@ -44,6 +46,8 @@ interface Entry {
   readonly drop: () => void
   holders: number
   renewAt?: Temporal.Instant
+  /** Makes renewal due now. */
+  hurry?: AbortController
 }
 
 /**
@@ -83,6 +87,14 @@ export function createSvidCache(deps: SvidCacheDeps, signal: AbortSignal): SvidC
       }
     },
     held: () => [...entries.values()].flatMap((entry) => heldBy(entry) ?? []),
+    replace(isBad) {
+      for (const { source, hurry } of entries.values()) {
+        const state = source.live.current
+        if (state.kind !== 'ready' || !isBad(state.svid)) continue
+        source.set({ kind: 'pending' })
+        hurry?.abort()
+      }
+    },
   }
 }
 
@@ -108,7 +120,9 @@ async function rotate(
     accept(svid: IssuedSvid, renewAt: Temporal.Instant) {
       entry.renewAt = renewAt
       source.set({ kind: 'ready', svid })
+      entry.hurry = new AbortController()
       deps.rotated({ svid, renewAt, holders: entry.holders }, svid === first)
+      return entry.hurry.signal
     },
     expired() {
       deps.log('error', 'svid-expired', { id })

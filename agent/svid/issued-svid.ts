@@ -39,6 +39,8 @@ export interface IssuedSvid {
   readonly keyPem: string
   /** Lower-case hex. */
   readonly serial: string
+  /** Of its own key and of each CA above it; what a deny-list may name. */
+  readonly keyIds: readonly string[]
   readonly life: Life
 }
 
@@ -82,6 +84,7 @@ export function acceptSvid(
     keyDer,
     keyPem: pemFromDer('PRIVATE KEY', keyDer),
     serial: verdict.serial,
+    keyIds: verdict.keyIds,
     life: { issuedAt, notAfter: verdict.notAfter },
   }
 }

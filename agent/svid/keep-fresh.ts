@@ -13,8 +13,11 @@ export interface KeepFreshDeps<Svid extends Rotatable> extends CivilClock {
   readonly log: Log
   /** Gets the successor; a new key each time. */
   readonly fetch: (signal: AbortSignal) => Promise<Svid>
-  /** Told of each success. `renewAt` is when the next one is due. */
-  readonly accept: (svid: Svid, renewAt: Temporal.Instant) => void
+  /**
+   * Told of each success. `renewAt` is when the next one is due; what is returned aborts if it is to be
+   * replaced before that.
+   */
+  readonly accept: (svid: Svid, renewAt: Temporal.Instant) => AbortSignal | undefined
   /** Told of each failure, once per attempt. */
   readonly failed?: (cause: unknown) => void
   /** Asked when renewal is due: `false` ends this. */
@@ -34,8 +37,10 @@ export async function keepFresh<Svid extends Rotatable>(
 ): Promise<void> {
   for (let svid = first; ; ) {
     const renewAt = rotateAt(svid.life, deps.random())
-    deps.accept(svid, renewAt)
-    await sleepUntil(deps, renewAt, signal)
+    const hurry = deps.accept(svid, renewAt) ?? signal
+    await sleepUntil(deps, renewAt, AbortSignal.any([signal, hurry])).catch(() => {
+      signal.throwIfAborted() // else it is only due sooner
+    })
     if (!deps.wanted()) return
     svid = await replace(deps, svid, signal)
   }

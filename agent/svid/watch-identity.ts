@@ -1,6 +1,6 @@
 import type { SpiffeId } from '#ca/spiffe/index.ts'
 import type { TrustBundle } from '#ca/x509/index.ts'
-import { createLive, type Live } from '#core/live.ts'
+import { eitherChange, type Live } from '#core/live.ts'
 import type { SvidCache } from './cache.ts'
 import type { IssuedSvid } from './issued-svid.ts'
 
@@ -38,26 +38,5 @@ export async function* watchIdentity(
     if (seen?.svid === svid && seen.bundle === bundle.current) continue
     seen = { svid, bundle: bundle.current }
     yield seen
-  }
-}
-
-/** Yields at once and whenever one of two values has changed. */
-async function* eitherChange(
-  a: Live<unknown>,
-  b: Live<unknown>,
-  signal: AbortSignal,
-): AsyncGenerator<void, void> {
-  const ticks = createLive(0)
-  const done = new AbortController()
-  const either = AbortSignal.any([signal, done.signal])
-  const follow = async (live: Live<unknown>): Promise<void> => {
-    for await (const _ of live.changes(either)) ticks.set(ticks.live.current + 1)
-  }
-  void follow(a)
-  void follow(b)
-  try {
-    for await (const _ of ticks.live.changes(either)) yield
-  } finally {
-    done.abort()
   }
 }

@@ -71,16 +71,23 @@ export async function fetchToken(
 
 /** ValidateJWTSVID, by the bundle of the token's own trust domain. */
 export async function validateToken(
-  { bundle, now }: WorkloadApiDeps,
+  { trust, now }: WorkloadApiDeps,
   { audience, svid }: ValidateJWTSVIDRequest,
 ): Promise<ValidateJWTSVIDResponse> {
   if (audience === '') throw invalid('the request has no audience')
   if (svid === '') throw invalid('the request has no token')
-  const verdict = verifyJwtSvid(svid, [bundle.current], audience, now())
+  const bundle = trust.current()
+  const verdict = verifyJwtSvid(svid, [bundle], audience, now())
   if (verdict.kind === 'refused') {
     throw new AgentError(
       'AGENT_JWT_INVALID',
       `Cannot accept the token: ${verdict.reason}: ${verdict.detail}`,
+    )
+  }
+  if (bundle.denies?.('spiffe-id', verdict.svid.id, now())) {
+    throw new AgentError(
+      'AGENT_JWT_INVALID',
+      `Cannot accept the token: denied: "${verdict.svid.id}" is on the deny-list`,
     )
   }
   return { spiffeId: verdict.svid.id, claims: verdict.svid.claims }

@@ -5,9 +5,7 @@
  */
 import type { Metadata, ServerWritableStream } from '@grpc/grpc-js'
 import { jwtKeysText } from '#ca/jwt/index.ts'
-import type { TrustBundle } from '#ca/x509/index.ts'
 import type { Clock } from '#core/clock.ts'
-import type { Live } from '#core/live.ts'
 import type { CallerCall, Callers, CallerSession } from '../callers.ts'
 import type { TokenCache } from '../jwt/token-cache.ts'
 import type {
@@ -18,6 +16,7 @@ import type {
 } from '../proto/gen/workload.ts'
 import { statusFromError } from '../status.ts'
 import { type WatchIdentityDeps, watchIdentity } from '../svid/watch-identity.ts'
+import type { Trust } from '../trust/trust.ts'
 import { write } from '../write.ts'
 import { checkHeader } from './header.ts'
 import { answer, fetchToken, validateToken } from './jwt.ts'
@@ -25,7 +24,7 @@ import { bundlesToProto, identityToProto, jwtBundlesToProto } from './to-proto.t
 
 export interface WorkloadApiDeps extends WatchIdentityDeps {
   readonly callers: Callers
-  readonly bundle: Live<TrustBundle>
+  readonly trust: Trust
   readonly tokens: TokenCache
   readonly clock: Clock
   readonly refused: (api: 'workload', cause: unknown) => void

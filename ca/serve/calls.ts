@@ -1,9 +1,7 @@
-/** The CA's three calls, from authenticated caller to answer. */
+/** The CA's calls, from authenticated caller to answer. */
 import type { sendUnaryData, ServerDuplexStream, ServerUnaryCall } from '@grpc/grpc-js'
 
 import type { Clock } from '#core/clock.ts'
-import type { Live } from '#core/live.ts'
-import type { Log } from '#core/log.ts'
 import type { AgentRegistry, KnownAgent } from '../attest/join-token.ts'
 import { CaError } from '../error.ts'
 import { type IssueDeps, issueBatch } from '../issue/issue-batch.ts'
@@ -19,7 +17,8 @@ import type {
   IssueRequest,
   IssueResponse,
 } from '../proto/gen/ca.ts'
-import type { TrustBundle } from '../x509/index.ts'
+import { denyChangesSince } from '../x509/index.ts'
+import { type BundleStreamDeps, streamBundles } from './bundles.ts'
 import { attestationFromProto, csrRequestsFromProto, jwtRequestsFromProto } from './from-proto.ts'
 import type { VerifiedPeer } from './listen-tls.ts'
 import type { CaMetrics } from './metrics.ts'
@@ -32,11 +31,9 @@ import {
 } from './to-proto.ts'
 
 /** What answering needs. */
-export interface CallDeps extends IssueDeps, IssueJwtDeps {
+export interface CallDeps extends IssueDeps, IssueJwtDeps, BundleStreamDeps {
   readonly clock: Clock
-  readonly log: Log
   readonly agents: AgentRegistry
-  readonly bundle: Live<TrustBundle>
   readonly metrics: CaMetrics
   /** The peer of the connection that a call came on, from `call.getPeer()`; nobody if it had no certificate. */
   readonly peerOf: (connection: string) => VerifiedPeer | undefined
@@ -50,7 +47,7 @@ export function caCalls(deps: CallDeps): CertificateAuthorityServer {
     issue: (call, callback) => answer(deps, call, callback, issue),
     issueJwt: (call, callback) => answer(deps, call, callback, issueJwt),
     bundles: (call) => {
-      streamBundles(deps, call).catch((cause: unknown) => {
+      bundles(deps, call).catch((cause: unknown) => {
         note(deps, 'bundles', cause)
         call.emit('error', callErrorFrom(cause))
       })
@@ -59,7 +56,7 @@ export function caCalls(deps: CallDeps): CertificateAuthorityServer {
 }
 
 async function attest(deps: CallDeps, { request }: Call<AttestRequest>): Promise<AttestResponse> {
-  const { agents, metrics, now, bundle, log } = deps
+  const { agents, metrics, now, bundle, denials, log } = deps
   const { joinToken, csrDer } = attestationFromProto(request)
   try {
     const agent = await agents.consume(joinToken, now())
@@ -69,7 +66,8 @@ async function attest(deps: CallDeps, { request }: Call<AttestRequest>): Promise
     metrics.issued(1)
     metrics.attested('ok')
     log('info', 'agent-attested', { agent: agent.id, serial: svid.serial })
-    return { svid: svidToProto(svid), bundle: bundleToProto(bundle.current) }
+    const all = denyChangesSince(denials.list.current, 0, now())
+    return { svid: svidToProto(svid), bundle: bundleToProto(bundle.current, all) }
   } catch (cause) {
     metrics.attested('refused')
     throw cause
@@ -99,19 +97,14 @@ async function issueJwt(deps: CallDeps, call: Call<IssueJwtRequest>): Promise<Is
   return { results: results.map(jwtResultToProto) }
 }
 
-/** Sends the bundle at once and at every change, until either side ends the stream. */
-async function streamBundles(
-  deps: CallDeps,
-  call: ServerDuplexStream<BundleAck, Bundle>,
-): Promise<void> {
+/** Follows the trust until either side ends the stream. */
+async function bundles(deps: CallDeps, call: ServerDuplexStream<BundleAck, Bundle>): Promise<void> {
   const ended = new AbortController()
   for (const event of ['end', 'cancelled', 'error', 'close']) call.on(event, () => ended.abort())
-  const caller = await authenticate(deps, call)
-  call.on('data', ({ generation }: BundleAck) =>
-    deps.log('debug', 'bundle-acknowledged', { agent: caller.id, generation: Number(generation) }),
-  )
+  const { id } = await authenticate(deps, call)
+  const { notAfter = deps.now() } = deps.peerOf(call.getPeer()) ?? {}
   const signal = AbortSignal.any([ended.signal, deps.closing])
-  for await (const bundle of deps.bundle.changes(signal)) call.write(bundleToProto(bundle))
+  await streamBundles(deps, call, { id, notAfter }, signal)
   call.end()
 }
 

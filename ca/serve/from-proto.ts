@@ -2,7 +2,15 @@
 import { CaError, type CaErrorCode } from '../error.ts'
 import type { CsrRequest } from '../issue/admit.ts'
 import type { JwtRequest } from '../issue/issue-jwt.ts'
-import type { AttestRequest, IssueJwtRequest, IssueRequest } from '../proto/gen/ca.ts'
+import type {
+  AttestRequest,
+  BundleAck,
+  IssueJwtRequest,
+  IssueRequest,
+  Subscriber as SubscriberMessage,
+} from '../proto/gen/ca.ts'
+import { parseSpiffeId } from '../spiffe/index.ts'
+import type { Acknowledgement, ProcessReport } from './subscribers.ts'
 
 /** CSRs in one call. */
 export const MAX_BATCH = 500
@@ -35,4 +43,30 @@ export interface Attestation {
 
 export function attestationFromProto({ joinToken, csr }: AttestRequest): Attestation {
   return { joinToken, csrDer: csr }
+}
+
+/** Characters of a name that is for people only. */
+const MAX_NAME = 256
+
+/** @throws {CaError} `CA_ID_INVALID` if a process has no SPIFFE ID */
+export function acknowledgementFromProto(message: BundleAck): Acknowledgement {
+  return {
+    generation: Number(message.generation),
+    denials: Number(message.denials),
+    name: message.name.slice(0, MAX_NAME),
+    processes: message.subscribers.map(processFromProto),
+  }
+}
+
+function processFromProto(message: SubscriberMessage): ProcessReport {
+  const number = Number(message.number)
+  if (message.gone) return { kind: 'gone', number }
+  return {
+    kind: 'there',
+    number,
+    id: parseSpiffeId(message.spiffeId),
+    name: message.name.slice(0, MAX_NAME),
+    generation: Number(message.generation),
+    denials: Number(message.denials),
+  }
 }

@@ -14,7 +14,13 @@ import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node
 
 import type { Log } from '#core/log.ts'
 import { CaError } from '../error.ts'
-import { type PeerVerdict, peerChain, type TrustBundle, verifySvid } from '../x509/index.ts'
+import {
+  deniedBy,
+  type PeerVerdict,
+  peerChain,
+  type TrustBundle,
+  verifySvid,
+} from '../x509/index.ts'
 
 /** What a server shows of itself. */
 export interface TlsIdentity {
@@ -48,7 +54,10 @@ export interface TlsListenOptions {
 export interface TlsListener extends AsyncDisposable {
   /** `host:port`, with the port that was taken. */
   readonly address: string
-  /** Makes new connections see the current identity; those that exist go on. */
+  /**
+   * Makes new connections see the current identity. Those that exist go on, except with a peer that the
+   * bundles of now deny: they end here and now.
+   */
   readonly refresh: () => void
 }
 
@@ -70,6 +79,7 @@ export async function listenTls(options: TlsListenOptions): Promise<TlsListener>
   const { listen, log } = options
   const server = createServer(tlsOptions(options))
   const open = new Set<Socket>()
+  const judged: Judged = new Map()
   const track = (socket: Socket): void => {
     open.add(socket)
     socket.on('close', () => open.delete(socket))
@@ -82,13 +92,16 @@ export async function listenTls(options: TlsListenOptions): Promise<TlsListener>
   })
   server.on('secureConnection', (socket) => {
     track(socket)
-    admit(options, socket)
+    admit(options, socket, judged)
   })
   await bind(server, listen)
   server.on('error', (error) => log('error', 'tls-listener-failed', { detail: error.message }))
   return {
     address: addressOf(server),
-    refresh: () => server.setSecureContext(tlsOptions(options)),
+    refresh() {
+      server.setSecureContext(tlsOptions(options))
+      closeDenied(options, judged)
+    },
     async [Symbol.asyncDispose]() {
       const closed = once(server, 'close')
       server.close()
@@ -113,13 +126,30 @@ function tlsOptions({ identity, alpn }: TlsListenOptions): TlsOptions {
   }
 }
 
+/** Connections with a peer that has a certificate. */
+type Judged = Map<TLSSocket, VerifiedPeer>
+
+function closeDenied({ bundles, now, log }: TlsListenOptions, judged: Judged): void {
+  const trusted = bundles()
+  for (const [socket, peer] of judged) {
+    const denied = deniedBy(trusted, peer, now())
+    if (!denied) continue
+    log('warn', 'tls-peer-denied', { id: peer.id, ...denied })
+    socket.destroy()
+  }
+}
+
 /** Whatever goes wrong in judging ends the connection: there is no path on which it stays open unjudged. */
-function admit(options: TlsListenOptions, socket: TLSSocket): void {
+function admit(options: TlsListenOptions, socket: TLSSocket, judged: Judged): void {
   const { log, onConnection } = options
   socket.on('error', (error) => log('debug', 'tls-connection-failed', { detail: error.message }))
   try {
     const verdict = admitPeer(options, socket)
     if (verdict?.kind !== 'refused') {
+      if (verdict) {
+        judged.set(socket, verdict)
+        socket.once('close', () => judged.delete(socket))
+      }
       onConnection(socket, verdict)
       return
     }

@@ -1,5 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 
+import type { Log } from '#core/log.ts'
+import type { Denials } from '../issue/denials.ts'
 import { recordSvids, type SvidSigner, signSvid } from '../issue/issue-svid.ts'
 import type { Ledger } from '../issue/ledger.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
@@ -12,6 +14,7 @@ export interface OwnSvid {
   readonly life: Life
   /** Lower-case hex: of the CA that issued it. */
   readonly issuerSerial: string
+  readonly serial: string
 }
 
 /** Issues the CA's server certificate, with a new key, by the same path as any other leaf. */
@@ -34,5 +37,28 @@ export async function issueOwnSvid(deps: {
     },
     life: { issuedAt: svid.issuedAt, notAfter: svid.notAfter },
     issuerSerial: svid.issuerSerial,
+    serial: svid.serial,
   }
+}
+
+/** Replaces the certificate at once when its serial is denied, until disposed: nobody would hear us with it. */
+export function replaceDenied(deps: {
+  readonly denials: Pick<Denials, 'list' | 'denies'>
+  readonly own: () => OwnSvid
+  readonly now: () => Temporal.Instant
+  readonly log: Log
+  readonly renew: () => Promise<void>
+}): Disposable {
+  const { denials, own, now, log, renew } = deps
+  const ended = new AbortController()
+  const follow = async (): Promise<void> => {
+    for await (const _ of denials.list.changes(ended.signal)) {
+      if (!denials.denies()?.('serial', own().serial, now())) continue
+      await renew().catch((cause: unknown) => {
+        log('error', 'ca-renewal-failed', { detail: String(cause) }) // and renewal in time goes on
+      })
+    }
+  }
+  void follow()
+  return { [Symbol.dispose]: () => ended.abort() }
 }

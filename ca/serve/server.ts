@@ -3,9 +3,12 @@ import { Server, ServerCredentials } from '@grpc/grpc-js'
 import type { TLSSocket } from 'node:tls'
 
 import type { Clock } from '#core/clock.ts'
+import { CaError } from '../error.ts'
+import type { Denials } from '../issue/denials.ts'
 import { AdministrationService } from '../proto/gen/admin.ts'
 import { CertificateAuthorityService } from '../proto/gen/ca.ts'
 import { IstioCertificateServiceService } from '../proto/gen/istio/v1/auth/ca.ts'
+import { findDenied } from '../x509/index.ts'
 import { type AdminCallDeps, administrationCalls } from './administration.ts'
 import { type CallDeps, caCalls } from './calls.ts'
 import { istioCalls } from './istio.ts'
@@ -28,6 +31,9 @@ const ANONYMOUS_MS = 30_000
 /** Calls at a time on one connection. */
 const MAX_STREAMS = 100
 
+/** Milliseconds between denying a peer and cutting it off: the list is on its way to it, and no answer. */
+const LAST_WORD_MS = 250
+
 /** Milliseconds that calls in progress get when the CA closes. */
 const DRAIN_MS = 2000
 
@@ -35,6 +41,7 @@ export interface CaServerDeps
   extends Omit<CallDeps & AdminCallDeps, 'peerOf' | 'closing'>,
     Pick<TlsListenOptions, 'listen' | 'identity'> {
   readonly clock: Clock
+  readonly denials: Pick<Denials, 'list' | 'denies'>
 }
 
 /**
@@ -51,7 +58,10 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
   const callDeps = {
     ...deps,
     closing: closing.signal,
-    peerOf: (connection: string) => peers.get(connection),
+    peerOf(connection: string) {
+      const peer = peers.get(connection)
+      return peer && assertNotDenied(peer, deps)
+    },
   }
   const known = grpcServer(callDeps, MAX_MESSAGE_BYTES)
   const unknown = grpcServer(callDeps, MAX_ATTEST_BYTES)
@@ -60,7 +70,7 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
 
   const listener = await listenTls({
     ...deps,
-    bundles: () => [deps.bundle.current],
+    bundles: () => [{ ...deps.bundle.current, denies: deps.denials.denies() }],
     clientCertificate: 'optional',
     alpn: ['h2'],
     onConnection(socket, peer) {
@@ -79,6 +89,7 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
       injector.injectConnection(socket)
     },
   })
+  void endDenied(deps, listener, closing.signal)
   return {
     address: listener.address,
     refresh: listener.refresh,
@@ -89,6 +100,27 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
       for (const { server } of [known, unknown]) server.forceShutdown()
       await listener[Symbol.asyncDispose]()
     },
+  }
+}
+
+/** Nobody who is denied is answered, on a connection from before either. */
+function assertNotDenied(peer: VerifiedPeer, { denials, now }: CaServerDeps): VerifiedPeer {
+  const denied = findDenied(denials.denies(), peer, now())
+  if (!denied) return peer
+  throw new CaError(
+    'CA_CALLER_UNKNOWN',
+    `Cannot answer the caller: the ${denied.kind} ${denied.value} is on the deny-list`,
+  )
+}
+
+/** Ends the connections of those who are denied, once they have been told: an agent then proves itself anew. */
+async function endDenied(
+  { denials, clock }: CaServerDeps,
+  { refresh }: TlsListener,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const _ of denials.list.changes(signal)) {
+    await clock.sleep(LAST_WORD_MS, signal).then(refresh, () => undefined) // it closes: all end
   }
 }
 

@@ -5,8 +5,15 @@ import { CaError, type CaErrorCode } from '../error.ts'
 import type { IssuedSvid } from '../issue/issue-svid.ts'
 import type { IssuedJwtSvid } from '../jwt/jwt-svid-sign.ts'
 import { jwtKeysText } from '../jwt/jwt-svid-keys.ts'
-import type { Bundle, IssueResult, JwtResult, Refusal, Svid } from '../proto/gen/ca.ts'
-import type { TrustBundle } from '../x509/index.ts'
+import type {
+  Bundle,
+  DenyChanges as DenyChangesMessage,
+  IssueResult,
+  JwtResult,
+  Refusal,
+  Svid,
+} from '../proto/gen/ca.ts'
+import type { DenyChanges, TrustBundle } from '../x509/index.ts'
 
 export function svidToProto({ spiffeId, chain, issuedAt, notAfter }: IssuedSvid): Svid {
   return {
@@ -17,12 +24,26 @@ export function svidToProto({ spiffeId, chain, issuedAt, notAfter }: IssuedSvid)
   }
 }
 
-export function bundleToProto({ trustDomain, generation, roots, jwtKeys }: TrustBundle): Bundle {
+export function bundleToProto(bundle: TrustBundle, denials?: DenyChanges): Bundle {
+  const { trustDomain, generation, roots, jwtKeys } = bundle
   return {
     trustDomain,
     generation: BigInt(generation),
     roots: roots.map(bufferOf),
     jwtKeys: Buffer.from(jwtKeysText(jwtKeys ?? [])),
+    denials: denials && denyChangesToProto(denials),
+  }
+}
+
+function denyChangesToProto({ base, generation, entries }: DenyChanges): DenyChangesMessage {
+  return {
+    base: BigInt(base),
+    generation: BigInt(generation),
+    entries: entries.map(({ kind, value, until, generation: since, lifted }) => ({
+      ...{ kind, value, lifted },
+      untilMs: BigInt(until.epochMilliseconds),
+      generation: BigInt(since),
+    })),
   }
 }
 

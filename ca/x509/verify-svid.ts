@@ -47,8 +47,9 @@ export type PeerVerdict =
  * Verifies an X509-SVID and its chain: the one check between a TLS handshake and the first byte.
  *
  * The leaf must be a well-formed SVID, in time at `now`, lead by valid signatures to a root of
- * *its own* trust domain's bundle, and not be on the deny-list by its serial, its name or a key of that path. Never throws on what a peer sends, and never consults OpenSSL's
- * clock, stores or name checks; OpenSSL only does the arithmetic of signatures.
+ * *its own* trust domain's bundle, and not be on the deny-list by its serial, its name or a key of
+ * that path. Never throws on what a peer sends, and never consults OpenSSL's clock, stores or name
+ * checks; OpenSSL only does the arithmetic of signatures.
  *
  * @param chain - DER, leaf first; further certificates in any order.
  * @param role - What the peer is in this handshake; names the extended key usage that must hold
@@ -73,9 +74,7 @@ export function verifySvid(
   const id = judgeLeaf(leaf)
   if (typeof id !== 'string') return id
   const domain = trustDomainOf(id)
-  const bundle =
-    bundles.find(({ trustDomain }) => trustDomain === domain) ??
-    bundles.find(({ aliases }) => aliases?.includes(domain))
+  const bundle = bundleFor(bundles, domain)
   if (!bundle) {
     return refuse('unknown-trust-domain', `there is no bundle for "${domain}"`)
   }
@@ -88,6 +87,13 @@ export function verifySvid(
   return { kind: 'ok', ...peer }
 }
 
+function bundleFor(bundles: readonly TrustBundle[], domain: TrustDomain): TrustBundle | undefined {
+  return (
+    bundles.find(({ trustDomain }) => trustDomain === domain) ??
+    bundles.find(({ aliases }) => aliases?.includes(domain))
+  )
+}
+
 function readAll(chain: readonly Uint8Array[]): readonly Certificate[] | string {
   try {
     return chain.map((der, index) => (index === 0 ? readCertificate(der) : readIssuer(der)))
@@ -95,4 +101,17 @@ function readAll(chain: readonly Uint8Array[]): readonly Certificate[] | string 
     if (!(cause instanceof CaError)) throw cause
     return cause.message
   }
+}
+
+/**
+ * What of a peer that was verified before has been denied since: the same rule as at its handshake, for
+ * connections that are open. Constant time.
+ */
+export function deniedBy(
+  bundles: readonly TrustBundle[],
+  peer: PeerVerdict & { readonly kind: 'ok' },
+  now: Temporal.Instant,
+): ReturnType<typeof findDenied> {
+  const denying = bundleFor(bundles, trustDomainOf(peer.id))
+  return findDenied(denying?.denies, peer, now)
 }

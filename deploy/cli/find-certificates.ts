@@ -177,8 +177,8 @@ async function fromAgent(io: Io, socketPath: string, signal: AbortSignal): Promi
   const log: Log = (_level, _event, fields) => {
     why = agentFault(String(fields?.['cause'] ?? why))
   }
-  const { clock, random } = io
-  const deps = { socketPath, clock, random, log }
+  const { clock, now, random } = io
+  const deps = { socketPath, clock, now, random, log }
   try {
     const { id, chain, bundles } = (await openSvid(deps, signal)).current
     const [{ trustDomain, roots } = { trustDomain: trustDomainOf(id), roots: [] }] = bundles

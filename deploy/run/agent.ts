@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 /** The node agent's process. */
+import { hostname } from 'node:os'
+
 import { type Agent, createWorkloadRegistry, openAgent } from '#agent/index.ts'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { derFromPem } from '#ca/x509/index.ts'
@@ -23,6 +25,7 @@ await serveProcess<AgentProcessConfig>('agent', async (config, deps) => {
       trustDomain: parseTrustDomain(config.trustDomain),
       agentId: parseSpiffeId(config.agentId),
       caAddress: config.caAddress,
+      name: hostname(),
       socketPath: config.socketPath,
       joinToken: config.joinToken,
     },

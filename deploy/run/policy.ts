@@ -16,7 +16,8 @@ import { serveProcess } from './serve-process.ts'
 
 await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
   const { emit, signal, log, now } = deps
-  const svid = await openSvid({ socketPath: config.agentSocket, ...deps }, signal)
+  const name = 'policy server'
+  const svid = await openSvid({ socketPath: config.agentSocket, name, ...deps }, signal)
   const intent = createLive(readManifests(config.files).intent)
   const instances = createLive(config.instances)
   const keySets = openKeySets({ ...deps, intent: intent.live }, signal)

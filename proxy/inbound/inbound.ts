@@ -24,6 +24,7 @@ import { ALPN } from '../tls/parameters.ts'
 import { createTlsTerminator } from '../tls/server.ts'
 import { lifeMs } from '../tls/verify-peer.ts'
 import { connectionRecord } from './connection-record.ts'
+import type { WatchedPeers } from '../tls/watch-peers.ts'
 import { InboundRequests } from './forward.ts'
 import {
   deciderOf,
@@ -37,6 +38,7 @@ export interface InboundDeps {
   readonly svid: Live<Svid>
   readonly configuration: () => InboundConfiguration | undefined
   readonly connections: OpenConnections
+  readonly peers: WatchedPeers
   readonly wheel: TimerWheel
   readonly now: () => Temporal.Instant
   readonly nowMs: () => number
@@ -73,6 +75,7 @@ export async function listenInbound(
     svid: deps.svid,
     aliases: () => deps.configuration()?.bundle.trustDomainAliases ?? [],
     now: deps.now,
+    peers: deps.peers,
     onPeer(socket, peer) {
       const current = rules()
       if (current === undefined) return void socket.destroy()

@@ -8,6 +8,7 @@ import type { Hop } from '../mesh/hop.ts'
 import { type Dial, Http1Hop } from '../mesh/http1.ts'
 import type { TimerWheel } from '../stack/timer-wheel.ts'
 import { ALPN, clientContexts } from '../tls/parameters.ts'
+import type { WatchedPeers } from '../tls/watch-peers.ts'
 import type { ClusterState, EndpointState } from './cluster-state.ts'
 
 export interface HopDeps {
@@ -16,6 +17,7 @@ export interface HopDeps {
   readonly aliases: () => readonly TrustDomain[]
   readonly now: () => Temporal.Instant
   readonly nowMs: () => number
+  readonly peers: WatchedPeers
   readonly wheel: TimerWheel
   readonly sourceAddress: string | undefined
 }
@@ -45,7 +47,8 @@ const HOST_IDLE_MS = 60_000
 /** Makes {@link Hops}. */
 export function createHops(deps: HopDeps): Hops {
   const { wheel, nowMs, sourceAddress } = deps
-  const tls = { svid: deps.svid, aliases: deps.aliases, now: deps.now, contextOf: clientContexts() }
+  const { svid, aliases, now, peers } = deps
+  const tls = { svid, aliases, now, peers, contextOf: clientContexts() }
   const hosts = new Map<string, Hop>()
 
   function dialEndpoint(

@@ -4,12 +4,14 @@ import type { Svid } from '#agent/client/index.ts'
 import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
 import type { Live } from '#core/live.ts'
 import { lifeMs, type TrustedPeer, verifyPeer } from './verify-peer.ts'
+import type { WatchedPeers } from './watch-peers.ts'
 
 export interface TlsDialDeps {
   readonly svid: Live<Svid>
   /** Other names of our trust domain, as they are now. */
   readonly aliases: () => readonly TrustDomain[]
   readonly now: () => Temporal.Instant
+  readonly peers: WatchedPeers
   /** The context that shows a certificate, made once for each. */
   readonly contextOf: (svid: Svid) => SecureContext
 }
@@ -67,6 +69,7 @@ export function dialTls(deps: TlsDialDeps, target: TlsTarget, outcome: TlsOutcom
     const peer = verifyPeer(socket, { svid: svidNow, aliases, now, role: 'server', identities })
     socket.removeListener('error', onError)
     if (peer.kind === 'ok' && socket.alpnProtocol === target.alpn) {
+      deps.peers.add(socket, peer)
       const ends = [svid.notAfter, peer.notAfter].map((notAfter) => lifeMs(notAfter, now))
       return outcome.onOpen(socket, peer, Math.min(...ends))
     }

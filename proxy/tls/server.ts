@@ -5,12 +5,14 @@ import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { Live } from '#core/live.ts'
 import { contextOptions, SERVER_ALPN } from './parameters.ts'
 import { type TrustedPeer, type UntrustedPeer, verifyPeer } from './verify-peer.ts'
+import type { WatchedPeers } from './watch-peers.ts'
 
 export interface TlsTerminatorOptions {
   readonly svid: Live<Svid>
   /** Other names of our trust domain, as they are now. */
   readonly aliases: () => readonly TrustDomain[]
   readonly now: () => Temporal.Instant
+  readonly peers: WatchedPeers
   /** The handshake is done and the peer verified; nothing has been read. */
   readonly onPeer: (socket: TLSSocket, peer: TrustedPeer) => void
   /** The connection is closed already. */
@@ -25,7 +27,7 @@ const HANDSHAKE_TIMEOUT_MS = 10_000
  * plaintext; a connection may be given with bytes already read put back (`unshift`).
  */
 export function createTlsTerminator(options: TlsTerminatorOptions): (socket: Socket) => void {
-  const { svid, aliases, now, onPeer, onRefused } = options
+  const { svid, aliases, now, peers, onPeer, onRefused } = options
   let shown = svid.current
   const server = createServer({
     ...contextOptions(shown),
@@ -43,7 +45,10 @@ export function createTlsTerminator(options: TlsTerminatorOptions): (socket: Soc
       now: now(),
       role: 'client',
     })
-    if (peer.kind === 'ok') return onPeer(socket, peer)
+    if (peer.kind === 'ok') {
+      peers.add(socket, peer)
+      return onPeer(socket, peer)
+    }
     socket.on('error', () => {})
     socket.destroy()
     onRefused(socket, peer)

@@ -91,6 +91,7 @@ test('bundleFromProto() takes no other domain, no older generation, and no root 
     generation: 3n,
     roots: roots.map((root) => Buffer.from(root)),
     jwtKeys: Buffer.from('{"keys":[]}'),
+    denials: undefined,
   }
   const read = { trustDomain, after: 3 }
   t.is(bundleFromProto(message, read).generation, 3)

@@ -139,7 +139,13 @@ for (const names of [
       try {
         for (let tries = 0; tries < 100 && !(await isReady(admin)); tries += 1) await sleep(100)
         const svid = await openSvid(
-          { socketPath: agent.socketPath, clock: realClock, random: Math.random, log: () => {} },
+          {
+            socketPath: agent.socketPath,
+            clock: realClock,
+            now: () => Temporal.Now.instant(),
+            random: Math.random,
+            log: () => {},
+          },
           ending.signal,
         )
         const serials = new Set<string>()

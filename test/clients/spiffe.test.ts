@@ -120,7 +120,13 @@ testWith(
     const { agent, ca, dir } = running
     const ending = new AbortController()
     const svid = await openSvid(
-      { socketPath: agent.socketPath, clock: realClock, random: Math.random, log: () => {} },
+      {
+        socketPath: agent.socketPath,
+        clock: realClock,
+        now: () => Temporal.Now.instant(),
+        random: Math.random,
+        log: () => {},
+      },
       ending.signal,
     )
     ending.abort()

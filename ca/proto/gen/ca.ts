@@ -80,8 +80,27 @@ export interface Refusal {
 }
 
 export interface BundleAck {
-  /** Generation that is in force at the caller; 0 in the first message. */
+  /** Generation that is in force at the caller; 0 in the first message of one that has none. */
   readonly generation: bigint;
+  /** Generation of the deny-list in force there. The first message says from where on to tell it. */
+  readonly denials: bigint;
+  /** What the caller calls itself in listings, at most 256 bytes. Of the first message only. */
+  readonly name: string;
+  /** Processes behind the caller: all of them in the first message, then those whose standing changed. */
+  readonly subscribers: readonly Subscriber[];
+}
+
+export interface Subscriber {
+  /** Which of the caller's; never used twice on one stream. */
+  readonly number: bigint;
+  readonly spiffeId: string;
+  /** What it calls itself in listings, at most 256 bytes. */
+  readonly name: string;
+  /** In force there, as in BundleAck. */
+  readonly generation: bigint;
+  readonly denials: bigint;
+  /** It has gone; nothing but `number` is set. */
+  readonly gone: boolean;
 }
 
 export interface Bundle {
@@ -92,6 +111,27 @@ export interface Bundle {
   readonly roots: readonly Buffer[];
   /** JWK Set (RFC 7517) of the keys that verify JWT-SVIDs, those that will be used next included. */
   readonly jwtKeys: Buffer;
+  /** What changed of the deny-list since the last message on the stream; all of it in an AttestResponse. */
+  readonly denials: DenyChanges | undefined;
+}
+
+export interface DenyChanges {
+  /** 0: the whole list. */
+  readonly base: bigint;
+  readonly generation: bigint;
+  readonly entries: readonly DenyEntry[];
+}
+
+export interface DenyEntry {
+  /** `serial`, `spiffe-id` or `key-id`. */
+  readonly kind: string;
+  readonly value: string;
+  /** Epoch milliseconds at which it ends by itself. */
+  readonly untilMs: bigint;
+  /** Of the list, when this was put on it or taken off. */
+  readonly generation: bigint;
+  /** Taken off before its end. */
+  readonly lifted: boolean;
 }
 
 export interface IssueJwtRequest {
@@ -612,7 +652,7 @@ export const Refusal: MessageFns<Refusal> = {
 };
 
 function createBaseBundleAck(): BundleAck {
-  return { generation: 0n };
+  return { generation: 0n, denials: 0n, name: "", subscribers: [] };
 }
 
 export const BundleAck: MessageFns<BundleAck> = {
@@ -622,6 +662,18 @@ export const BundleAck: MessageFns<BundleAck> = {
         throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
       }
       writer.uint32(8).uint64(message.generation);
+    }
+    if (message.denials !== 0n) {
+      if (BigInt.asUintN(64, message.denials) !== message.denials) {
+        throw new globalThis.Error("value provided for field message.denials of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.denials);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    for (const v of message.subscribers) {
+      Subscriber.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -647,6 +699,140 @@ export const BundleAck: MessageFns<BundleAck> = {
             message.generation = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.denials = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.subscribers.push(Subscriber.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubscriber(): Subscriber {
+  return { number: 0n, spiffeId: "", name: "", generation: 0n, denials: 0n, gone: false };
+}
+
+export const Subscriber: MessageFns<Subscriber> = {
+  encode(message: Subscriber, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0n) {
+      if (BigInt.asUintN(64, message.number) !== message.number) {
+        throw new globalThis.Error("value provided for field message.number of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.number);
+    }
+    if (message.spiffeId !== "") {
+      writer.uint32(18).string(message.spiffeId);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.generation);
+    }
+    if (message.denials !== 0n) {
+      if (BigInt.asUintN(64, message.denials) !== message.denials) {
+        throw new globalThis.Error("value provided for field message.denials of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.denials);
+    }
+    if (message.gone !== false) {
+      writer.uint32(48).bool(message.gone);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Subscriber {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscriber() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.spiffeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.denials = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.gone = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -661,7 +847,7 @@ export const BundleAck: MessageFns<BundleAck> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", generation: 0n, roots: [], jwtKeys: Buffer.alloc(0) };
+  return { trustDomain: "", generation: 0n, roots: [], jwtKeys: Buffer.alloc(0), denials: undefined };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -680,6 +866,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     if (message.jwtKeys.length !== 0) {
       writer.uint32(82).bytes(message.jwtKeys);
+    }
+    if (message.denials !== undefined) {
+      DenyChanges.encode(message.denials, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -727,6 +916,184 @@ export const Bundle: MessageFns<Bundle> = {
             }
 
             message.jwtKeys = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.denials = DenyChanges.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDenyChanges(): DenyChanges {
+  return { base: 0n, generation: 0n, entries: [] };
+}
+
+export const DenyChanges: MessageFns<DenyChanges> = {
+  encode(message: DenyChanges, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.base !== 0n) {
+      if (BigInt.asUintN(64, message.base) !== message.base) {
+        throw new globalThis.Error("value provided for field message.base of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.base);
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.generation);
+    }
+    for (const v of message.entries) {
+      DenyEntry.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DenyChanges {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDenyChanges() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.base = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.entries.push(DenyEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDenyEntry(): DenyEntry {
+  return { kind: "", value: "", untilMs: 0n, generation: 0n, lifted: false };
+}
+
+export const DenyEntry: MessageFns<DenyEntry> = {
+  encode(message: DenyEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message.untilMs !== 0n) {
+      if (BigInt.asIntN(64, message.untilMs) !== message.untilMs) {
+        throw new globalThis.Error("value provided for field message.untilMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.untilMs);
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.generation);
+    }
+    if (message.lifted !== false) {
+      writer.uint32(40).bool(message.lifted);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DenyEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDenyEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.untilMs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lifted = reader.bool();
             continue;
           }
         }

@@ -13,12 +13,17 @@ import { splitDer } from '../../../agent/client/split-der.ts'
 import { svidFromProto } from '../../../agent/client/open-svid.ts'
 import { startStory, until } from '../harness.ts'
 
+const machineNow = () => Temporal.Now.instant()
+
 async function openStorySvid(
   socketPath: string,
   clock = realClock,
 ): Promise<{ readonly svid: Live<Svid> } & Disposable> {
   const ending = new AbortController()
-  const svid = await openSvid({ socketPath, clock, random: () => 0, log: () => {} }, ending.signal)
+  const svid = await openSvid(
+    { socketPath, clock, now: machineNow, random: () => 0, log: () => {} },
+    ending.signal,
+  )
   return { svid, [Symbol.dispose]: () => ending.abort() }
 }
 
@@ -71,7 +76,13 @@ test('openSvid() keeps the last SVID while the agent is away, and finds its succ
 test('openSvid() waits for an agent that is not there yet, and ends with its signal', async (t) => {
   const ending = new AbortController()
   const opening = openSvid(
-    { socketPath: '/nowhere/agent.sock', clock: realClock, random: () => 0.1, log: () => {} },
+    {
+      socketPath: '/nowhere/agent.sock',
+      clock: realClock,
+      now: machineNow,
+      random: () => 0.1,
+      log: () => {},
+    },
     ending.signal,
   )
   ending.abort(new Error('enough'))

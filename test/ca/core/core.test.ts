@@ -1,6 +1,6 @@
 import test from 'ava'
 import { backoff } from '#core/backoff.ts'
-import { createLive } from '#core/live.ts'
+import { createLive, eitherChange } from '#core/live.ts'
 import { FakeClock } from '#test/fakes/fake-clock.ts'
 
 test('createLive() gives a slow reader the newest value, and ends on abort', async (t) => {
@@ -25,6 +25,23 @@ test('changes() yields nothing once its signal has aborted', async (t) => {
   const seen: string[] = []
   for await (const value of live.changes(AbortSignal.abort())) seen.push(value)
   t.deepEqual(seen, [])
+})
+
+test('eitherChange() yields at once, and then once for what has changed meanwhile', async (t) => {
+  const [a, b] = [createLive(1), createLive('x')]
+  const stop = new AbortController()
+  const changes = eitherChange(a.live, b.live, stop.signal)
+  await changes.next()
+  let yielded = 0
+  const next = changes.next().then(() => (yielded += 1))
+  await new Promise(setImmediate)
+  t.is(yielded, 0, 'nothing has changed')
+  a.set(2)
+  b.set('y')
+  await next
+  const pending = changes.next()
+  stop.abort()
+  t.true((await pending).done)
 })
 
 test('backoff() doubles its bound up to the most, and waits between nothing and the bound', (t) => {

@@ -4,7 +4,7 @@ import { status } from '@grpc/grpc-js'
 import { connect } from 'node:tls'
 import test from 'ava'
 import { openCa } from '#ca/index.ts'
-import type { Bundle, Svid } from '#ca/proto/gen/ca.ts'
+import type { Bundle, BundleAck, Svid } from '#ca/proto/gen/ca.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { pemFromDer, readCertificate, verifySvid } from '#ca/x509/index.ts'
 import { FakeClock } from '../../fakes/fake-clock.ts'
@@ -29,6 +29,10 @@ const asked = (spiffeId: string = workloadId, ttlSeconds = 0) => ({
   csr: newCsr(),
   ttlSeconds,
 })
+
+function acknowledging(generation: bigint): BundleAck {
+  return { generation, denials: 0n, name: 'node', subscribers: [] }
+}
 
 test('Attest gives the agent of the token its SVID and the bundle, whatever the CSR says', async (t) => {
   await using running = await startCa()
@@ -243,6 +247,7 @@ test('a connection without a certificate lasts 30 s, one with a certificate does
   await using running = await startCa({}, { clock })
   using agent = await attestedClient(running.ca)
   const stream = agent.client.raw.bundles()
+  stream.write(acknowledging(0n))
   stream.on('error', () => undefined)
   await once(stream, 'data')
   const port = Number(running.ca.address.split(':')[1])
@@ -262,11 +267,11 @@ test('Bundles sends the bundle at once, and ends when the CA closes', async (t) 
   const running = await startCa()
   using agent = await attestedClient(running.ca)
   const stream = agent.client.raw.bundles()
-  stream.write({ generation: 0n })
+  stream.write(acknowledging(0n))
   const [bundle] = (await once(stream, 'data')) as [Bundle]
   t.is(bundle.generation, 1n)
   t.is(bundle.roots.length, 1)
-  stream.write({ generation: bundle.generation })
+  stream.write(acknowledging(bundle.generation))
   stream.resume()
   const ended = once(stream, 'end') // rejects at an error: a stream that is cut does not end
   await running[Symbol.asyncDispose]()

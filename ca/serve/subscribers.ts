@@ -1,0 +1,134 @@
+/**
+ * Who follows the CA's trust, and how far each has come: what a root rotation waits for, and what a
+ * revocation is measured by. An agent speaks for the processes behind it.
+ */
+import { createLive, type Live } from '#core/live.ts'
+import type { SpiffeId } from '../spiffe/index.ts'
+
+/** A process that judges peers by our trust. */
+export interface Subscriber {
+  readonly id: SpiffeId
+  /** `proxy`: a process of ours behind an agent, the policy server too. */
+  readonly kind: 'agent' | 'proxy'
+  /** What it calls itself, for people. */
+  readonly name: string
+  /** Of the trust bundle that it has acknowledged; 0: none. */
+  readonly generation: number
+  /** Of the deny-list, the same way. */
+  readonly denials: number
+  /** An agent that is not: how it was last, until its certificate has ended. */
+  readonly connected: boolean
+}
+
+/** What a caller says of itself, or of one process behind it. */
+export interface Standing {
+  readonly generation: number
+  readonly denials: number
+}
+
+/** One message of an agent. */
+export interface Acknowledgement extends Standing {
+  readonly name: string
+  readonly processes: readonly ProcessReport[]
+}
+
+export type ProcessReport =
+  | { readonly kind: 'gone'; readonly number: number }
+  | (Standing & {
+      readonly kind: 'there'
+      /** Which of the agent's. */
+      readonly number: number
+      readonly id: SpiffeId
+      readonly name: string
+    })
+
+/** One stream of one agent. Disposing it: the stream has ended. */
+export interface Subscription extends Disposable {
+  readonly hear: (acknowledgement: Acknowledgement) => void
+}
+
+export interface Subscribers {
+  readonly list: () => readonly Subscriber[]
+  /** Counts up whenever the list is another. */
+  readonly changes: Live<number>
+  /** @param until - End of the certificate that the agent showed. */
+  readonly open: (agent: SpiffeId, until: Temporal.Instant) => Subscription
+}
+
+/** Processes behind one agent; it has no more connections on its socket. */
+const MAX_PROCESSES = 4096
+
+interface AgentRecord extends Standing {
+  readonly id: SpiffeId
+  readonly name: string
+  readonly until: Temporal.Instant
+  /** The stream that speaks for it; `undefined`: it is not connected. */
+  readonly stream: Subscription | undefined
+  readonly processes: Map<number, ProcessReport & { readonly kind: 'there' }>
+}
+
+export function createSubscribers(now: () => Temporal.Instant): Subscribers {
+  const agents = new Map<string, AgentRecord>()
+  const ticks = createLive(0)
+  const changed = (): void => {
+    forget(agents, now())
+    ticks.set(ticks.live.current + 1)
+  }
+  return {
+    changes: ticks.live,
+    list: () => [...agents.values()].flatMap(subscribersOf),
+    open(id, until) {
+      let key: string | undefined
+      const stream: Subscription = {
+        hear({ name, generation, denials, processes }) {
+          const known = key === undefined ? undefined : agents.get(key)
+          if (known && known.stream !== stream) return // a newer stream speaks for it
+          key ??= `${id} ${name}`
+          const record: AgentRecord = known ?? {
+            ...{ id, name, until, stream, generation, denials },
+            processes: new Map(),
+          }
+          for (const report of processes) take(record.processes, report)
+          agents.set(key, { ...record, generation, denials })
+          changed()
+        },
+        [Symbol.dispose]() {
+          const record = key === undefined ? undefined : agents.get(key)
+          if (!record || key === undefined || record.stream !== stream) return
+          agents.set(key, { ...record, stream: undefined })
+          changed()
+        },
+      }
+      return stream
+    },
+  }
+}
+
+function take(processes: AgentRecord['processes'], report: ProcessReport): void {
+  if (report.kind === 'gone') processes.delete(report.number)
+  else if (processes.has(report.number) || processes.size < MAX_PROCESSES) {
+    processes.set(report.number, report)
+  }
+}
+
+function subscribersOf(agent: AgentRecord): readonly Subscriber[] {
+  const { id, name, generation, denials, stream, processes } = agent
+  const connected = stream !== undefined
+  return [
+    { id, kind: 'agent', name, generation, denials, connected },
+    ...[...processes.values()].map((one): Subscriber => {
+      const { id: processId, name: processName } = one
+      return {
+        ...{ id: processId, kind: 'proxy', name: processName },
+        ...{ generation: one.generation, denials: one.denials, connected },
+      }
+    }),
+  ]
+}
+
+/** An agent whose certificate has ended while it was away is nobody any more. */
+function forget(agents: Map<string, AgentRecord>, now: Temporal.Instant): void {
+  for (const [key, { stream, until }] of agents) {
+    if (stream === undefined && Temporal.Instant.compare(until, now) <= 0) agents.delete(key)
+  }
+}
