@@ -94,20 +94,16 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const authority = opening.use(await openAuthority(config, now, openKeys))
   const { denials } = authority
   const rules = rulesOf(config, authority, now)
-  const { serverId, adminId } = rules
+  const { serverId } = rules
   const issueOwn = () => issueOwnSvid({ ...authority, serverId, ttl: rules.leafTtl, now })
   // Without a chain that is in order it shows no certificate, and says so on its other port.
   let own = authority.authorities.fault() === undefined ? await issueOwn() : undefined
-  const administrators = new Set([adminId, ...(config.administrators ?? [])])
   const health = () => healthOf(authority.authorities, exactLives(config).caTtl, now())
-  const identity = () => own?.identity
-  const isAdministrator = (id: SpiffeId) => administrators.has(id)
   const status = () => readStatus({ ...authority, now, health })
   const guards = guardsOf(config, deps, authority, metrics)
   const subscribers = createSubscribers(now)
-  const about = { metrics, rules, subscribers, isAdministrator, status }
-  const calls = { ...deps, ...authority, ...guards, ...about }
-  const server = opening.use(await serveCa({ ...calls, listen, identity }))
+  const calls = { ...deps, ...authority, ...guards, metrics, rules, subscribers, status }
+  const server = opening.use(await serveCa({ ...calls, listen, identity: () => own.identity }))
   const report = () => reportExpiry(metrics, authority, own)
   report()
   const renewOwn = async () => {
@@ -129,8 +125,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     serverId,
     addJoinToken: (token, caller = 'supervisor') => authority.agents.add(token, caller),
     denials,
-    admitAdministrator: (by, csrDer) =>
-      admitAdministrator({ ...authority, rules, now }, by, csrDer),
+    admitAdministrator: admitAdministrator.bind(undefined, { ...authority, rules, now }),
     subscribers: subscribers.list,
     acknowledgements: subscribers.changes,
     log: logOf(authority),
@@ -155,15 +150,17 @@ function rulesOf(
   }
 }
 
-/** What stands between calls and what they cost. */
+/** What stands between calls and what they may do and cost. */
 function guardsOf(
-  { signing = DEFAULT_RATES }: CaConfig,
+  { trustDomain, administrators = [], signing = DEFAULT_RATES }: CaConfig,
   { clock }: CaDeps,
   { ledger }: OpenAuthority,
   metrics: CaMetrics,
 ) {
   const limit = createSigningLimit(signing, () => clock.nowMs())
-  return { limit, ledger: metrics.watch(ledger, clock) }
+  const admitted = new Set([adminIdOf(trustDomain), ...administrators])
+  const isAdministrator = (id: SpiffeId) => admitted.has(id)
+  return { limit, ledger: metrics.watch(ledger, clock), isAdministrator }
 }
 
 function logOf({ transparency, audit }: OpenAuthority): CaLog {

@@ -69,9 +69,8 @@ export async function openDataPlane(
       listeners.push(opened)
       inbound[listener.port] = opened.address
     }
-    const { sourceAddress } = config
     const aliases = () => deps.inbound.current?.bundle.trustDomainAliases ?? []
-    const hops = createHops({ ...common, aliases, sourceAddress })
+    const hops = createHops({ ...common, aliases, sourceAddress: config.sourceAddress })
     const outbound = await listenOutbound(config.outbound, {
       find: deps.find,
       hops,
