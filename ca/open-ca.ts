@@ -103,7 +103,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const guards = guardsOf(config, deps, authority, metrics)
   const subscribers = createSubscribers(now)
   const calls = { ...deps, ...authority, ...guards, metrics, rules, subscribers, status }
-  const server = opening.use(await serveCa({ ...calls, listen, identity: () => own.identity }))
+  const server = opening.use(await serveCa({ ...calls, listen, identity: () => own?.identity }))
   const report = () => reportExpiry(metrics, authority, own)
   report()
   const renewOwn = async () => {

@@ -44,7 +44,7 @@ export async function issueOwnSvid(deps: {
 /** Replaces the certificate at once when its serial is denied, until disposed: nobody would hear us with it. */
 export function replaceDenied(deps: {
   readonly denials: Pick<Denials, 'list' | 'denies'>
-  readonly own: () => OwnSvid
+  readonly own: () => OwnSvid | undefined
   readonly now: () => Temporal.Instant
   readonly log: Log
   readonly renew: () => Promise<void>
@@ -53,7 +53,8 @@ export function replaceDenied(deps: {
   const ended = new AbortController()
   const follow = async (): Promise<void> => {
     for await (const _ of denials.list.changes(ended.signal)) {
-      if (!denials.denies()?.('serial', own().serial, now())) continue
+      const { serial } = own() ?? {}
+      if (!serial || !denials.denies()?.('serial', serial, now())) continue
       await renew().catch((cause: unknown) => {
         log('error', 'ca-renewal-failed', { detail: String(cause) }) // and renewal in time goes on
       })
