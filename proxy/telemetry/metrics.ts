@@ -26,6 +26,10 @@ export const METRICS = {
     kind: 'counter',
     help: 'Authorization decisions, by the policy that made them',
   },
+  redoubt_authz_dry_run_total: {
+    kind: 'counter',
+    help: 'What dry-run policies would have decided',
+  },
   redoubt_request_retries_total: { kind: 'counter', help: 'Attempts beyond the first' },
   redoubt_access_log_dropped_total: {
     kind: 'counter',
@@ -67,6 +71,7 @@ export interface Metrics {
 export function createMetrics(maxEdges: number = MAX_EDGES): Metrics {
   const edges = new Map<string, Edge>()
   const decisions = new Map<string | null, Counted>()
+  const dryRuns = new Map<string, DryRunCount>()
 
   function edge(labels: EdgeLabels): Edge {
     const rendered = renderEdge(labels)
@@ -90,10 +95,15 @@ export function createMetrics(maxEdges: number = MAX_EDGES): Metrics {
       series.requestBytes.observe(record.requestHeadBytes + record.bytesReceived)
       series.responseBytes.observe(record.responseHeadBytes + record.bytesSent)
       if (attempts > 1) counted.retries += attempts - 1
-      if (decision !== undefined) countDecision(decisions, decision)
+      if (decision === undefined) return
+      countDecision(decisions, decision)
+      if (decision.dryRun.length > 0) countDryRuns(dryRuns, decision.dryRun)
     },
     render: (samples) =>
-      renderEdges([...edges.values()]) + renderDecisions(decisions) + renderSamples(samples),
+      renderEdges([...edges.values()]) +
+      renderDecisions(decisions) +
+      counter('redoubt_authz_dry_run_total', [...dryRuns.values()], (one) => one.count) +
+      renderSamples(samples),
   }
 }
 
@@ -116,6 +126,20 @@ function countDecision(decisions: Map<string | null, Counted>, decision: Decisio
   }
   if (decision.kind === 'allow') counted.allowed += 1
   else counted.denied += 1
+}
+
+interface DryRunCount {
+  readonly labels: string
+  count: number
+}
+
+function countDryRuns(counts: Map<string, DryRunCount>, results: Decision['dryRun']): void {
+  for (const { action, policy, result } of results) {
+    const labels = labelText({ action, policy, result })
+    const counted = counts.get(labels) ?? { labels, count: 0 }
+    counted.count += 1
+    counts.set(labels, counted)
+  }
 }
 
 function renderDecisions(decisions: ReadonlyMap<string | null, Counted>): string {

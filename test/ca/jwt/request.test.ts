@@ -64,10 +64,13 @@ const TOKENS: Readonly<Record<string, readonly [token: string, verdict: string]>
   '§3.3 RS256': [makeToken(), 'u'],
   '§3.3 ES256': [makeToken({ header: { alg: 'ES256', kid: 'k2' }, key: ecKey }), 'u'],
   '§3.3 no kid tries every key': [makeToken({ header: { kid: undefined } }), 'u'],
-  '§3.3 an unknown kid': [makeToken({ header: { kid: 'k9' } }), 'no-key'],
+  '§3.3 row 12: an unknown kid': [makeToken({ header: { kid: 'k9' } }), 'no-key'],
   'row 48 a kid that is a path': [makeToken({ header: { kid: '../../dev/null' } }), 'no-key'],
   'row 48 a kid that is a URL': [makeToken({ header: { kid: 'https://evil/k1' } }), 'no-key'],
-  'row 48 a kid that is no text': [makeToken({ header: { kid: ['k1'] } }), 'kid-not-string'],
+  '§3.3 row 9, row 48: a kid that is no text': [
+    makeToken({ header: { kid: ['k1'] } }),
+    'kid-not-string',
+  ],
   'row 48 a key in the header': [
     makeToken({ header: { jwk: rsaJwk, jku: 'https://evil/' }, key: strangerKey }),
     'signature-wrong',
@@ -115,52 +118,58 @@ const TOKENS: Readonly<Record<string, readonly [token: string, verdict: string]>
     `${parts[0]}.${claims({ sub: 'x' }).split('.')[1]}.${parts[2]}`,
     'signature-wrong',
   ],
-  'two parts': [`${parts[0]}.${parts[1]}`, 'bad-form'],
+  '§3.3 row 8: two parts': [`${parts[0]}.${parts[1]}`, 'bad-form'],
   'four parts': [`${makeToken()}.x`, 'bad-form'],
   'an empty signature': [`${parts[0]}.${parts[1]}.`, 'bad-form'],
   'one word': ['abc', 'bad-form'],
-  'a header that is no base64url': [`a+b.${parts[1]}.${parts[2]}`, 'header-not-base64'],
+  '§3.3 row 8: a header that is no base64url': [`a+b.${parts[1]}.${parts[2]}`, 'header-not-base64'],
   'a header that is no JSON': [`abcd.${parts[1]}.${parts[2]}`, 'header-not-json'],
   'a header that is a list': [makeToken({ headerText: '["RS256"]' }), 'header-not-json'],
-  'no alg': [makeToken({ header: { alg: undefined } }), 'alg-not-string'],
-  'a payload that is no base64url': [`${parts[0]}.a=.${parts[2]}`, 'payload-not-base64'],
+  '§3.3 row 9: no alg': [makeToken({ header: { alg: undefined } }), 'alg-not-string'],
+  '§3.3 row 10: a payload that is no base64url': [
+    `${parts[0]}.a=.${parts[2]}`,
+    'payload-not-base64',
+  ],
   'a payload that is null': [makeToken({ payload: 'null' }), 'payload-not-json'],
-  'a signature that is no base64url': [`${parts[0]}.${parts[1]}.@@`, 'signature-not-base64'],
+  '§3.3 row 10: a signature that is no base64url': [
+    `${parts[0]}.${parts[1]}.@@`,
+    'signature-not-base64',
+  ],
   '§0.8.24 text after the token': [`${makeToken()} x`, 'signature-wrong'],
   'a space inside the signature': [makeToken().replace(/..$/, ' $&'), 'signature-wrong'],
   'a scheme where the token should be alone': [`Tok ${makeToken()}`, 'header-not-json'],
   '§0.8.24 no iss': [makeToken({ claims: { sub: 'u' } }), 'issuer-unknown'],
-  'another issuer': [claims({ iss: 'other' }), 'issuer-unknown'],
+  '§3.3 row 11: another issuer': [claims({ iss: 'other' }), 'issuer-unknown'],
   'an issuer that is a number': [claims({ iss: 5 }), 'iss-not-string'],
   'a subject that is null': [claims({ sub: null }), 'sub-not-string'],
   'a jti that is a number': [claims({ jti: 5 }), 'jti-not-string'],
   '§0.8.24 a numeric aud': [claims({ aud: 5 }), 'aud-not-string'],
   'an aud with a number in it': [claims({ aud: ['a', 5] }), 'aud-not-string'],
   'exp a minute ago': [claims({ exp: NOW_S - 60 }), 'u'],
-  'exp longer ago': [claims({ exp: NOW_S - 61 }), 'expired'],
+  '§3.3 row 7: exp longer ago': [claims({ exp: NOW_S - 61 }), 'expired'],
   'exp as text': [claims({ exp: '1' }), 'exp-not-integer'],
   'exp negative': [claims({ exp: -1 }), 'exp-out-of-range'],
   'exp beyond 64 bits': [claims({ exp: 1e30 }), 'exp-out-of-range'],
   'nbf in a minute': [claims({ nbf: NOW_S + 60 }), 'u'],
-  'nbf later': [claims({ nbf: NOW_S + 61 }), 'not-yet-valid'],
+  '§3.3 row 7: nbf later': [claims({ nbf: NOW_S + 61 }), 'not-yet-valid'],
   'nbf as text': [claims({ nbf: '1' }), 'nbf-not-integer'],
   'iat as text': [claims({ iat: '1' }), 'iat-not-integer'],
 }
 
 for (const [what, [token, wanted]] of Object.entries(TOKENS)) {
-  test(`a token: ${what} is ${wanted}`, async (t) => {
+  test(`${what} is ${wanted}`, async (t) => {
     t.is(await verdict([rule()], bearer(token)), wanted)
   })
 }
 
-test('§3.3 bodies are Envoy’s; 403 is for another audience, 401 for all else', async (t) => {
+test('§3.3 row 11, §0.8.26: bodies are Envoy’s; 403 is for another audience, 401 for all else', async (t) => {
   const refused = await ask([rule({ audiences: ['a'] })], bearer(claims({ aud: 'b' })))
   t.like(refused, { status: 403, message: 'Audiences in Jwt are not allowed' })
   const expired = await ask([rule({ audiences: ['a'] })], bearer(claims({ aud: 'b', exp: 1 })))
   t.like(expired, { status: 401, message: TOKEN_REFUSALS.expired })
 })
 
-test('§3.1 audiences: a scheme and one slash do not count', async (t) => {
+test('§3.1 row 4: audiences: a scheme and one slash do not count', async (t) => {
   const rules = [rule({ audiences: ['one', 'https://two/'] })]
   for (const aud of ['one', 'one/', 'http://two', ['x', 'two']]) {
     t.is(await verdict(rules, bearer(claims({ aud }))), 'u', String(aud))
@@ -171,7 +180,7 @@ test('§3.1 audiences: a scheme and one slash do not count', async (t) => {
   t.is(await verdict([rule({ audiences: [] })], bearer(claims({ aud: 'x' }))), 'audience-refused')
 })
 
-test('§3.5 keys that are missing or no keys let no token pass, and requests without one', async (t) => {
+test('§3.3 rows 12, 13, §3.5: keys that are missing or no keys let no token pass, and requests without one', async (t) => {
   const all: readonly (readonly [TokenRule['keys'], string])[] = [
     [{ kind: 'missing' }, 'keys-missing'],
     [{ kind: 'inline', jwks: '<html>' }, 'no-keys'],
@@ -181,6 +190,7 @@ test('§3.5 keys that are missing or no keys let no token pass, and requests wit
   ]
   for (const [keys, wanted] of all) {
     t.is(await verdict([rule({ keys })], bearer(makeToken())), wanted)
+    // §3.3 row 1 as well: no token is no refusal.
     t.is(await verdict([rule({ keys })], {}), 'nobody')
   }
 })
@@ -194,13 +204,14 @@ test('row 48 a shared secret counts inline, and never from a URI', async (t) => 
   t.is(await verdict([rule({ keys: { kind: 'fetched', jwks } })], bearer(token)), 'no-keys')
 })
 
-test('§3.3 default places: Authorization, then access_token', async (t) => {
+test('§3.3 row 1: default places: Authorization, then access_token', async (t) => {
   const token = makeToken()
   for (const [value, wanted] of [
     [`Bearer ${token}`, 'u'],
     [`Bearer    ${token}`, 'u'],
     [`x Bearer ${token}`, 'u'],
     [`bearer ${token}`, 'nobody'],
+    ['', 'nobody'],
     [`Bearer\t${token}`, 'nobody'],
     [`Bearer${token}`, 'nobody'],
     ['Basic abc', 'nobody'],
@@ -215,7 +226,7 @@ test('§3.3 default places: Authorization, then access_token', async (t) => {
   t.is(await verdict([rule()], { target: `/a?access_token=x`, ...bearer(token) }), 'bad-form')
 })
 
-test('§3.3 as soon as one place is listed, no other is searched', async (t) => {
+test('§3.1 rows 7, 8, 9, §3.3: as soon as one place is listed, no other is searched', async (t) => {
   const token = makeToken()
   const rules = [rule({ fromHeaders: [{ name: 'x-tok', prefix: 'Tok ' }], fromCookies: ['c'] })]
   t.is(await verdict(rules, bearer(token)), 'nobody')
@@ -240,7 +251,7 @@ const three = [
   rule({ issuer: 'three', fromHeaders: [{ name: 'h3', prefix: '' }] }),
 ]
 
-test('§3.3 several rules: one that is satisfied is enough, and what is told when none is', async (t) => {
+test('§3.3 rows 2, 4, 5: several rules: one that is satisfied is enough, and what is told when none is', async (t) => {
   const told = (headers: Readonly<Record<string, string>>) =>
     verdict(three, {
       headers: Object.fromEntries(Object.entries(headers).map(([name, text]) => [name, [text]])),
@@ -269,7 +280,7 @@ test('§3.3 two rules for one issuer, and one for any', async (t) => {
   t.is(await verdict([any], bearer(makeToken({ claims: { sub: 'x' } }))), 'x')
 })
 
-test('§3.3 a CORS preflight is asked for no token, and still loses what only we may say', async (t) => {
+test('§3.3 row 6: a CORS preflight is asked for no token, and still loses what only we may say', async (t) => {
   const rules = [rule({ outputClaimToHeaders: [{ header: 'x-sub', claim: 'sub' }] })]
   const cors = { origin: ['https://o'], 'access-control-request-method': ['GET'] }
   const given = { method: 'OPTIONS', headers: { ...cors, authorization: ['Bearer abc'] } }
@@ -292,7 +303,7 @@ test('§0.8.23 the token goes no further unless told so, and from a cookie alway
   t.like(await ask([rule(places)], { target: `/a?p=${token}` }), { target: '/a' })
 })
 
-test('§3.4 payload and claims become headers, and a client’s own never pass for them', async (t) => {
+test('§3.4 rows 2, 3, §3.1 rows 10, 12, §0.8.22: payload and claims become headers, and a client’s own never pass for them', async (t) => {
   const outputs = 'sub n f neg zero yes nul none lst obj in.x a.b uni crlf'.split(' ')
   const rules = [
     rule({
@@ -337,7 +348,7 @@ test('§3.4 payload and claims become headers, and a client’s own never pass f
   t.like(await ask(rules, {}), { dropped: ['x-pay', ...outputs.map((_, at) => `x-${at}`)] })
 })
 
-test('§3.1 space-delimited claims become lists of words', async (t) => {
+test('§3.1 row 14: space-delimited claims become lists of words', async (t) => {
   const rules = [rule({ spaceDelimitedClaims: ['scope', 'roles'] })]
   const token = claims({ scope: ' a  b', roles: 'c', other: 'd e', in: { scope: 'a b' } })
   const answer = await ask(rules, bearer(token))

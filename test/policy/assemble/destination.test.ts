@@ -349,15 +349,19 @@ const TLS: readonly (readonly [
   string,
   (readonly WorkloadInstance[])?,
 ])[] = [
-  ['a sidecar is spoken to in mutual TLS, PERMISSIVE or not', [], MUTUAL],
-  ['the mesh disables it', [strict('{ mtls: { mode: DISABLE } }', 'istio-system')], 'none '],
+  ['§2.5 row 2: a sidecar is spoken to in mutual TLS, PERMISSIVE or not', [], MUTUAL],
   [
-    'the workload disables it',
+    '§2.5 row 1: the mesh disables it',
+    [strict('{ mtls: { mode: DISABLE } }', 'istio-system')],
+    'none ',
+  ],
+  [
+    '§2.5 row 3: the workload disables it',
     [strict('{ selector: { matchLabels: { app: quotes-db } }, mtls: { mode: DISABLE } }')],
     'none ',
   ],
   [
-    'the port disables it',
+    '§2.5 row 3: the port disables it',
     [
       strict(
         '{ selector: { matchLabels: { app: quotes-db } }, portLevelMtls: { 8080: { mode: DISABLE } } }',
@@ -366,21 +370,21 @@ const TLS: readonly (readonly [
     'none ',
   ],
   [
-    'the hint of a disabled mesh is not undone by the workload',
+    '§2.5 row 1: the hint of a disabled mesh is not undone by the workload',
     [
       strict('{ mtls: { mode: DISABLE } }', 'istio-system'),
       strict('{ selector: { matchLabels: { app: quotes-db } }, mtls: { mode: STRICT } }'),
     ],
     'none ',
   ],
-  ['no sidecar, no TLS', [], 'none ', bare],
+  ['§2.5 row 3: no sidecar, no TLS', [], 'none ', bare],
   [
-    'a DestinationRule disables it',
+    '§2.5 row 3: a DestinationRule disables it',
     [rule('{ host: quotes-db, trafficPolicy: { tls: { mode: DISABLE } } }')],
     'none ',
   ],
   [
-    'a DestinationRule insists on it, sidecar or not',
+    '§2.5: a DestinationRule insists on it, sidecar or not',
     [rule('{ host: quotes-db, trafficPolicy: { tls: { mode: ISTIO_MUTUAL } } }')],
     MUTUAL,
     bare,
@@ -388,7 +392,7 @@ const TLS: readonly (readonly [
 ]
 
 for (const [title, manifests, wanted, instances] of TLS) {
-  test(`TLS: ${title}`, (t) => {
+  test(title, (t) => {
     t.deepEqual(tlsOf(manifests, instances), [wanted])
   })
 }

@@ -43,16 +43,21 @@ test('the sample: who guards qotm', (t) => {
 
 /** §2.3, one row a scope: manifests, mode of the workload, mode of port 8080. */
 const MODES: readonly (readonly [string, readonly string[], string, string])[] = [
-  ['nothing', [], 'PERMISSIVE', 'PERMISSIVE'],
+  ['§2.3 row 5: nothing', [], 'PERMISSIVE', 'PERMISSIVE'],
   [
-    'mesh',
+    '§2.3 rows 1, 6: mesh',
     [peerAuthentication('m', 'istio-system', '{ mtls: { mode: STRICT } }')],
     'STRICT',
     'STRICT',
   ],
-  ['mesh unset', [peerAuthentication('m', 'istio-system', '{}')], 'PERMISSIVE', 'PERMISSIVE'],
   [
-    'namespace over mesh',
+    '§2.3 row 6: mesh unset',
+    [peerAuthentication('m', 'istio-system', '{}')],
+    'PERMISSIVE',
+    'PERMISSIVE',
+  ],
+  [
+    '§2.3 rows 2, 7: namespace over mesh',
     [
       peerAuthentication('m', 'istio-system', '{ mtls: { mode: STRICT } }'),
       peerAuthentication('n', 'qotm', '{ mtls: { mode: DISABLE } }'),
@@ -61,7 +66,7 @@ const MODES: readonly (readonly [string, readonly string[], string, string])[] =
     'DISABLE',
   ],
   [
-    'namespace unset inherits the mesh',
+    '§2.3 row 7: namespace unset inherits the mesh',
     [
       peerAuthentication('m', 'istio-system', '{ mtls: { mode: STRICT } }'),
       peerAuthentication('n', 'qotm', '{ mtls: { mode: UNSET } }'),
@@ -70,7 +75,7 @@ const MODES: readonly (readonly [string, readonly string[], string, string])[] =
     'STRICT',
   ],
   [
-    'workload over namespace, port over workload',
+    '§2.3 rows 3, 4, 8, 9: workload over namespace, port over workload',
     [
       peerAuthentication('n', 'qotm', '{ mtls: { mode: STRICT } }'),
       peerAuthentication(
@@ -83,7 +88,7 @@ const MODES: readonly (readonly [string, readonly string[], string, string])[] =
     'DISABLE',
   ],
   [
-    'port unset inherits the workload',
+    '§2.3 row 9: port unset inherits the workload',
     [
       peerAuthentication('n', 'qotm', '{ mtls: { mode: DISABLE } }'),
       peerAuthentication(
@@ -96,7 +101,7 @@ const MODES: readonly (readonly [string, readonly string[], string, string])[] =
     'STRICT',
   ],
   [
-    'another workload',
+    '§2.3 row 8: another workload',
     [
       peerAuthentication(
         'w',
@@ -108,7 +113,7 @@ const MODES: readonly (readonly [string, readonly string[], string, string])[] =
     'PERMISSIVE',
   ],
   [
-    'a selector in the root namespace is ignored',
+    '§2.3 row 3: a selector in the root namespace is ignored',
     [
       peerAuthentication(
         'm',
@@ -120,7 +125,7 @@ const MODES: readonly (readonly [string, readonly string[], string, string])[] =
     'PERMISSIVE',
   ],
   [
-    'the oldest of a scope wins entirely',
+    '§0.6, §2.3: the oldest of a scope wins entirely',
     [
       peerAuthentication('a', 'qotm', '{ mtls: { mode: DISABLE } }', '2026-01-02T00:00:00Z'),
       peerAuthentication('b', 'qotm', '{ mtls: { mode: STRICT } }', '2026-01-01T00:00:00Z'),
@@ -129,7 +134,7 @@ const MODES: readonly (readonly [string, readonly string[], string, string])[] =
     'STRICT',
   ],
   [
-    'without times the first name wins',
+    '§0.6, §2.3: without times the first name wins',
     [
       peerAuthentication('b', 'qotm', '{ mtls: { mode: STRICT } }'),
       peerAuthentication('a', 'qotm', '{ mtls: { mode: DISABLE } }'),
@@ -140,7 +145,7 @@ const MODES: readonly (readonly [string, readonly string[], string, string])[] =
 ]
 
 for (const [title, manifests, mode, portMode] of MODES) {
-  test(`mTLS mode: ${title}`, (t) => {
+  test(title, (t) => {
     const bundle = inbound(qotm, ...manifests)
     t.deepEqual([bundle.mtls, bundle.ports[0]?.mtls], [mode, portMode])
   })
@@ -169,13 +174,13 @@ test('a dry-run PeerAuthentication decides nothing, and stands first in its scop
   t.deepEqual(parseInboundBundle(Buffer.from(JSON.stringify(bundle))).mtlsDryRun, mtlsDryRun)
 })
 
-test('a selector in the root namespace is ignored by workloads of that namespace too', (t) => {
+test('§2.3 row 3: a selector in the root namespace is ignored by workloads of that namespace too', (t) => {
   const root = instance('gate', { namespace: 'istio-system' })
   const spec = '{ selector: { matchLabels: { app: gate } }, mtls: { mode: STRICT } }'
   t.is(inbound(root, peerAuthentication('m', 'istio-system', spec)).mtls, 'PERMISSIVE')
 })
 
-test('a port that only a PeerAuthentication names has its mode', (t) => {
+test('§2.3 row 4, §2.4: a port that only a PeerAuthentication names has its mode', (t) => {
   const spec =
     '{ selector: { matchLabels: { app: qotm } }, portLevelMtls: { 9999: { mode: STRICT } } }'
   const { ports, mtls } = inbound(qotm, peerAuthentication('w', 'qotm', spec))
@@ -189,7 +194,7 @@ test('a port that only a PeerAuthentication names has its mode', (t) => {
   )
 })
 
-test('policies: own namespace and root namespace, with and without selector; never by reference', (t) => {
+test('§0.4 row 9: policies of the own and the root namespace, with and without selector; never by reference', (t) => {
   const { authorization } = inbound(
     qotm,
     policy('all-of-mesh', 'istio-system', '{ rules: [{}] }'),

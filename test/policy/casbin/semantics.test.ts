@@ -111,12 +111,12 @@ const peers = (...list: (string | null)[]): Asked[] => list.map((peer) => ({ pee
 const paths = (...list: string[]): Asked[] => list.map((path) => ({ path }))
 
 rows({
-  '§1.2 a rule without anything matches every request': {
+  '§1.2 row 4, §1.1 row 6: a rule without anything matches every request': {
     rule: {},
     hits: [{}, { peer: null }, { tcp: true }],
     misses: [],
   },
-  '§1.2 some source, some operation and every condition must match': {
+  '§1.2, §1.1 rows 7, 8, 9: some source, some operation and every condition must match': {
     rule: {
       from: [{ principals: ['cluster.local/ns/x/sa/x'] }, { namespaces: ['app'] }],
       to: [{ methods: ['PUT'] }, { paths: ['/a'] }],
@@ -157,92 +157,92 @@ rows({
   '§1.2 an empty to is not one left out': { rule: { to: [] }, hits: [], misses: [{}] },
   '§1.2 an empty source constrains nothing': { rule: from({}), hits: [{ peer: null }], misses: [] },
 
-  '§1.4 principals: exact': {
+  '§1.4 rows 4, 5: principals: exact': {
     rule: from({ principals: ['cluster.local/ns/app/sa/web'] }),
     hits: peers('cluster.local/ns/app/sa/web'),
     misses: peers('cluster.local/ns/app/sa/web2', 'cluster.local/ns/app/sa/WEB', null),
   },
-  '§1.4 principals: a dot is only a dot (CVE-2026-39350)': {
+  '§1.4 row 5: principals: a dot is only a dot (CVE-2026-39350)': {
     rule: from({ principals: ['cluster.local/ns/app/sa/w.b'] }),
     hits: peers('cluster.local/ns/app/sa/w.b'),
     misses: peers('cluster.local/ns/app/sa/web'),
   },
-  '§1.4 principals: prefix': {
+  '§1.4 rows 3, 5: principals: prefix': {
     rule: from({ principals: ['cluster.local/ns/app/*'] }),
     hits: peers('cluster.local/ns/app/sa/web'),
     misses: peers('cluster.local/ns/application/sa/web', 'td/ns/app/sa/web'),
   },
-  '§1.4 principals: suffix': {
+  '§1.4 rows 2, 5: principals: suffix': {
     rule: from({ principals: ['*/sa/web'] }),
     hits: peers('cluster.local/ns/app/sa/web', 'other/ns/x/sa/web'),
     misses: peers('cluster.local/ns/app/sa/web2', null),
   },
-  '§1.4 principals: * is any authenticated peer': {
+  '§1.4 rows 1, 5: principals: * is any authenticated peer': {
     rule: from({ principals: ['*'] }),
     hits: peers('cluster.local/ns/app/sa/web', 'x/y'),
     misses: peers(null),
   },
-  '§1.4 principals: the leading star is tested first, *a* is the suffix a*': {
+  '§1.4 row 5: principals: the leading star is tested first, *a* is the suffix a*': {
     rule: from({ principals: ['*we*'] }),
     hits: [],
     misses: peers('cluster.local/ns/app/sa/web', 'cluster.local/ns/app/sa/we'),
   },
-  '§1.4 principals: a star in the middle is literal': {
+  '§1.4 row 5: principals: a star in the middle is literal': {
     rule: from({ principals: ['cluster.local/ns/*/sa/web'] }),
     hits: [],
     misses: peers('cluster.local/ns/app/sa/web'),
   },
-  '§1.4 principals: the scheme is not written': {
+  '§1.4 row 5: principals: the scheme is not written': {
     rule: from({ principals: ['spiffe://cluster.local/ns/app/sa/web'] }),
     hits: [],
     misses: peers('cluster.local/ns/app/sa/web'),
   },
-  '§1.4 namespaces: a segment behind /ns/': {
+  '§1.4 row 6: namespaces: a segment behind /ns/': {
     rule: from({ namespaces: ['app'] }),
     hits: peers('cluster.local/ns/app/sa/web', 'td/x/ns/app/y'),
     misses: peers('cluster.local/ns/app2/sa/web', 'cluster.local/ns/x/sa/app', 'td/ns/app', null),
   },
-  '§1.4 namespaces: stars anywhere, any number': {
+  '§1.4 row 6: namespaces: stars anywhere, any number': {
     rule: from({ namespaces: ['a*p*d'] }),
     hits: peers('cluster.local/ns/app-prod/sa/x', 'cluster.local/ns/apd/sa/x'),
     misses: peers('cluster.local/ns/app/sa/x', 'cluster.local/ns/xapp-prod/sa/x'),
   },
-  '§1.4 namespaces: overlapping pieces are not counted twice': {
+  '§1.4 row 6: namespaces: overlapping pieces are not counted twice': {
     rule: from({ namespaces: ['ab*ba'] }),
     hits: peers('td/ns/abba/sa/x', 'td/ns/abxba/sa/x'),
     misses: peers('td/ns/aba/sa/x'),
   },
-  '§1.4 serviceAccounts: a name is of the policy’s namespace': {
+  '§1.4 row 7: serviceAccounts: a name is of the policy’s namespace': {
     rule: from({ serviceAccounts: ['web'] }),
     hits: peers('cluster.local/ns/app/sa/web', 'other/ns/app/sa/web'),
     misses: peers('cluster.local/ns/prod/sa/web', 'cluster.local/ns/app/sa/webx', null),
   },
-  '§1.4 serviceAccounts: namespace/name': {
+  '§1.4 row 7: serviceAccounts: namespace/name': {
     rule: from({ serviceAccounts: ['prod/db'] }),
     hits: peers('cluster.local/ns/prod/sa/db'),
     misses: peers('cluster.local/ns/app/sa/db', 'cluster.local/ns/prod/sa/d', 'td/ns/prod/sa/dbx'),
   },
-  '§1.4 serviceAccounts: further segments may stand between and behind': {
+  '§1.4 row 7: serviceAccounts: further segments may stand between and behind': {
     rule: from({ serviceAccounts: ['app/web'] }),
     hits: peers('td/ns/app/pod/1/sa/web', 'td/ns/app/sa/web/instance/2'),
     misses: peers('td/ns/app/x/sa', 'td/sa/web/ns/app', 'td/ns/app'),
   },
-  '§1.4 serviceAccounts: no stars': {
+  '§1.4 row 7: serviceAccounts: no stars': {
     rule: from({ serviceAccounts: ['app/w*'] }),
     hits: [],
     misses: peers('cluster.local/ns/app/sa/web'),
   },
-  '§1.4 trustDomains: exact, glob, any': {
+  '§1.4 row 8: trustDomains: exact, glob, any': {
     rule: from({ trustDomains: ['prod.example', 'old-*'] }),
     hits: peers('prod.example/ns/a/sa/b', 'old-td/x'),
     misses: peers('cluster.local/ns/a/sa/b', 'xprod.example/a', 'cold-td/x', null),
   },
-  '§1.4 trustDomains: * is any authenticated peer': {
+  '§1.4 row 8: trustDomains: * is any authenticated peer': {
     rule: from({ trustDomains: ['*'] }),
     hits: peers('x/y', 'cluster.local/ns/a/sa/b'),
     misses: peers(null),
   },
-  '§1.4 ipBlocks: CIDR, address, IPv6': {
+  '§1.4 row 10: ipBlocks: CIDR, address, IPv6': {
     rule: from({ ipBlocks: ['10.1.2.0/23', '192.0.2.7', '2001:db8::/33', '::1'] }),
     hits: ['10.1.2.0', '10.1.3.255', '192.0.2.7', '2001:db8:7fff::1', '::1', '::ffff:10.1.2.3'].map(
       (sourceIp) => ({ sourceIp }),
@@ -251,42 +251,42 @@ rows({
       (sourceIp) => ({ sourceIp }),
     ),
   },
-  '§1.4 ipBlocks: never from headers': {
+  '§1.4 row 10: ipBlocks: never from headers': {
     rule: from({ ipBlocks: ['192.0.2.0/24'] }),
     hits: [],
     misses: [{ remoteIp: '192.0.2.1', headers: { 'x-forwarded-for': ['192.0.2.1'] } }],
   },
-  '§1.4 remoteIpBlocks: the client address; on TCP the connection’s': {
+  '§1.4 row 11: remoteIpBlocks: the client address; on TCP the connection’s': {
     rule: from({ remoteIpBlocks: ['192.0.2.0/24'] }),
     hits: [{ remoteIp: '192.0.2.1' }, { tcp: true, sourceIp: '192.0.2.1' }],
     misses: [{ sourceIp: '192.0.2.1' }, { remoteIp: '::ffff:192.0.2.1' }, { tcp: true }],
   },
-  '§1.4 hosts: with the port that was sent, in any case': {
+  '§1.4 row 12: hosts: with the port that was sent, in any case': {
     rule: to({ hosts: ['Web.app'] }),
     hits: [{ host: 'WEB.APP' }],
     misses: [{ host: 'web.app:8080' }, { host: 'web.app.' }, { host: null }],
   },
-  '§1.4 hosts: prefix and suffix': {
+  '§1.4 row 12: hosts: prefix and suffix': {
     rule: to({ hosts: ['Api.*', '*.Example'] }),
     hits: [{ host: 'api.x' }, { host: 'a.EXAMPLE' }],
     misses: [{ host: 'xapi.x' }, { host: 'example' }],
   },
-  '§1.4 hosts: * means that it is there, even empty': {
+  '§1.4 row 12: hosts: * means that it is there, even empty': {
     rule: to({ hosts: ['*'] }),
     hits: [{ host: '' }, { host: 'x' }],
     misses: [{ host: null }],
   },
-  '§1.4 ports: the workload port': {
+  '§1.4 row 13: ports: the workload port': {
     rule: to({ ports: ['8080', '90'] }),
     hits: [{ port: 8080 }, { port: 90, tcp: true }],
     misses: [{ port: 80 }],
   },
-  '§1.4 methods: case counts': {
+  '§1.4 row 14: methods: case counts': {
     rule: to({ methods: ['GET', 'P*', '*TE'] }),
     hits: [{ method: 'GET' }, { method: 'POST' }, { method: 'DELETE' }],
     misses: [{ method: 'get' }, { method: 'HEAD' }],
   },
-  '§1.4 paths: exact, prefix, suffix, case counts': {
+  '§1.4 row 15: paths: exact, prefix, suffix, case counts': {
     rule: to({ paths: ['/a', '/p/*', '*.txt'] }),
     hits: paths('/a', '/p/', '/p/x/y', '/x.txt'),
     misses: paths('/A', '/a/', '/p', '/x.txt/'),
@@ -318,47 +318,47 @@ rows({
 const token = (iss: unknown, sub: unknown): Asked => ({ claims: { iss, sub } })
 const principalsOf = (written: string): Rule => from({ requestPrincipals: [written] })
 rows({
-  '§1.5 requestPrincipals *: issuer and subject not empty': {
+  '§1.5 row 1: requestPrincipals *: issuer and subject not empty': {
     rule: principalsOf('*'),
     hits: [token('i', 's'), token(['i'], ['s'])],
     misses: [{}, token('', 's'), token('i', ''), { claims: { iss: 'i' } }, token(1, 's')],
   },
-  '§1.5 requestPrincipals */sub': {
+  '§1.5 row 2: requestPrincipals */sub': {
     rule: principalsOf('*/u'),
     hits: [token('https://a/b', 'u')],
     misses: [token('', 'u'), token('i', 'uu')],
   },
-  '§1.5 requestPrincipals *tail/sub': {
+  '§1.5 row 3: requestPrincipals *tail/sub': {
     rule: principalsOf('*ss/u'),
     hits: [token('iss', 'u')],
     misses: [token('isx', 'u'), token('iss', 'x')],
   },
-  '§1.5 requestPrincipals *tail without a slash is of the subject': {
+  '§1.5 row 4: requestPrincipals *tail without a slash is of the subject': {
     rule: principalsOf('*er'),
     hits: [token('i', 'user')],
     misses: [token('', 'user'), token('er', 'x')],
   },
-  '§1.5 requestPrincipals iss/*': {
+  '§1.5 row 5: requestPrincipals iss/*': {
     rule: principalsOf('https://a/b/*'),
     hits: [token('https://a/b', 'x')],
     misses: [token('https://a', 'b/x'), token('https://a/b', '')],
   },
-  '§1.5 requestPrincipals iss/pre*': {
+  '§1.5 row 6: requestPrincipals iss/pre*': {
     rule: principalsOf('i/pre*'),
     hits: [token('i', 'pre-x')],
     misses: [token('i', 'x-pre'), token('j', 'pre')],
   },
-  '§1.5 requestPrincipals pre* without a slash is of the issuer': {
+  '§1.5 row 7: requestPrincipals pre* without a slash is of the issuer': {
     rule: principalsOf('iss*'),
     hits: [token('iss2', 'x')],
     misses: [token('x', 'iss'), token('iss', '')],
   },
-  '§1.5 requestPrincipals iss/sub': {
+  '§1.5 row 8, §1.4 row 9: requestPrincipals iss/sub': {
     rule: principalsOf('https://i/u'),
     hits: [token('https://i', 'u')],
     misses: [token('https:/', 'i/u'), token('https://i', 'v')],
   },
-  '§1.5 requestPrincipals text without slash or star wants an empty subject': {
+  '§1.5 row 9: requestPrincipals text without slash or star wants an empty subject': {
     rule: principalsOf('iss'),
     hits: [token('iss', '')],
     misses: [token('iss', 'u'), { claims: { iss: 'iss' } }],
@@ -373,17 +373,17 @@ rows({
     hits: [{}],
     misses: [token('i', 's')],
   },
-  '§1.6 {*} is one segment that is not empty': {
+  '§1.6 rows 1, 3: {*} is one segment that is not empty': {
     rule: to({ paths: ['/foo/{*}'] }),
     hits: paths('/foo/bar', '/foo/a;x=1', '/foo/%2F', '/foo/*', '/foo/@:'),
     misses: paths('/foo', '/foo/', '/foo/bar/baz', '/foo/[', '/foo/a"b', '/x/foo/bar'),
   },
-  '§1.6 {**} is any text with slashes': {
+  '§1.6 row 2: {**} is any text with slashes': {
     rule: to({ paths: ['/foo/{**}'] }),
     hits: paths('/foo/', '/foo/bar', '/foo/bar/baz.txt', '/foo//'),
     misses: paths('/foo', '/foo/a|b', '/fool/'),
   },
-  '§0.8.9 /foo/{**}/ as Envoy has it': {
+  '§0.8.9, §1.6 row 4: /foo/{**}/ as Envoy has it': {
     rule: to({ paths: ['/foo/{**}/'] }),
     hits: paths('/foo/bar/', '/foo//', '/foo/a/b/'),
     misses: paths('/foo/bar/baz.txt', '/foo/', '/foo/bar'),
@@ -393,7 +393,7 @@ rows({
     hits: paths('/foo//bar', '/foo/x/bar', '/foo/x/y/bar'),
     misses: paths('/foo/bar', '/foo/x/barx'),
   },
-  '§1.6 /foo/{*}/bar/{**}': {
+  '§1.6 row 5: /foo/{*}/bar/{**}': {
     rule: to({ paths: ['/foo/{*}/bar/{**}'] }),
     hits: paths('/foo/buzz/bar/', '/foo/buzz/bar/baz'),
     misses: paths('/foo/bar/a', '/foo/buzz/bar', '/foo//bar/x'),
@@ -407,7 +407,7 @@ rows({
 
 const condition = (key: string, ...values: string[]): Rule => when({ key, values })
 rows({
-  '§1.7 request.headers: name in any case, each line by itself': {
+  '§1.7 row 1: request.headers: name in any case, each line by itself': {
     rule: condition('request.headers[X-A]', 'v', 'pre*', '*suf'),
     hits: [['v'], ['x', 'v'], ['prefix'], ['a-suf']].map((lines) => ({
       headers: { 'x-a': lines },
@@ -419,62 +419,62 @@ rows({
     hits: [{}, { headers: { 'x-a': ['w'] } }],
     misses: [{ headers: { 'x-a': ['w', 'v'] } }],
   },
-  '§1.7 request.headers: * means that it is there, even empty': {
+  '§1.7 row 1: request.headers: * means that it is there, even empty': {
     rule: condition('request.headers[x-a]', '*'),
     hits: [{ headers: { 'x-a': [''] } }],
     misses: [{}],
   },
-  '§1.7 request.headers[host] is the authority': {
+  '§1.7 row 1: request.headers[host] is the authority': {
     rule: condition('request.headers[Host]', 'web.app'),
     hits: [{}],
     misses: [{ host: 'x' }, { host: null }],
   },
-  '§1.7 source.ip': {
+  '§1.7 row 2: source.ip': {
     rule: condition('source.ip', '10.1.0.0/16'),
     hits: [{}],
     misses: [{ sourceIp: '10.2.0.0' }],
   },
-  '§1.7 remote.ip': {
+  '§1.7 row 3: remote.ip': {
     rule: condition('remote.ip', '192.0.2.1'),
     hits: [{ remoteIp: '192.0.2.1' }],
     misses: [{}],
   },
-  '§1.7 source.namespace': {
+  '§1.7 row 4: source.namespace': {
     rule: condition('source.namespace', 'a*'),
     hits: [{}],
     misses: peers(null, 'cluster.local/ns/prod/sa/x'),
   },
-  '§1.7 source.serviceAccount': {
+  '§1.7 row 5: source.serviceAccount': {
     rule: condition('source.serviceAccount', 'web', 'prod/db'),
     hits: peers('cluster.local/ns/app/sa/web', 'cluster.local/ns/prod/sa/db'),
     misses: peers('cluster.local/ns/prod/sa/web', null),
   },
-  '§1.7 source.principal': {
+  '§1.7 row 6: source.principal': {
     rule: condition('source.principal', 'cluster.local/ns/app/sa/web'),
     hits: [{}],
     misses: peers(null, 'cluster.local/ns/app/sa/x'),
   },
-  '§1.7 source.trustDomain': {
+  '§1.7 row 7: source.trustDomain': {
     rule: condition('source.trustDomain', 'cluster*'),
     hits: [{}],
     misses: peers(null, 'td/ns/app/sa/web'),
   },
-  '§1.7 request.auth.principal': {
+  '§1.7 row 8: request.auth.principal': {
     rule: condition('request.auth.principal', 'i/u'),
     hits: [token('i', 'u')],
     misses: [{}],
   },
-  '§1.7 request.auth.audiences: text or list': {
+  '§1.7 row 9: request.auth.audiences: text or list': {
     rule: condition('request.auth.audiences', 'aud1'),
     hits: [{ claims: { aud: 'aud1' } }, { claims: { aud: ['x', 'aud1'] } }],
     misses: [{ claims: { aud: 'aud' } }, { claims: { aud: [] } }, {}],
   },
-  '§1.7 request.auth.presenter is azp': {
+  '§1.7 row 10: request.auth.presenter is azp': {
     rule: condition('request.auth.presenter', 'p*'),
     hits: [{ claims: { azp: 'pq' } }],
     misses: [{ claims: { azp: 'q' } }],
   },
-  '§1.7 request.auth.claims: text, list, one level deeper with each bracket': {
+  '§1.7 row 11: request.auth.claims: text, list, one level deeper with each bracket': {
     rule: { when: [{ key: 'request.auth.claims[a][b]', values: ['v'] }] },
     hits: [{ claims: { a: { b: 'v' } } }, { claims: { a: { b: ['w', 'v'] } } }],
     misses: [{ claims: { 'a][b': 'v' } }, { claims: { a: 'v' } }, { claims: { a: [{ b: 'v' }] } }],
@@ -484,32 +484,32 @@ rows({
     hits: [{ claims: { n: 'x' } }],
     misses: [5, true, null, {}, [5], ''].map((n) => ({ claims: { n } })),
   },
-  '§1.7 request.auth.claims: only a claim’s own members count': {
+  '§1.7 row 11: request.auth.claims: only a claim’s own members count': {
     rule: condition('request.auth.claims[constructor][name]', 'Object'),
     hits: [],
     misses: [{ claims: {} }],
   },
-  '§1.7 destination.ip': {
+  '§1.7 row 12: destination.ip': {
     rule: condition('destination.ip', '10.9.0.0/24'),
     hits: [{}],
     misses: [{ destinationIp: '10.9.1.1' }],
   },
-  '§1.7 destination.port': {
+  '§1.7 row 13: destination.port': {
     rule: condition('destination.port', '8080'),
     hits: [{}],
     misses: [{ port: 81 }],
   },
-  '§1.7 connection.sni; §0.8.20 an upper-case value never matches': {
+  '§1.7 row 14, §0.8.20: an upper-case value never matches': {
     rule: condition('connection.sni', 'a.example', 'B.example'),
     hits: [{ sni: 'a.example' }],
     misses: [{}, { sni: 'b.example' }],
   },
-  '§1.7 connection.sni * wants one': {
+  '§1.7 row 14: connection.sni * wants one': {
     rule: condition('connection.sni', '*'),
     hits: [{ sni: 'x' }],
     misses: [{}, { sni: '' }],
   },
-  '§1.7 filter metadata: a sidecar has none, so only notValues are met': {
+  '§1.7 row 15: filter metadata: a sidecar has none, so only notValues are met': {
     rule: when({ key: 'experimental.envoy.filters.network.x[k]', notValues: ['v'] }),
     hits: [{}],
     misses: [],
@@ -517,19 +517,19 @@ rows({
 })
 
 rows({
-  '§1.9 a principal of the trust domain stands for its aliases': {
+  '§1.9 row 3: a principal of the trust domain stands for its aliases': {
     rule: from({ principals: ['td1/ns/app/sa/web'] }),
     mesh: { trustDomain: 'td1', aliases: ['td2'] },
     hits: peers('td1/ns/app/sa/web', 'td2/ns/app/sa/web'),
     misses: peers('td3/ns/app/sa/web'),
   },
-  '§1.9 cluster.local always means the local trust domain': {
+  '§1.9 row 3: cluster.local always means the local trust domain': {
     rule: from({ principals: ['cluster.local/ns/app/sa/web'] }),
     mesh: { trustDomain: 'td1', aliases: ['td2'] },
     hits: peers('td1/ns/app/sa/web', 'td2/ns/app/sa/web'),
     misses: peers('cluster.local/ns/app/sa/web'),
   },
-  '§1.9 *-td stays for the members it covers and becomes the others': {
+  '§1.9 row 3: *-td stays for the members it covers and becomes the others': {
     rule: from({ principals: ['*-td/ns/app/sa/web'] }),
     mesh: { trustDomain: 'old-td', aliases: ['other'] },
     hits: peers('old-td/ns/app/sa/web', 'new-td/ns/app/sa/web', 'other/ns/app/sa/web'),
@@ -541,7 +541,7 @@ rows({
     hits: peers('td1/ns/app/sa/web', 'other/ns/app/sa/web'),
     misses: peers('td9/ns/app/sa/web'),
   },
-  '§1.9 a foreign trust domain, * and other shapes stay as written': {
+  '§1.9 rows 1, 2, 4: a foreign trust domain, * and other shapes stay as written': {
     rule: from({ principals: ['foreign/ns/app/sa/web', '*/ns/app/sa/x', 'td1/ns/app/*'] }),
     mesh: { trustDomain: 'td1', aliases: ['td2'] },
     hits: peers('foreign/ns/app/sa/web', 'any/ns/app/sa/x', 'td1/ns/app/sa/q'),
@@ -571,7 +571,7 @@ const kindsOf = (decisions: readonly Decision[]): readonly string[] =>
   decisions.map((one) => (one.kind === 'deny' ? one.reason : one.kind))
 const both = (kind: string): readonly string[] => [kind, kind]
 
-test('§1.2 an ALLOW policy without rules denies everything, and says which applied', (t) => {
+test('§1.2 rows 1, 2: an ALLOW policy without rules denies everything, and says which applied', (t) => {
   for (const decision of ask([policy('ALLOW', [])], {})) {
     t.like(decision, {
       kind: 'deny',
@@ -584,7 +584,7 @@ test('§1.2 an ALLOW policy without rules denies everything, and says which appl
   }
 })
 
-test('§1.2 DENY, CUSTOM and AUDIT without rules never match', (t) => {
+test('§1.2 rows 3, 8: DENY, CUSTOM and AUDIT without rules never match', (t) => {
   for (const action of ['DENY', 'CUSTOM', 'AUDIT'] as const) {
     const decisions = ask([policy(action, [], action === 'CUSTOM' ? { provider: 'x' } : {})], {})
     t.deepEqual(kindsOf(decisions), both('allow'), action)
@@ -595,19 +595,19 @@ test('§1.2 DENY, CUSTOM and AUDIT without rules never match', (t) => {
   }
 })
 
-test('§1.2 DENY with an empty rule denies all, AUDIT with one logs all', (t) => {
+test('§1.2 row 4: DENY with an empty rule denies all, AUDIT with one logs all', (t) => {
   t.deepEqual(kindsOf(ask([policy('DENY', [{}])], {})), both('denied-by-policy'))
   const [audited] = ask([policy('AUDIT', [{}])], {})
   t.deepEqual(audited?.kind === 'allow' && audited.audit, ['app/p'])
 })
 
-test('§1.3 without any ALLOW policy all is allowed, by no policy', (t) => {
+test('§1.3 row 3: without any ALLOW policy all is allowed, by no policy', (t) => {
   for (const decision of ask([], {})) {
     t.true(decision.kind === 'allow' && decision.permit.policy === null)
   }
 })
 
-test('§1.3 CUSTOM comes before DENY, DENY before ALLOW, and scopes are one pool', (t) => {
+test('§1.3 rows 1, 2, 4, 11, 12: CUSTOM comes before DENY, DENY before ALLOW, and scopes are one pool', (t) => {
   const allow = policy('ALLOW', [{}], { name: 'allow' })
   const deny = policy('DENY', [{}], { name: 'deny', namespace: 'istio-system' })
   const custom = policy('CUSTOM', [{}], { name: 'custom', provider: 'x' })
@@ -619,7 +619,7 @@ test('§1.3 CUSTOM comes before DENY, DENY before ALLOW, and scopes are one pool
   }
 })
 
-test('§1.3 AUDIT never changes the result', (t) => {
+test('§1.3 row 10: AUDIT never changes the result', (t) => {
   const audit = policy('AUDIT', [{}], { name: 'audit' })
   t.deepEqual(kindsOf(ask([audit, policy('DENY', [{}])], {})), both('denied-by-policy'))
   t.deepEqual(kindsOf(ask([audit], {})), both('allow'))
@@ -636,7 +636,7 @@ const HTTP_ONLY: Readonly<Record<string, Rule>> = {
   'request.auth.claims': when({ key: 'request.auth.claims[x]', notValues: ['v'] }),
 }
 for (const [name, rule] of Object.entries(HTTP_ONLY)) {
-  test(`§1.8 ${name} on TCP: an ALLOW rule vanishes, a DENY rule grows`, (t) => {
+  test(`§1.8 rows 1, 2, 3: ${name} on TCP: an ALLOW rule vanishes, DENY, AUDIT and CUSTOM ones grow`, (t) => {
     const tcp = { tcp: true } as const
     t.deepEqual(kindsOf(ask([policy('ALLOW', [rule])], tcp)), both('no-allow-matched'))
     t.deepEqual(kindsOf(ask([policy('DENY', [rule])], tcp)), both('denied-by-policy'))
@@ -648,7 +648,7 @@ for (const [name, rule] of Object.entries(HTTP_ONLY)) {
   })
 }
 
-test('§1.8 on TCP only the attribute goes from a DENY rule, the rest of it stays', (t) => {
+test('§1.8 row 2: on TCP only the attribute goes from a DENY rule, the rest of it stays', (t) => {
   const rule: Rule = { from: [{ namespaces: ['prod'] }], to: [{ paths: ['/a'], ports: ['8080'] }] }
   const tcp = { tcp: true } as const
   t.deepEqual(kindsOf(ask([policy('DENY', [rule])], tcp)), both('allow'))
@@ -657,7 +657,7 @@ test('§1.8 on TCP only the attribute goes from a DENY rule, the rest of it stay
   t.deepEqual(kindsOf(ask([policy('DENY', [rule])], { ...prod, port: 81 })), both('allow'))
 })
 
-test('§1.8 another rule of the same ALLOW policy still allows on TCP', (t) => {
+test('§1.8 row 1: another rule of the same ALLOW policy still allows on TCP', (t) => {
   const rules = [to({ paths: ['/a'] }), from({ namespaces: ['app'] })]
   for (const decision of ask([policy('ALLOW', rules)], { tcp: true })) {
     t.true(decision.kind === 'allow' && decision.permit.rule === 1)
@@ -688,7 +688,7 @@ test('CVE-2020-16844: a suffix principal denies on TCP as on HTTP', (t) => {
   t.deepEqual(kindsOf(ask([deny], {})), both('denied-by-policy'))
 })
 
-test('§1.10 a dry-run policy is reported and enforces nothing', (t) => {
+test('§1.10 row 2: a dry-run policy is reported and enforces nothing', (t) => {
   const dry = { dryRun: true }
   const list = [
     policy('ALLOW', [from({ namespaces: ['prod'] })], { ...dry, name: 'a' }),
@@ -708,7 +708,7 @@ test('§1.10 a dry-run ALLOW gives no permission beside an enforced one', (t) =>
   t.deepEqual(kindsOf(ask(list, {})), both('no-allow-matched'))
 })
 
-test('§1.11 providers are asked in the order of their names, and all must agree', (t) => {
+test('§0.8.27, §1.11: providers are asked in the order of their names, and all must agree', (t) => {
   const custom = (name: string, provider: string) => policy('CUSTOM', [{}], { name, provider })
   for (const decision of ask([custom('x', 'b'), custom('y', 'a')], {})) {
     t.true(decision.kind === 'ask' && decision.provider === 'a' && decision.policy === 'app/y')

@@ -32,7 +32,7 @@ test('§1.12 normalizePath() has a table of at least 200 targets', (t) => {
 })
 
 for (const [column, mode] of MODES.entries()) {
-  test(`§1.12 normalizePath() in mode ${mode} gives what the table says`, (t) => {
+  test(`§1.12 rows 2, 3, 4, 5, §0.8.11, §0.8.12: normalizePath() in mode ${mode} gives what the table says`, (t) => {
     for (const [target = '', ...wanted] of rows) {
       const want = wanted[column] === '=' ? target : wanted[column]
       t.is(pathOf(target, mode), want ?? '', JSON.stringify(target))

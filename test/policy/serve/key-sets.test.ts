@@ -125,7 +125,7 @@ function open(answer: (uri: string) => string | Error | undefined, ...rules: rea
   return { clock, intent, asked, sets, settle, [Symbol.dispose]: () => ending.abort() }
 }
 
-test('§3.5 a key set is fetched once for all rules that name it, and again after twenty minutes', async (t) => {
+test('§3.5 row 1, §3.1 row 5: a key set is fetched once for all rules that name it, and again after twenty minutes', async (t) => {
   using opened = open(
     () => GOOD,
     { jwksUri: URI },

@@ -143,7 +143,10 @@ const REFUSED: Readonly<Record<string, readonly [text: string, fault: RequestFau
   'a lower-case method': ['get / HTTP/1.1\r\nHost: a\r\n\r\n', 'request-line-malformed'],
   'a mixed-case method': ['Get / HTTP/1.1\r\nHost: a\r\n\r\n', 'request-line-malformed'],
   'an unknown method': ['BREW / HTTP/1.1\r\nHost: a\r\n\r\n', 'method-unknown'],
-  'HTTP/1.0': ['GET / HTTP/1.0\r\nHost: a\r\n\r\n', 'version-unsupported'],
+  '§0.8.16 RequestHead refuses HTTP/1.0': [
+    'GET / HTTP/1.0\r\nHost: a\r\n\r\n',
+    'version-unsupported',
+  ],
   'HTTP/1.2': ['GET / HTTP/1.2\r\nHost: a\r\n\r\n', 'version-unsupported'],
   'HTTP/2.1': ['GET / HTTP/2.1\r\nHost: a\r\n\r\n', 'version-unsupported'],
   'HTTP/0.9': ['GET /\r\n', 'version-unsupported'],
@@ -200,7 +203,7 @@ const REFUSED: Readonly<Record<string, readonly [text: string, fault: RequestFau
 }
 
 for (const [what, [text, fault]] of Object.entries(REFUSED)) {
-  test(`RequestHead refuses ${what}`, (t) => {
+  test(what.startsWith('§') ? what : `RequestHead refuses ${what}`, (t) => {
     t.is(read(text), fault)
   })
 }

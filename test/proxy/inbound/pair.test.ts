@@ -11,7 +11,7 @@ import { openEchoApp, openRaw, openRawApp } from '#test/fakes/raw-http.ts'
 
 const GET = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nhost: server\r\n${more}\r\n`
 
-test('a request goes from app to app, with identity, once', async (t) => {
+test('§1.3 row 5: a request goes from app to app, with identity, once', async (t) => {
   await using app = await openEchoApp()
   await using pair = await openFakePair(app.address)
   using client = await openRaw(pair.outbound)
@@ -38,7 +38,7 @@ test('a request goes from app to app, with identity, once', async (t) => {
   t.is(app.requests.length, 1)
 })
 
-test('a denied request is 403 with the body and headers that clients know, and the connection goes on', async (t) => {
+test('§1.3 row 16: a denied request is 403 with the body and headers that clients know, and the connection goes on', async (t) => {
   await using app = await openEchoApp()
   await using pair = await openFakePair(app.address)
   using client = await openRaw(pair.outbound)

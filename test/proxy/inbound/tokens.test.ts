@@ -37,7 +37,7 @@ const request = (line: string, more = '', body = '') =>
   `${line} HTTP/1.1\r\nhost: server\r\n${more}\r\n${body}`
 const bearer = (text: string) => `authorization: Bearer ${text}\r\n`
 
-test('§3.4 the app sees claims as headers, and the token only when told so', async (t) => {
+test('§3.4 row 4, §3.1 row 11: the app sees claims as headers, and the token only when told so', async (t) => {
   await using app = await openEchoApp()
   await using pair = await openFakePair(app.address, guarded())
   using client = await openRaw(pair.outbound)
@@ -59,7 +59,28 @@ test('§3.4 the app sees claims as headers, and the token only when told so', as
   t.is(app.requests.length, 3)
 })
 
-test('§3.3 a refused token is 401 or 403, with Envoy’s words and no query in the challenge', async (t) => {
+test('§3.4 row 5: neither the access log nor the list of denials holds a token', async (t) => {
+  await using app = await openEchoApp()
+  const pair = await openFakePair(app.address, guarded())
+  using client = await openRaw(pair.outbound)
+  const misdirected = makeToken({ claims: { ...claims, aud: 'x' } })
+  client.send(request('GET /1', bearer(token)))
+  await client.until('GET /1 HTTP/1.1\n')
+  client.send(request(`GET /2?a=b&access_token=${token}&c=d`, bearer(misdirected)))
+  await client.until('Audiences in Jwt are not allowed')
+  client.send(request(`GET /3?tk=${token}`, bearer(misdirected)))
+  await client.until('Audiences in Jwt are not allowed')
+  const denials = JSON.stringify(pair.server.telemetry.decisions.list({ since: 0, limit: 9 }))
+  await pair[Symbol.asyncDispose]()
+  const lines = pair.server.log.join('\n')
+  t.true(lines.includes('"path":"/2?a=b&access_token=***&c=d"'), lines)
+  t.true(lines.includes('"path":"/3?tk=***"'), lines)
+  for (const text of [lines, denials]) {
+    for (const one of [token, misdirected]) t.false(text.includes(one.slice(0, 60)), text)
+  }
+})
+
+test('§3.3 row 3, §0.8.25: a refused token is 401 or 403, with Envoy’s words and no query in the challenge', async (t) => {
   await using app = await openEchoApp()
   await using pair = await openFakePair(app.address, guarded())
   using client = await openRaw(pair.outbound)
@@ -101,7 +122,7 @@ test('§4 a gRPC caller reads a refusal in gRPC’s form', async (t) => {
   t.deepEqual(app.requests, [])
 })
 
-test('§1.3 CUSTOM comes before tokens, tokens before DENY and ALLOW', async (t) => {
+test('§1.3 rows 6, 8: CUSTOM comes before tokens, tokens before DENY and ALLOW', async (t) => {
   await using app = await openEchoApp()
   const only = (path: string) => [{ to: [{ paths: [path] }] }]
   const authorization = [
@@ -123,7 +144,7 @@ test('§1.3 CUSTOM comes before tokens, tokens before DENY and ALLOW', async (t)
   t.is(await status('/', bearer(token)), 200)
 })
 
-test('§1.5 policies read claims, and nothing of the token’s header', async (t) => {
+test('§3.4 row 1, §1.5: policies read claims, and nothing of the token’s header', async (t) => {
   await using app = await openEchoApp()
   const when = [
     { key: 'request.auth.claims[scope]', values: ['write'] },

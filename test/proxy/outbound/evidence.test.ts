@@ -185,7 +185,7 @@ test('a request that an app may have acted on is not sent again by the default c
   t.is(requests, 1)
 })
 
-test('time for one try is up: another one, and 504 with UT when all is up', async (t) => {
+test('§0.8.31: time for one try is up: another one, and 504 with UT when all is up', async (t) => {
   let requests = 0
   await using app = await openRawApp(() => {
     requests += 1

@@ -356,7 +356,7 @@ for (const [uri, replacement, target, expected] of rewrites) {
   })
 }
 
-test('a redirect keeps what it does not name, and the query unless it has one', (t) => {
+test('§0.8.30: a redirect keeps what it does not name, a port in Host too, and the query unless it has one', (t) => {
   const locations = [
     {},
     { uri: '/new' },
@@ -368,14 +368,14 @@ test('a redirect keeps what it does not name, and the query unless it has one', 
       [route('r', { action: { kind: 'redirect', code: 301, ...to } })],
       context,
     )
-    const request = input({ target: '/old?q', authority: 'h' })
+    const request = input({ target: '/old?q', authority: 'h:8080' })
     const action = pick(request)?.action
     return action?.kind === 'redirect' ? action.locationOf(request) : undefined
   })
   t.deepEqual(locations, [
-    'http://h/old?q',
-    'http://h/new?q',
-    'http://h/new?n',
+    'http://h:8080/old?q',
+    'http://h:8080/new?q',
+    'http://h:8080/new?n',
     'http://other:81/old?q',
     'https://x/old?q',
   ])

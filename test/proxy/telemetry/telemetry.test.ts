@@ -471,7 +471,7 @@ test('createTelemetry() gives a denial an id by which it is found again', (t) =>
   })
 })
 
-test('createTelemetry() logs refusals alone when told so, and counts all the same', (t) => {
+test('§1.10 rows 3, 4, 5: createTelemetry() logs refusals alone when told so, and counts all the same', (t) => {
   const lines: string[] = []
   const telemetry = createTelemetry(
     {
@@ -499,6 +499,13 @@ test('createTelemetry() logs refusals alone when told so, and counts all the sam
     lines.map((line) => JSON.parse(line).policy),
     ['qotm/deny-intruder', 'qotm/told'],
   )
+  const text = telemetry.render([])
+  t.regex(text, /redoubt_authz_dry_run_total\{action="DENY",policy="qotm\/dry",result="denied"\} 1/)
+  t.regex(
+    text,
+    /redoubt_authz_dry_run_total\{action="DENY",policy="qotm\/dry",result="allowed"\} 1/,
+  )
+  t.deepEqual(JSON.parse(lines[1] ?? '{}').dry_run, [{ ...tried, result: 'denied' }])
   const counted = telemetry.render([]).match(/^istio_requests_total\{/gm) ?? []
   t.is(counted.length, 2)
 })

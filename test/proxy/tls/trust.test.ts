@@ -92,7 +92,7 @@ test('an inbound port answers a peer of the mesh, and nobody else', async (t) =>
   t.is(reasons.length, 7)
 })
 
-test('an inbound port negotiates TLS 1.3 and the hybrid group', async (t) => {
+test('§2.4 rows 10, 11, 12, 13: an inbound port negotiates TLS 1.3, our suites and the hybrid group', async (t) => {
   await using app = await openEchoApp()
   await using pair = await openFakePair(app.address)
   const socket = dial(pair.server.plane.inbound[8080] ?? '', await pair.issuer.issue(CLIENT_ID))
@@ -100,8 +100,26 @@ test('an inbound port negotiates TLS 1.3 and the hybrid group', async (t) => {
   t.is(socket.getProtocol(), 'TLSv1.3')
   t.true(GROUPS.startsWith('X25519MLKEM768:'))
   t.like(socket.getEphemeralKeyInfo(), { name: 'X25519MLKEM768' })
+  t.true(['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384'].includes(socket.getCipher().name))
   t.is(socket.alpnProtocol, ALPN.http1)
   socket.destroy()
+})
+
+test('§2.4 row 14: a server answers to the protocols of sidecars, and to http/1.1', async (t) => {
+  await using app = await openEchoApp()
+  await using pair = await openFakePair(app.address)
+  const inbound = pair.server.plane.inbound[8080] ?? ''
+  const svid = await pair.issuer.issue(CLIENT_ID)
+  const answered: unknown[] = []
+  for (const name of ['istio-http/1.1', 'istio', 'istio-peer-exchange', 'http/1.1', 'h2']) {
+    const socket = dial(inbound, svid, { ALPNProtocols: [name] })
+    await once(socket, 'secureConnect').catch(() => {})
+    answered.push(socket.alpnProtocol)
+    socket.destroy()
+  }
+  // HTTP/2 is not promised: nothing here reads it.
+  t.deepEqual(answered.slice(0, 4), ['istio-http/1.1', 'istio', 'istio-peer-exchange', 'http/1.1'])
+  t.true(answered[4] === null || answered[4] === false, String(answered[4]))
 })
 
 test('no session is ever resumed: neither ours nor one that a client brings', async (t) => {
@@ -187,7 +205,7 @@ test('a sidecar without configuration answers nobody', async (t) => {
   t.deepEqual(app.requests, [])
 })
 
-test('new connections show a new certificate; those that are open go on', async (t) => {
+test('§2.4 row 17: new connections show a new certificate; those that are open go on', async (t) => {
   await using app = await openEchoApp()
   await using pair = await openFakePair(app.address)
   const inbound = pair.server.plane.inbound[8080] ?? ''
