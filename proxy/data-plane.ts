@@ -57,6 +57,9 @@ export async function openDataPlane(
   const connections = createOpenConnections(wheel)
   const peers = watchPeers(deps, aborter.signal)
   const common = { svid, now, nowMs, random, log, wheel, connections, peers, telemetry }
+  const aliases = () => deps.inbound.current?.bundle.trustDomainAliases ?? []
+  const hops = createHops({ ...common, aliases, sourceAddress: config.sourceAddress })
+  const ask = { find: deps.find, hops, clock, wheel, now }
   const workload = () => deps.inbound.current?.bundle.workload
   const listeners: Listener[] = []
   const inbound: Record<number, string> = {}
@@ -64,13 +67,12 @@ export async function openDataPlane(
     for (const listener of config.inbound) {
       const opened = await listenInbound(listener, {
         ...common,
+        ask,
         configuration: () => deps.inbound.current,
       })
       listeners.push(opened)
       inbound[listener.port] = opened.address
     }
-    const aliases = () => deps.inbound.current?.bundle.trustDomainAliases ?? []
-    const hops = createHops({ ...common, aliases, sourceAddress: config.sourceAddress })
     const outbound = await listenOutbound(config.outbound, {
       find: deps.find,
       hops,

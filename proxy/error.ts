@@ -11,6 +11,10 @@ export type ProxyErrorCode =
   /** A token that does not verify; one that is meant for somebody else. */
   | 'PROXY_TOKEN_REFUSED'
   | 'PROXY_TOKEN_MISDIRECTED'
+  /** An external provider said no, or could not be asked: the status is its own. */
+  | 'PROXY_REFUSED_BY_PROVIDER'
+  /** More of a body than may be put to a provider. */
+  | 'PROXY_BODY_TOO_LARGE'
   | 'PROXY_NO_ROUTE'
   | 'PROXY_NO_CLUSTER'
   | 'PROXY_BLACK_HOLE'

@@ -68,6 +68,7 @@ export function reasonOf(result: CheckResult): string {
     'ambiguous-path': 'servers differ on what the path names, and a path rule applies',
     'token-refused': `the token was refused: ${detail}`,
     'needs-keys': 'the token’s keys are at a URI: give --fetch to ask for them',
+    'provider-failed': `the provider of ${by} could not be asked`,
     'denied-by-provider': `the provider of ${by} said no`,
     'mtls-required': 'the caller presented no certificate, and the port requires mTLS',
     'mtls-disabled': 'the caller speaks mTLS, and the port takes plaintext only',

@@ -1,4 +1,5 @@
 /** `inbound/<namespace>/<workload>`: what a sidecar needs to guard its app. */
+import type { AuthorizationPolicy } from '../model/authorization.ts'
 import {
   BUNDLE_FORMAT,
   type InboundBundle,
@@ -14,6 +15,7 @@ import type {
 } from '../model/intent.ts'
 import { portProtocol } from '../model/port-protocol.ts'
 import { type PeerModes, peerModes, portMode, triedModes } from './peer-mode.ts'
+import { assembleProviders } from './providers.ts'
 import { proxiedProtocol, servicesOf } from './registry.ts'
 import { selects } from './select.ts'
 import { assembleTokenRules, type KeySetOf } from './token-rules.ts'
@@ -31,6 +33,7 @@ export function assembleInbound(
   const { mesh } = intent
   const modes = peerModes(intent, workload)
   const tried = triedModes(intent, workload)
+  const authorization = policiesOf(intent, workload)
   return {
     format: BUNDLE_FORMAT,
     workload: workloadRef(workload),
@@ -40,16 +43,24 @@ export function assembleInbound(
     mtls: modes.workload,
     ...(tried.workload === undefined ? {} : { mtlsDryRun: tried.workload }),
     ports: inboundPorts(intent, workload, { modes, tried }),
-    authorization: intent.authorizationPolicies
-      .filter(
-        ({ targeted, namespace }) => !targeted && inScope(namespace, workload, mesh.rootNamespace),
-      )
-      .filter(({ selector }) => selects(selector, workload.labels))
-      .map(({ policy }) => policy)
-      .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1)),
+    authorization,
+    providers: assembleProviders(intent, authorization),
     tokenRules: assembleTokenRules(intent, workload, keySetOf),
     outboundPolicy: mesh.outboundPolicy,
   }
+}
+
+function policiesOf(
+  { authorizationPolicies, mesh }: Intent,
+  workload: WorkloadInstance,
+): readonly AuthorizationPolicy[] {
+  return authorizationPolicies
+    .filter(
+      ({ targeted, namespace }) => !targeted && inScope(namespace, workload, mesh.rootNamespace),
+    )
+    .filter(({ selector }) => selects(selector, workload.labels))
+    .map(({ policy }) => policy)
+    .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1))
 }
 
 /** The root namespace's policies apply everywhere, with a selector too (§0.4). */

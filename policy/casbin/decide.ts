@@ -39,16 +39,18 @@ export const AMBIGUOUS: Denied = { ...FAULT, reason: 'ambiguous-path' }
 export function decide(answers: Answers, attempt: Attempt): Decision {
   const evidence = gatherEvidence(answers, attempt)
   const asks: { readonly provider: string; readonly policy: string; readonly rule: number }[] = []
+  let bad: Omit<Denied, keyof Evidence> | undefined
   for (const { group, find } of answers.groups) {
     if (group.action !== 'CUSTOM' || group.use !== 'enforce') continue
     const match = find(attempt)
     if (match === undefined) continue
     if (!answers.isKnown(group.provider)) {
-      return { ...denied('CUSTOM', 'custom-provider-unavailable', match), ...evidence }
+      bad = denied('CUSTOM', 'custom-provider-unavailable', match)
+      break
     }
     asks.push({ provider: group.provider, policy: match.policy, rule: match.rule })
   }
-  const last = { ...denyOrAllow(answers, attempt), ...evidence }
+  const last = { ...(bad ?? denyOrAllow(answers, attempt)), ...evidence }
   return asks.reduceRight<Decision>(
     (next, ask) => ({ kind: 'ask', ...ask, ...evidence, proceed: () => next }),
     last,

@@ -5,6 +5,7 @@ import {
   type Connection,
   type Decision,
   type Engine,
+  type ExtensionProvider,
   type HttpAttributes,
   isAmbiguousPath,
   withoutPathParameters,
@@ -27,10 +28,11 @@ export interface AuthorizationInput {
   readonly trustDomain: TrustDomain
   readonly trustDomainAliases: readonly TrustDomain[]
   /**
-   * Extension providers that exist. A CUSTOM policy of another one denies what it matches (§1.11).
+   * Extension providers that exist, by name. A CUSTOM policy of another one denies what it matches; of
+   * one that answers for HTTP alone it does not apply to TCP (§1.11).
    * @default every provider named is taken to exist, and whoever gets `ask` finds out
    */
-  readonly providers?: readonly string[]
+  readonly providers?: Readonly<Record<string, Pick<ExtensionProvider, 'kind'>>>
 }
 
 /** Seams for tests and measurements; no configuration reaches them. */
@@ -94,14 +96,22 @@ type Narrow = (connection: Connection) => NarrowedChain
 
 function compileChain(chain: Chain, input: AuthorizationInput, { matcher }: EngineOptions): Narrow {
   const trustDomains = [input.trustDomain, ...input.trustDomainAliases]
-  const groups = groupPolicies(input.policies, { chain, trustDomains })
+  const { providers } = input
+  const policies =
+    chain === 'http'
+      ? input.policies
+      : input.policies.filter(
+          ({ provider }) => provider === undefined || providers?.[provider]?.kind !== 'http',
+        )
+  const groups = groupPolicies(policies, { chain, trustDomains })
   const columns = compileColumns(groups.flatMap(({ lines }) => lines))
   const prepared = groups.map(({ lines }) =>
     lines.map((line) => prepareLine(line, columns.tests(line))),
   )
   const createEnforcer = createEnforcers(columns.functions, matcher)
   const known = new LRUCache<string, NarrowedChain>({ max: MAX_NARROWED })
-  const isKnown = (provider: string) => input.providers?.includes(provider) ?? true
+  const isKnown = (provider: string) =>
+    providers === undefined || Object.hasOwn(providers, provider)
   let ids = 0
   return (connection) => {
     const narrowed = prepared.map((lines) => narrow(lines, connection))

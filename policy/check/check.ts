@@ -4,6 +4,7 @@
  */
 import { serviceAccountOf, type SpiffeId, trustDomainOf } from '#ca/spiffe/index.ts'
 import { assembleInbound, targets } from '../assemble/inbound.ts'
+import { withAssumedProviders } from '../assemble/providers.ts'
 import type { KeySetOf } from '../assemble/token-rules.ts'
 import { compileAuthorization } from '../casbin/index.ts'
 import {
@@ -56,7 +57,7 @@ export function createPreparer(
 ): (query: CheckQuery) => Prepared {
   const targetOf = createTargets(intent, keySetOf)
   return (query) => {
-    const target = targetOf(query.to)
+    const target = targetOf(query)
     if (target === undefined) return settled('error', 'unknown-workload')
     const { bundle, workload } = target
     if (!workload.sidecar) return settled('allow', 'no-sidecar', { mtlsMode: 'DISABLE' })
@@ -103,10 +104,11 @@ interface Target {
 function createTargets(
   intent: Intent,
   keySetOf: KeySetOf,
-): (to: CheckQuery['to']) => Target | undefined {
+): (query: Pick<CheckQuery, 'to' | 'providers'>) => Target | undefined {
   const known = new Map<string, Target>()
-  return ({ namespace, name }) => {
-    const key = `${namespace}/${name}`
+  return ({ to: { namespace, name }, providers = {} }) => {
+    const answered = Object.keys(providers).sort()
+    const key = [`${namespace}/${name}`, ...answered].join()
     const found = known.get(key)
     if (found !== undefined) return found
     const workload = intent.workloads.find(
@@ -114,7 +116,8 @@ function createTargets(
     )
     if (workload === undefined) return undefined
     const ports = workload.ports.map((port) => ({ ...port, address: '' }))
-    const bundle = assembleInbound(intent, { ...workload, ports }, keySetOf)
+    const own = assembleInbound(intent, { ...workload, ports }, keySetOf)
+    const bundle = withAssumedProviders(intent, own, answered)
     let engine: Engine | undefined
     const target: Target = {
       workload,

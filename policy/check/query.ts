@@ -51,6 +51,7 @@ export type CheckReason =
   | 'token-refused'
   | 'needs-keys'
   | 'denied-by-provider'
+  | 'provider-failed'
   | 'mtls-required'
   | 'mtls-disabled'
   | 'untrusted-domain'

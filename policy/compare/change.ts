@@ -1,5 +1,6 @@
 /** Which requests two sets of manifests decide differently: all of them, by classes, each with an example. */
 import { assembleInbound } from '../assemble/inbound.ts'
+import { withAssumedProviders } from '../assemble/providers.ts'
 import type { CheckQuery, CheckResult } from '../check/index.ts'
 import { PolicyError } from '../error.ts'
 import type { InboundBundle, Intent, PathNormalization, Workload } from '../model/index.ts'
@@ -79,7 +80,7 @@ export function compareIntents(
   const compared = new Map<string, Comparison>()
   for (const pair of pairs) {
     const sides = [before, after].map((intent, at) =>
-      bundleOf(intent, at === 0 ? pair.old : pair.new),
+      bundleOf(intent, at === 0 ? pair.old : pair.new, options.providers),
     )
     const kind = pair.old === undefined ? 'added' : pair.new === undefined ? 'removed' : 'compared'
     const likeness = JSON.stringify([kind, ...sides.map(withoutWorkload)])
@@ -113,10 +114,12 @@ function pairWorkloads(before: Intent, after: Intent): readonly Pair[] {
 export function bundleOf(
   intent: Intent,
   workload: Workload | undefined,
+  providers: CompareOptions['providers'] = {},
 ): InboundBundle | undefined {
   if (workload?.sidecar !== true) return undefined
   const ports = workload.ports.map((port) => ({ ...port, address: '' }))
-  return assembleInbound(intent, { ...workload, ports })
+  const bundle = assembleInbound(intent, { ...workload, ports })
+  return withAssumedProviders(intent, bundle, Object.keys(providers))
 }
 
 function withoutWorkload(bundle: InboundBundle | undefined): unknown {

@@ -106,7 +106,7 @@ function failureOf(
   providers: Side['providers'],
   confirm: Confirm,
 ): Failure | undefined {
-  const bundle = bundleOf(intent, workload)
+  const bundle = bundleOf(intent, workload, providers)
   const side: Side = { bundle, providers, mesh: intent.mesh }
   const ports = kind === 'always' ? workload.ports.map(({ port }) => port) : undefined
   const region = regionBoxes(side, rules, workload.namespace, ports)

@@ -198,8 +198,15 @@ function policyBoxes(
   const trustDomains = [bundle.trustDomain, ...bundle.trustDomainAliases]
   const here = onChain(side, chain)
   return groupPolicies(enforced, { chain, trustDomains }).flatMap((group) => {
-    const answer = group.action === 'CUSTOM' ? answerOf(providers, group.provider) : undefined
-    if (answer === 'allow') return []
+    const kind = bundle.providers[group.provider]?.kind
+    const answer =
+      group.action !== 'CUSTOM'
+        ? undefined
+        : kind === undefined
+          ? 'deny'
+          : answerOf(providers, group.provider)
+    // A provider of HTTP alone is not asked about TCP (§1.11).
+    if (answer === 'allow' || (kind === 'http' && chain === 'tcp')) return []
     const word = group.action === 'ALLOW' ? 'allow' : 'deny'
     const purpose =
       group.action !== 'CUSTOM' || answer === 'deny' ? word : (`ask ${group.provider}` as const)

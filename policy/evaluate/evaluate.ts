@@ -10,6 +10,7 @@ import {
   type Denied,
   type DryRunResult,
   type Engine,
+  type ExtensionProvider,
   type HttpAttributes,
   isAmbiguousPath,
   mintPermit,
@@ -22,7 +23,7 @@ export interface EvaluationInput {
   readonly policies: readonly AuthorizationPolicy[]
   readonly trustDomain: TrustDomain
   readonly trustDomainAliases: readonly TrustDomain[]
-  readonly providers?: readonly string[]
+  readonly providers?: Readonly<Record<string, Pick<ExtensionProvider, 'kind'>>>
 }
 
 /** Decides by reading the policies anew each time. */
@@ -77,7 +78,11 @@ function decide(
       return firstMiss(policy, rule, scene) === undefined
     })
 
-  const policies = input.policies.toSorted((a, b) => (idOf(a, 0) < idOf(b, 0) ? -1 : 1))
+  const applies = ({ provider }: AuthorizationPolicy): boolean =>
+    http !== undefined || provider === undefined || input.providers?.[provider]?.kind !== 'http'
+  const policies = input.policies
+    .filter(applies)
+    .toSorted((a, b) => (idOf(a, 0) < idOf(b, 0) ? -1 : 1))
   const hits = policies.map((policy) => ({ policy, name: nameOf(policy), rule: matching(policy) }))
   const enforced = hits.filter(({ policy }) => !policy.dryRun)
   const matched = enforced.filter(({ rule }) => rule !== null)
@@ -105,18 +110,23 @@ function decide(
     return { provider: policy.provider ?? '', policy: name, rule: rule ?? 0 }
   })
   const providers = [...new Set(custom.map(({ provider }) => provider))].sort()
-  const unknown = providers.find((provider) => input.providers?.includes(provider) === false)
+  const { providers: existing } = input
+  const unknown = providers.findIndex((name) => existing && !Object.hasOwn(existing, name))
   const first = (provider: string | undefined) => custom.find((one) => one.provider === provider)
-  const bad = first(unknown)
-  if (bad) {
-    const { policy, rule } = bad
-    const refusal = refuse('custom-provider-unavailable')
-    return { ...refusal, action: 'CUSTOM', policy, rule, ...evidence }
+  const bad = first(providers[unknown])
+  const refusal = bad && {
+    ...refuse('custom-provider-unavailable'),
+    action: 'CUSTOM' as const,
+    policy: bad.policy,
+    rule: bad.rule,
+    ...evidence,
   }
-  return providers.reduceRight((next: Decision, provider): Decision => {
+  // Those before it in order are asked first, as in a chain of filters.
+  const asked = bad === undefined ? providers : providers.slice(0, unknown)
+  return asked.reduceRight((next: Decision, provider): Decision => {
     const { policy = '', rule = 0 } = first(provider) ?? {}
     return { kind: 'ask', provider, policy, rule, proceed: () => next, ...evidence }
-  }, verdict())
+  }, refusal ?? verdict())
 }
 
 /** The first rule that matches, in the order of their ids: `rule[10]` stands before `rule[2]`. */

@@ -7,10 +7,11 @@
  */
 import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
 import type { AuthorizationPolicy } from './authorization.ts'
+import type { ExtensionProvider } from './extension-provider.ts'
 import type { TokenRule } from './token-rule.ts'
 
 /** Raised whenever a field's meaning changes or a field is added that narrows access. */
-export const BUNDLE_FORMAT = 2
+export const BUNDLE_FORMAT = 3
 
 export type MtlsMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE'
 
@@ -47,6 +48,8 @@ export interface InboundBundle {
   readonly ports: readonly InboundPort[]
   /** Those that apply to this workload, dry-run ones too. */
   readonly authorization: readonly AuthorizationPolicy[]
+  /** Whom CUSTOM policies may ask, by name; a policy of another one denies what it matches (§1.11). */
+  readonly providers: Readonly<Record<string, ExtensionProvider>>
   /** Whose tokens are taken; empty: nobody looks for any. */
   readonly tokenRules: readonly TokenRule[]
   /** What the sidecar's outbound side does with a host nobody knows (§5.2). */

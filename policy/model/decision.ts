@@ -40,6 +40,7 @@ export interface Denied extends Evidence {
    * `no-allow-matched`: ALLOW policies apply ({@link considered}) and none matched.
    * `evaluation-failed`: a matcher could not answer.
    * `token-refused`: the request's token does not verify ({@link detail}); answered 401 or 403.
+   * `denied-by-provider`, `provider-failed`: the provider ({@link detail}) said no, or could not be asked.
    * `ambiguous-path`: a path rule applies and servers differ on what the path names; answered 400.
    */
   readonly reason:
@@ -49,10 +50,12 @@ export interface Denied extends Evidence {
     | 'evaluation-failed'
     | 'ambiguous-path'
     | 'token-refused'
+    | 'denied-by-provider'
+    | 'provider-failed'
   /** `namespace/name` that denied; `null` for a default denial. */
   readonly policy: string | null
   readonly rule: number | null
-  /** Of a refused token: why, as the caller was told. */
+  /** Of a refused token: why, as the caller was told. Of a provider: its name, and why it could not be asked. */
   readonly detail?: string
   /** For a default denial: `namespace/name` of each ALLOW policy that applied and did not match. */
   readonly considered: readonly string[]

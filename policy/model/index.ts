@@ -48,6 +48,14 @@ export type {
 export { mintPermit } from './decision.ts'
 export { createMtlsDryRun } from './mtls-dry-run.ts'
 export type { TellMtlsDryRun } from './mtls-dry-run.ts'
+export type {
+  Authorizer,
+  CheckedBody,
+  ExtensionProvider,
+  GrpcAuthorizer,
+  HttpAuthorizer,
+  NamePattern,
+} from './extension-provider.ts'
 export type { PolicyErrorCode } from '../error.ts'
 export { PolicyError } from '../error.ts'
 export { headerValues } from './header-lines.ts'
@@ -61,6 +69,7 @@ export type {
   Intent,
   Labels,
   Mesh,
+  NamedProvider,
   Namespace,
   ObjectRef,
   PeerAuthentication,

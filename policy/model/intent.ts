@@ -11,6 +11,7 @@
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { AuthorizationPolicy } from './authorization.ts'
 import type { MtlsMode, PathNormalization, PortProtocol } from './bundle.ts'
+import type { ExtensionProvider } from './extension-provider.ts'
 import type { RequestAuthentication } from './request-authentication.ts'
 import type { DestinationRule, RetryIntent, VirtualService } from './traffic.ts'
 
@@ -44,6 +45,22 @@ export interface Mesh {
   readonly connectTimeoutMs: number
   /** Takes the place of §5.8's default where a route has no `retries`. */
   readonly defaultRetry?: RetryIntent
+  /**
+   * Those that can be asked (§1.11). Left out: the manifests say nothing of providers, which to a
+   * sidecar is the same as none.
+   */
+  readonly extensionProviders?: readonly NamedProvider[]
+  /** Whether policies of one workload may ask several; else they deny what they match (§1.11). */
+  readonly severalProviders: boolean
+}
+
+/** An entry of MeshConfig's `extensionProviders`. */
+export interface NamedProvider {
+  /** DNS label. */
+  readonly name: string
+  /** Of the service, where the host alone would not say which. */
+  readonly namespace?: string
+  readonly settings: ExtensionProvider
 }
 
 export interface CertificateLives {

@@ -34,6 +34,7 @@ import {
   type WeightedDestination,
   type WorkloadRef,
 } from './bundle.ts'
+import { extensionProvider } from './extension-provider.ts'
 import { authorizationPolicy } from './read-authorization.ts'
 import {
   bool,
@@ -100,6 +101,7 @@ const inboundBundle: Reader<InboundBundle> = object<InboundBundle>({
   mtlsDryRun: optional(mtlsDryRun),
   ports: list(inboundPort),
   authorization: list(authorizationPolicy),
+  providers: map(extensionProvider),
   tokenRules: list(tokenRule),
   outboundPolicy: oneOf(['ALLOW_ANY', 'REGISTRY_ONLY']),
 })

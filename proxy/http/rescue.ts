@@ -26,6 +26,8 @@ const RESCUES: Readonly<Record<ProxyErrorCode, Rescue>> = {
   PROXY_FORBIDDEN: row(403, '-', 'rbac_access_denied_matched_policy', 'RBAC: access denied', false),
   PROXY_TOKEN_REFUSED: row(401, '-', 'jwt_authn_access_denied', '', false),
   PROXY_TOKEN_MISDIRECTED: row(403, '-', 'jwt_authn_access_denied', '', false),
+  PROXY_REFUSED_BY_PROVIDER: row(403, 'UAEX', 'ext_authz_denied', '', false),
+  PROXY_BODY_TOO_LARGE: row(413, '-', 'request_payload_too_large', 'Payload Too Large', false),
   PROXY_NO_ROUTE: row(404, 'NR', 'route_not_found', '', false),
   PROXY_NO_CLUSTER: row(503, 'NC', 'cluster_not_found', '', false),
   PROXY_BLACK_HOLE: row(502, '-', 'direct_response', '', false),
@@ -102,12 +104,20 @@ const REASONS: Readonly<Record<number, string>> = {
   403: 'Forbidden',
   404: 'Not Found',
   408: 'Request Timeout',
+  413: 'Payload Too Large',
   426: 'Upgrade Required',
+  429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   502: 'Bad Gateway',
   503: 'Service Unavailable',
   504: 'Gateway Timeout',
+}
+
+/** What {@link ownResponse} makes a response of. */
+export interface OwnAnswer extends Pick<Rescue, 'status' | 'body'> {
+  /** Whether `body` is latin1, one character a byte. @default text */
+  readonly isBytes?: boolean
 }
 
 /**
@@ -116,12 +126,14 @@ const REASONS: Readonly<Record<number, string>> = {
  * @param added - whole lines, each with its CRLF
  */
 export function ownResponse(
-  { status, body }: Pick<Rescue, 'status' | 'body'>,
+  { status, body, isBytes = false }: OwnAnswer,
   { added, isHead }: { readonly added: string; readonly isHead: boolean },
 ): string {
-  const type = body === '' ? '' : 'content-type: text/plain\r\n'
+  const isTyped = body === '' || /(^|\r\n)content-type: /.test(added)
+  const type = isTyped ? '' : 'content-type: text/plain\r\n'
   const line = `HTTP/1.1 ${status} ${REASONS[status] ?? 'Unknown'}\r\n`
-  const length = Buffer.byteLength(body, 'utf8')
-  const text = isHead ? '' : Buffer.from(body, 'utf8').toString('latin1')
+  const bytes = isBytes ? body : Buffer.from(body, 'utf8').toString('latin1')
+  const { length } = bytes
+  const text = isHead ? '' : bytes
   return `${line}content-length: ${length}\r\n${type}server: istio-envoy\r\n${added}\r\n${text}`
 }

@@ -11,7 +11,8 @@ import type { RequestHead } from '../http/request-head.ts'
  * object a connection, since most decisions read two of its fields.
  */
 export class RequestAttributes implements HttpAttributes {
-  readonly #head: RequestHead
+  /** What it is a view of. */
+  readonly head: RequestHead
   readonly #sourceIp: string
   path = ''
   /** Of the request's token, verified. */
@@ -19,21 +20,21 @@ export class RequestAttributes implements HttpAttributes {
   readonly header: (name: string) => readonly string[]
 
   constructor(head: RequestHead, sourceIp: string) {
-    this.#head = head
+    this.head = head
     this.#sourceIp = sourceIp
     this.header = (name) =>
       name === 'host' ? [head.authority] : headerValues(name, head.fields.values(name))
   }
 
   get method(): string {
-    return this.#head.method
+    return this.head.method
   }
 
   get host(): string {
-    return this.#head.authority
+    return this.head.authority
   }
 
   get remoteIp(): string {
-    return clientAddress(this.#head.fields.values('x-forwarded-for'), this.#sourceIp)
+    return clientAddress(this.head.fields.values('x-forwarded-for'), this.#sourceIp)
   }
 }

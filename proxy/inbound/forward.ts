@@ -9,12 +9,15 @@
 import type { Authenticate, Authentication } from '#ca/jwt/request/index.ts'
 import type { Claims, Decide, Decision, Denied, Permit } from '#policy/model/index.ts'
 import { normalizePath } from '#policy/model/index.ts'
+import type { Consultation, ConsultationHost } from '../authorizer/consultation.ts'
+import type { AskDeps, HeaderEdit, Verdict } from '../authorizer/question.ts'
 import type { ProxyErrorCode } from '../error.ts'
 import { FRAMING } from '../http/body.ts'
+import { FIELD } from '../http/field.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { ResponseHead } from '../http/response-head.ts'
 import type { RequestEdits } from '../http/serialize.ts'
-import { grpcForm, type Rescue, rescue } from '../http/rescue.ts'
+import { grpcForm, type OwnAnswer, type Rescue, rescue } from '../http/rescue.ts'
 import { codeOfFailure } from '../mesh/failure.ts'
 import type { Exchange, Hop, HopAnswer, HopFailure } from '../mesh/hop.ts'
 import { requestId } from '../stack/identifiers.ts'
@@ -37,6 +40,9 @@ export interface InboundDeps {
   readonly random: () => number
   readonly nowMs: () => number
   readonly telemetry: Telemetry
+  /** The way to external providers. */
+  readonly ask: AskDeps
+  readonly onAnswer: ConsultationHost['onAnswer']
 }
 
 export class InboundRequests implements RequestSink, HopAnswer {
@@ -55,6 +61,15 @@ export class InboundRequests implements RequestSink, HopAnswer {
   #record: RequestRecord | undefined
   /** Waits for its token to be verified. */
   #held: HeldRequest | undefined
+  /** Waits for external providers. */
+  #consultation: Consultation | undefined
+  #host: ConsultationHost | undefined
+  /** Whether the providers of this request have all said yes. */
+  #asked: Asked = NOBODY_ASKED
+  /** What they want changed in its answer. */
+  #response: readonly HeaderEdit[] = []
+  /** Made up for it; '' until it is needed. */
+  #requestId = ''
 
   constructor(deps: InboundDeps, peer: Peer, connection: ServerConnection) {
     this.#deps = deps
@@ -65,13 +80,19 @@ export class InboundRequests implements RequestSink, HopAnswer {
   onRequest(head: RequestHead, body: Buffer | undefined, end: boolean): void {
     this.#answered = false
     this.#isTunnel = false
+    if (this.#response.length > 0) this.#response = []
+    this.#asked = NOBODY_ASKED
+    this.#requestId = ''
     const record = this.#open()
     noteRequest(record, head, this.#deps.telemetry.isLogging)
     if (body !== undefined) record.bytesReceived = body.length
     const code = this.#admit(head)
     if (code !== undefined) return this.#refuseAs(rescue(code), head, '')
+    if (this.#rules?.asksProviders === true) return this.#consult(new HeldRequest(head, body, end))
     const authenticate = this.#rules?.configuration.authenticate
-    if (authenticate !== undefined) return this.#authenticate(authenticate, head, body, end)
+    if (authenticate !== undefined) {
+      return this.#authenticate(authenticate, new HeldRequest(head, body, end))
+    }
     const decision = this.#authorize(head, record)
     if (decision?.kind === 'allow') return this.#forward(decision.permit, head, body, end)
     this.#deny(decision, head, record)
@@ -86,25 +107,108 @@ export class InboundRequests implements RequestSink, HopAnswer {
   }
 
   /** CUSTOM comes before tokens, which come before all else that decides (istio-semantics §1.3). */
-  #authenticate(
-    authenticate: Authenticate,
+  #consult(held: HeldRequest): void {
+    const { ask } = this.#deps
+    const providers = this.#rules?.configuration.providers
+    if (providers === undefined) return this.#consultNobody(held)
+    this.#host ??= this.#createHost()
+    this.#consultation = providers.consult(held, this.#host, ask)
+    this.#consultation.start()
+  }
+
+  /** None of those that policies ask is there: what would be asked about is refused, before its token is read. */
+  #consultNobody(held: HeldRequest): void {
+    const { head } = held
+    const record = this.#record
+    const early = this.#decideOn(head)
+    const isCustom = early?.kind === 'ask' || (early?.kind === 'deny' && early.action === 'CUSTOM')
+    if (!isCustom || record === undefined) return this.#proceed(held, NOBODY_ASKED)
+    this.#deny(this.#authorize(head, record), head, record)
+  }
+
+  #createHost(): ConsultationHost {
+    const connection = this.#connection
+    return {
+      decide: ({ head }) => {
+        const isRead = head.target === this.#lastTarget || this.#normalize(head) === undefined
+        return isRead ? this.#decideOn(head) : undefined
+      },
+      questionOf: ({ head }, body) => ({
+        ...this.#peer,
+        http: {
+          head,
+          path: this.#lastPath,
+          target: withQueryOf(head.target, this.#lastPath),
+          requestId: this.#requestIdOf(head),
+          forwardedCert: this.#peer.forwardedCert,
+          ...body,
+        },
+      }),
+      wantBody: (held, wanted) => {
+        if (held.isWhole) return
+        if (!wanted) return connection.pause()
+        if (held.head.expectsContinue && held.bytes === 0) connection.askForBody()
+        connection.resume()
+      },
+      onPassed: (held, response) => {
+        this.#consultation = undefined
+        this.#response = response
+        if (!held.isWhole) connection.resume()
+        this.#proceed(held, ALL_ASKED)
+      },
+      onRefused: (held, decision, said) => {
+        this.#consultation = undefined
+        this.#refuseByProvider(held.head, decision, said)
+      },
+      onBodyTooLarge: ({ head }) => {
+        this.#consultation = undefined
+        this.#refuseAs(rescue('PROXY_BODY_TOO_LARGE'), head, '')
+      },
+      onAnswer: this.#deps.onAnswer,
+    }
+  }
+
+  /** Tokens, then all other policies. */
+  #proceed(held: HeldRequest, asked: Asked): void {
+    this.#asked = asked
+    const record = this.#record
+    const authenticate = this.#rules?.configuration.authenticate
+    if (authenticate !== undefined) return this.#authenticate(authenticate, held)
+    if (record === undefined) return
+    const decision = this.#authorize(held.head, record)
+    if (decision?.kind !== 'allow') return this.#deny(decision, held.head, record)
+    this.#forward(decision.permit, held.head, held.body, held.isWhole)
+  }
+
+  #refuseByProvider(
     head: RequestHead,
-    body: Buffer | undefined,
-    end: boolean,
+    decision: Decision | undefined,
+    said: ProviderRefusal | undefined,
   ): void {
     const record = this.#record
     if (record === undefined) return
-    if (this.#rules?.asksProviders === true) {
-      const early = this.#decideOn(head, undefined)
-      if (early === undefined || isOfProvider(early)) {
-        return this.#deny(this.#authorize(head, record), head, record)
-      }
+    if (decision?.kind === 'deny' && this.#decide !== undefined) {
+      this.#note(decision, head, record, { decide: this.#decide, attributes: this.#attributes })
     }
-    const held = new HeldRequest(head, body, end)
+    if (said === undefined) return this.#deny(decision, head, record)
+    const headers = this.#rules?.configuration.providers?.headerText(said.headers) ?? ''
+    const answer = { ...rescue('PROXY_REFUSED_BY_PROVIDER'), status: said.status, body: said.body }
+    const id = `x-redoubt-decision: ${record.decisionId}\r\n`
+    if (isGrpc(head)) {
+      const text = Buffer.from(said.body, 'latin1').toString('utf8')
+      return this.#refuseAs({ ...answer, body: text }, head, withoutType(headers) + id)
+    }
+    this.#respond(answer, headers + id, { isBytes: true })
+  }
+
+  #authenticate(authenticate: Authenticate, held: HeldRequest): void {
+    const record = this.#record
+    if (record === undefined) return
+    const { head } = held
     const answer = authenticate(tokenRequestOf(head))
     if (!(answer instanceof Promise)) return this.#settleToken(answer, held, record)
     this.#held = held
-    if (!end) this.#connection.pause()
+    if (!held.isWhole) this.#connection.pause()
     const resume = (authentication: Authentication | undefined): void => {
       // Whoever asked may be gone by now.
       if (this.#held !== held) return
@@ -180,7 +284,9 @@ export class InboundRequests implements RequestSink, HopAnswer {
   }
 
   #authorize(head: RequestHead, record: RequestRecord, claims?: Claims): Decision | undefined {
-    const decision = this.#decideOn(head, claims)
+    let decision = this.#decideOn(head, claims)
+    // What asked before it asks no more; a provider that nobody has asked is no permission.
+    while (decision?.kind === 'ask' && this.#asked === ALL_ASKED) decision = decision.proceed()
     record.decision = decision
     if (decision?.kind === 'deny' && this.#decide !== undefined) {
       this.#note(decision, head, record, { decide: this.#decide, attributes: this.#attributes })
@@ -188,8 +294,10 @@ export class InboundRequests implements RequestSink, HopAnswer {
     return decision
   }
 
-  #decideOn(head: RequestHead, claims: Claims | undefined): Decision | undefined {
-    this.#attributes ??= new RequestAttributes(head, this.#peer.connection.sourceIp)
+  #decideOn(head: RequestHead, claims?: Claims): Decision | undefined {
+    if (this.#attributes?.head !== head) {
+      this.#attributes = new RequestAttributes(head, this.#peer.connection.sourceIp)
+    }
     this.#attributes.path = this.#lastPath
     this.#attributes.claims = claims
     return this.#decide?.(this.#attributes)
@@ -220,7 +328,7 @@ export class InboundRequests implements RequestSink, HopAnswer {
     if (head.hasAttemptCount && this.#peer.connection.peer === undefined) {
       head.fields.dropNamed('x-envoy-attempt-count')
     }
-    const id = head.hasRequestId ? '' : `x-request-id: ${requestId(this.#deps.random)}\r\n`
+    const id = head.hasRequestId ? '' : `x-request-id: ${this.#requestIdOf(head)}\r\n`
     this.#edits.added = this.#peer.forwardedCert + id + added
     this.#edits.target = target
     const record = this.#record
@@ -232,25 +340,36 @@ export class InboundRequests implements RequestSink, HopAnswer {
     this.#exchange = this.#deps.app.send(head, this.#edits, body, end, this)
   }
 
+  /** One id a request, told to providers before it is told to the app. */
+  #requestIdOf(head: RequestHead): string {
+    if (head.hasRequestId) return head.fields.firstOf(FIELD.requestId) ?? ''
+    if (this.#requestId === '') this.#requestId = requestId(this.#deps.random)
+    return this.#requestId
+  }
+
   /** gRPC callers read a refusal in gRPC's form (istio-semantics §4). */
   #refuseAs(answer: Rescue, head: RequestHead, added: string): void {
-    const type = head.fields.first('content-type')
-    if (type === undefined || !GRPC.test(type)) return this.#respond(answer, added)
+    if (!isGrpc(head)) return this.#respond(answer, added)
     const form = grpcForm(answer)
     if (this.#record !== undefined) this.#record.grpcStatus = form.grpcStatus
     this.#respond(form.answer, form.added + added)
   }
 
-  #respond(answer: Rescue, added: string): void {
+  #respond(answer: Rescue, added: string, how?: Pick<OwnAnswer, 'isBytes'>): void {
     if (this.#record !== undefined) this.#record.bytesSent = answer.body.length
     this.#finish(answer, answer.status)
-    this.#connection.respondOwn(answer, added)
+    const lines =
+      this.#response.length === 0
+        ? added
+        : added + (this.#rules?.configuration.providers?.linesOfOwn(this.#response) ?? '')
+    this.#connection.respondOwn(how === undefined ? answer : { ...answer, ...how }, lines)
   }
 
   onRequestBody(bytes: Buffer | undefined, end: boolean): void {
     if (bytes !== undefined && this.#record !== undefined) {
       this.#record.bytesReceived += bytes.length
     }
+    if (this.#consultation !== undefined) return this.#consultation.push(bytes, end)
     if (this.#held !== undefined) return this.#held.push(bytes, end)
     if (this.#exchange?.write(bytes, end) === false && !end) this.#connection.pause()
   }
@@ -265,6 +384,8 @@ export class InboundRequests implements RequestSink, HopAnswer {
 
   onClientGone(): void {
     this.#held = undefined
+    this.#consultation?.cancel()
+    this.#consultation = undefined
     this.#exchange?.abort()
     if (this.#record !== undefined) this.#record.flags = 'DC'
     this.#finish(undefined, this.#record?.status ?? 0)
@@ -293,7 +414,11 @@ export class InboundRequests implements RequestSink, HopAnswer {
     }
     this.#isTunnel = head.framing === FRAMING.tunnel
     if (end) this.#finish(undefined, head.status)
-    if (!this.#connection.respond(head, '', body, end) && !end) exchange?.pause()
+    const added =
+      this.#response.length === 0
+        ? ''
+        : (this.#rules?.configuration.providers?.changeResponse(head, this.#response) ?? '')
+    if (!this.#connection.respond(head, added, body, end) && !end) exchange?.pause()
   }
 
   onBody(bytes: Buffer | undefined, end: boolean): void {
@@ -334,14 +459,32 @@ export class InboundRequests implements RequestSink, HopAnswer {
   }
 }
 
+/** Whether external providers have had their say on a request. */
+type Asked = 0 | 1
+const NOBODY_ASKED = 0
+const ALL_ASKED = 1
+
 /** What tokens change when there are none. */
 const UNCHANGED: RequestEdits = { added: '' }
 
+type ProviderRefusal = Extract<Verdict, { readonly kind: 'deny' }>
+
 const GRPC = /^application\/grpc(\+|$)/
 
-/** Whether an external provider has to be asked, or the one that should be is not there. */
-function isOfProvider(decision: Decision): boolean {
-  return decision.kind === 'ask' || (decision.kind === 'deny' && decision.action === 'CUSTOM')
+function isGrpc(head: RequestHead): boolean {
+  const type = head.fields.first('content-type')
+  return type !== undefined && GRPC.test(type)
+}
+
+/** gRPC says its own. */
+function withoutType(lines: string): string {
+  return lines.replace(/^content-type: .*\r\n/gm, '')
+}
+
+/** The path that policies see, with the query of `target`. */
+function withQueryOf(target: string, path: string): string {
+  const at = target.indexOf('?')
+  return at < 0 ? path : path + target.slice(at)
 }
 
 /** Envoy refuses a path that it cannot normalise before any policy is asked: so do we, when one would be. */

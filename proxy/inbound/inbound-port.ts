@@ -10,6 +10,7 @@ import {
   type ServiceRef,
   type TellMtlsDryRun,
 } from '#policy/model/index.ts'
+import type { Providers } from '../authorizer/providers.ts'
 
 /** One version of what a sidecar guards its app by; a change is a new object. */
 export interface InboundConfiguration {
@@ -18,6 +19,8 @@ export interface InboundConfiguration {
   readonly engine: Engine
   /** Verifies tokens; `undefined`: the workload has no RequestAuthentication. */
   readonly authenticate: Authenticate | undefined
+  /** Whom policies ask; `undefined`: nobody is there to be asked. */
+  readonly providers: Providers | undefined
 }
 
 /** What holds for one port in one version of the configuration. */

@@ -2,12 +2,13 @@
  * Everything between a peer's connection and the app's, in the order that a connection meets it:
  * plaintext or TLS, who the peer is, HTTP or opaque, decided on, forwarded.
  */
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Svid } from '#agent/client/index.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
-import type { Decide, Decision } from '#policy/model/index.ts'
+import type { ConsultationHost } from '../authorizer/consultation.ts'
+import type { AskDeps } from '../authorizer/question.ts'
 import { listen, type Listener } from '../capture/listen.ts'
 import { inboundDetector, MAX_INBOUND_PEEK } from '../capture/detect-inbound.ts'
 import { peek } from '../capture/peek.ts'
@@ -17,21 +18,14 @@ import { Http1Hop } from '../mesh/http1.ts'
 import type { OpenConnections } from '../stack/open-connections.ts'
 import type { ServerConnection } from '../stack/server-connection.ts'
 import type { TimerWheel } from '../stack/timer-wheel.ts'
-import { joinSockets } from '../stack/tunnel.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { denialReason } from '../telemetry/access-log-line.ts'
 import { ALPN } from '../tls/parameters.ts'
 import { createTlsTerminator } from '../tls/server.ts'
 import { lifeMs } from '../tls/verify-peer.ts'
-import { connectionRecord } from './connection-record.ts'
 import type { WatchedPeers } from '../tls/watch-peers.ts'
 import { InboundRequests } from './forward.ts'
-import {
-  deciderOf,
-  type InboundConfiguration,
-  type PortRules,
-  rulesOfPort,
-} from './inbound-port.ts'
+import { type InboundConfiguration, type PortRules, rulesOfPort } from './inbound-port.ts'
+import { createOpaqueCarrier } from './opaque.ts'
 import { type Peer, type PeerOptions, peerOf, plaintextPeer } from './peer.ts'
 
 export interface InboundDeps {
@@ -45,6 +39,8 @@ export interface InboundDeps {
   readonly random: () => number
   readonly log: Log
   readonly telemetry: Telemetry
+  /** The way to external providers. */
+  readonly ask: AskDeps
 }
 
 /** Milliseconds that PERMISSIVE waits for bytes that tell TLS from plaintext. */
@@ -92,8 +88,10 @@ export async function listenInbound(
     onRefused: (_socket, why) => log('warn', 'inbound-peer-refused', { port, ...why }),
   })
 
-  const at = { host: app, cluster: `inbound|${port}||` }
-  const requests = { app: hop, upstream: at, rules, random, nowMs, telemetry }
+  const upstream = { host: app, cluster: `inbound|${port}||` }
+  const asking = { ask: deps.ask, onAnswer: noteAnswers(deps) }
+  const requests = { app: hop, upstream, rules, random, nowMs, telemetry, ...asking }
+  const carryOpaque = createOpaqueCarrier({ ...deps, ...asking, port, target, upstream })
   const peerOptions = (): PeerOptions => ({ own: deps.svid.current.id, port, telemetry })
 
   function serve(socket: Socket, peer: Peer, head?: Buffer): ServerConnection {
@@ -133,54 +131,28 @@ export async function listenInbound(
     })
   }
 
-  /** Opaque TCP: one decision a connection, on what is known without reading it. */
-  function carryOpaque(socket: Socket, peer: Peer, current: PortRules, head?: Buffer): void {
-    const decide = deciderOf(current, peer.connection)
-    const decision = decide(undefined)
-    const startMs = nowMs()
-    const isCarried = decision.kind === 'allow'
-    const decisionId = isCarried ? '' : noteDeniedConnection(peer, decision, decide)
-    const known = { peer, rules: current, decision, decisionId, startMs, isCarried, upstream: at }
-    const record = telemetry.logsConnection(decision) ? connectionRecord(known) : undefined
-    socket.on('error', () => {})
-    if (!isCarried) {
-      if (record !== undefined) telemetry.logConnection(record)
-      return void socket.destroy()
-    }
-    const upstream = connect({ ...target, noDelay: true, allowHalfOpen: true })
-    if (head !== undefined) upstream.write(head)
-    const remove = connections.addTunnel(() => socket.destroy())
-    const count = telemetry.openTunnel(peer.edge(current).labels)
-    joinSockets(socket, upstream, (end) => {
-      const [sent, received] = [end.sent + (head?.length ?? 0), end.received]
-      remove()
-      count({ fromDownstream: sent, toDownstream: received })
-      if (record === undefined) return
-      record.durationMs = nowMs() - startMs
-      record.bytesReceived = sent
-      record.bytesSent = received
-      telemetry.logConnection(record)
-    })
-  }
-
-  /** @returns the denial's id; '' for one that a provider would decide */
-  function noteDeniedConnection({ connection }: Peer, decision: Decision, decide: Decide): string {
-    const { peer } = connection
-    if (decision.kind !== 'deny') {
-      log('info', 'inbound-connection-denied', { port, peer })
-      return ''
-    }
-    const id = telemetry.noteDenial({ decision, connection, decide, attributes: undefined })
-    log('info', 'inbound-connection-denied', { port, peer, id, why: denialReason(decision) })
-    return id
-  }
-
   return listen(address, accept)
 }
 
 /** Where TLS that is not the mesh's has nowhere to go (istio-semantics §2.4). */
 function isHttpPort({ protocol }: PortRules): boolean {
   return protocol === 'http' || protocol === 'http2' || protocol === 'grpc'
+}
+
+/** At most one line a second for each provider that cannot be asked. */
+const FAILURE_LOG_MS = 1000
+
+/** Counts what providers answer, and says when one cannot be asked. */
+function noteAnswers({ telemetry, log, nowMs }: InboundDeps): ConsultationHost['onAnswer'] {
+  const saidMs = new Map<string, number>()
+  return (provider, answer, detail) => {
+    telemetry.countAnswer(provider, answer)
+    if (answer === 'allow' || answer === 'deny') return
+    const last = saidMs.get(provider) ?? Number.NEGATIVE_INFINITY
+    if (nowMs() - last < FAILURE_LOG_MS) return
+    saidMs.set(provider, nowMs())
+    log('warn', 'authz-provider-failed', { provider, answer, why: detail })
+  }
 }
 
 /** Whether what is inside this TLS connection is not HTTP/1 (istio-semantics §2.4). */

@@ -12,6 +12,8 @@ import type { PortRules } from './inbound-port.ts'
 /** Who is at the other end of an accepted connection, as far as is known. */
 export interface Peer {
   readonly connection: Connection
+  /** Whom the caller met. */
+  readonly own: SpiffeId
   /** The line that tells the app who called, with its CRLF; a constant of the connection. */
   readonly forwardedCert: string
   readonly remoteAddress: string
@@ -32,6 +34,7 @@ export function peerOf(socket: TLSSocket, { id, leaf }: TrustedPeer, options: Pe
   const hash = createHash('sha256').update(leaf).digest('hex')
   return {
     connection: { ...addressesOf(socket), destinationPort: options.port, peer: id, sni },
+    own: options.own,
     forwardedCert: `x-forwarded-client-cert: By=${options.own};Hash=${hash};Subject="";URI=${id}\r\n`,
     ...endsOf(socket),
     edge: edgeOf(id, options),
@@ -50,6 +53,7 @@ export function plaintextPeer(
       peer: undefined,
       sni: options.sni,
     },
+    own: options.own,
     forwardedCert: '',
     ...endsOf(socket),
     edge: edgeOf(undefined, options),

@@ -12,7 +12,7 @@ import { ChunkedReader } from '../http/chunked.ts'
 import { NEED_MORE } from '../http/field-block.ts'
 import { MAX_HEAD_BYTES, RequestHead } from '../http/request-head.ts'
 import type { ResponseHead } from '../http/response-head.ts'
-import { ownResponse, type Rescue, rescue } from '../http/rescue.ts'
+import { type OwnAnswer, ownResponse, type Rescue, rescue } from '../http/rescue.ts'
 import { CONNECTION_CLOSE, serializeResponse } from '../http/serialize.ts'
 import type { ProxyErrorCode } from '../error.ts'
 import type { TimerWheel, WheelTimer } from './timer-wheel.ts'
@@ -124,6 +124,11 @@ export class ServerConnection {
     }
   }
 
+  /** Asks the client for the body that it holds back (RFC 9110 §10.1.1). */
+  askForBody(): void {
+    if (this.#phase === BODY) this.socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1')
+  }
+
   /** Begins the answer. False: the client is slow; `onDrain` follows. */
   respond(head: ResponseHead, added: string, body: Buffer | undefined, end: boolean): boolean {
     if (this.#phase === CLOSED) return true
@@ -137,7 +142,7 @@ export class ServerConnection {
   }
 
   /** Answers by ourselves, whole. `added`: whole lines, each with its CRLF. */
-  respondOwn(answer: Pick<Rescue, 'status' | 'body' | 'close'>, added: string): void {
+  respondOwn(answer: OwnAnswer & Pick<Rescue, 'close'>, added: string): void {
     if (this.#phase === CLOSED) return
     if (answer.close) this.#closing = true
     const isLast = this.#settleClosing(true)

@@ -7,6 +7,7 @@ import {
   parseDestinationBundle,
   parseInboundBundle,
 } from '#policy/model/index.ts'
+import type { Providers } from '../authorizer/providers.ts'
 import { parseAddress } from '../config.ts'
 import { type ClusterDeps, ClusterState } from '../outbound/cluster-state.ts'
 import { type CompileRegex, loadRegex } from '../outbound/match-text.ts'
@@ -26,13 +27,19 @@ export async function compileInbound(
   deps: { readonly now: () => Temporal.Instant },
 ): Promise<CompiledInbound> {
   const bundle = parseInboundBundle(body)
-  const { authorization: policies, trustDomain, trustDomainAliases } = bundle
   return {
     bundle,
     version,
-    engine: compileAuthorization({ policies, trustDomain, trustDomainAliases }),
+    engine: compileAuthorization({ ...bundle, policies: bundle.authorization }),
     authenticate: await compileTokens(bundle, deps),
+    providers: await compileAsked(bundle),
   }
+}
+
+/** Most sidecars ask nobody, and then nothing that asks is loaded. */
+async function compileAsked({ providers }: InboundBundle): Promise<Providers | undefined> {
+  if (Object.keys(providers).length === 0) return undefined
+  return (await import('../authorizer/compile.ts')).compileProviders(providers)
 }
 
 /** Most sidecars have no rules for tokens, and then nothing that verifies them is loaded. */

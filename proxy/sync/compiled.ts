@@ -1,5 +1,6 @@
 import type { Authenticate } from '#ca/jwt/request/index.ts'
 import type { DestinationBundle, Engine, InboundBundle } from '#policy/model/index.ts'
+import type { Providers } from '../authorizer/providers.ts'
 import type { ClusterState } from '../outbound/cluster-state.ts'
 import type { PickRoute } from '../outbound/route.ts'
 
@@ -12,6 +13,8 @@ export interface CompiledInbound {
   readonly engine: Engine
   /** Verifies tokens; `undefined`: the workload has no RequestAuthentication. */
   readonly authenticate: Authenticate | undefined
+  /** Whom policies ask; `undefined`: nobody is there to be asked. */
+  readonly providers: Providers | undefined
 }
 
 /** How one host and port is reached, compiled. */

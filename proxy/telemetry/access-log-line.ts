@@ -146,6 +146,10 @@ export function denialReason({
       return `the provider that policy ${policy} asks is not there`
     case 'evaluation-failed':
       return 'the policies could not be evaluated'
+    case 'denied-by-provider':
+      return `provider ${detail} said no; policy ${policy} asks it by rule ${rule}`
+    case 'provider-failed':
+      return `the provider that policy ${policy} asks by rule ${rule} could not be asked: ${detail}`
     case 'token-refused':
       return detail
     case 'ambiguous-path':
@@ -166,6 +170,8 @@ export function denialDetail({
     return `jwt_authn_access_denied{${detail.replaceAll(' ', '_')}}`
   }
   if (reason === 'ambiguous-path') return 'path_normalization_failed'
+  if (reason === 'denied-by-provider') return 'ext_authz_denied'
+  if (reason === 'provider-failed') return 'ext_authz_error'
   if (policy === null) return 'rbac_access_denied_matched_policy[none]'
   const [namespace = '', ...name] = policy.split('/')
   return `rbac_access_denied_matched_policy[ns[${namespace}]-policy[${name.join('/')}]-rule[${rule ?? 0}]]`

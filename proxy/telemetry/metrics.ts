@@ -30,6 +30,10 @@ export const METRICS = {
     kind: 'counter',
     help: 'What dry-run policies would have decided',
   },
+  redoubt_authz_provider_answers_total: {
+    kind: 'counter',
+    help: 'What external providers answered; failed: they could not be asked, or nobody understood them',
+  },
   redoubt_request_retries_total: { kind: 'counter', help: 'Attempts beyond the first' },
   redoubt_access_log_dropped_total: {
     kind: 'counter',
@@ -64,6 +68,8 @@ export interface Metrics {
   /** Finds or makes the edge of these labels. Not for the request path: hold on to what it returns. */
   readonly edge: (labels: EdgeLabels) => Edge
   readonly count: (record: RequestRecord) => void
+  /** Counts what a provider answered. Both are words of the configuration or ours. */
+  readonly countAnswer: (provider: string, answer: string) => void
   readonly render: (samples: readonly Sample[]) => string
 }
 
@@ -72,6 +78,7 @@ export function createMetrics(maxEdges: number = MAX_EDGES): Metrics {
   const edges = new Map<string, Edge>()
   const decisions = new Map<string | null, Counted>()
   const dryRuns = new Map<string, DryRunCount>()
+  const answers = new Map<string, number>()
 
   function edge(labels: EdgeLabels): Edge {
     const rendered = renderEdge(labels)
@@ -99,10 +106,15 @@ export function createMetrics(maxEdges: number = MAX_EDGES): Metrics {
       countDecision(decisions, decision)
       if (decision.dryRun.length > 0) countDryRuns(dryRuns, decision.dryRun)
     },
+    countAnswer(provider, answer) {
+      const labels = labelText({ provider, answer })
+      answers.set(labels, (answers.get(labels) ?? 0) + 1)
+    },
     render: (samples) =>
       renderEdges([...edges.values()]) +
       renderDecisions(decisions) +
       counter('redoubt_authz_dry_run_total', [...dryRuns.values()], (one) => one.count) +
+      renderAnswers(answers) +
       renderSamples(samples),
   }
 }
@@ -153,6 +165,13 @@ function renderDecisions(decisions: ReadonlyMap<string | null, Counted>): string
       if (value > 0) text += sample(name, labelText({ decision, policy: policy ?? 'none' }), value)
     }
   }
+  return text
+}
+
+function renderAnswers(answers: ReadonlyMap<string, number>): string {
+  const name = 'redoubt_authz_provider_answers_total'
+  let text = answers.size === 0 ? '' : head(name)
+  for (const [labels, value] of answers) text += sample(name, labels, value)
   return text
 }
 

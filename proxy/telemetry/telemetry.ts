@@ -48,6 +48,8 @@ export interface Telemetry extends Disposable {
   readonly logConnection: (record: RequestRecord) => void
   /** Keeps a denial for `/decisions` and returns its new id. */
   readonly noteDenial: (denial: Denial) => string
+  /** Counts what an external provider answered. */
+  readonly countAnswer: (provider: string, answer: string) => void
   readonly decisions: DecisionRing
   /** Prometheus text: what was counted, and `samples` of what is looked at now. */
   readonly render: (samples: readonly Sample[]) => string
@@ -63,6 +65,7 @@ export function createTelemetry(deps: TelemetryDeps, signal: AbortSignal): Telem
     edge: metrics.edge,
     isLogging: log !== undefined && logs === 'all',
     decisions,
+    countAnswer: metrics.countAnswer,
     openTunnel(labels) {
       const series = metrics.edge({ ...labels, protocol: 'tcp' }).tcpSeries()
       series.opened += 1

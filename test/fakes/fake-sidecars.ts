@@ -8,6 +8,7 @@ import { compileAuthorization } from '#policy/casbin/index.ts'
 import type { Cluster, DestinationBundle, InboundBundle } from '#policy/model/index.ts'
 import { compileTokenRules } from '#ca/jwt/request/index.ts'
 import { BUNDLE_FORMAT } from '#policy/model/index.ts'
+import { compileProviders } from '../../proxy/authorizer/compile.ts'
 import { type DataPlane, openDataPlane } from '../../proxy/data-plane.ts'
 import type { InboundConfiguration } from '../../proxy/inbound/inbound-port.ts'
 import { ClusterState } from '../../proxy/outbound/cluster-state.ts'
@@ -47,19 +48,23 @@ export function inboundBundle(change: Partial<InboundBundle> = {}): InboundBundl
         ],
       },
     ],
+    providers: {},
     tokenRules: [],
     outboundPolicy: 'ALLOW_ANY',
     ...change,
   }
 }
 
-export function compiledInbound(bundle: InboundBundle): InboundConfiguration {
-  const { authorization: policies, trustDomain, trustDomainAliases } = bundle
-  const engine = compileAuthorization({ policies, trustDomain, trustDomainAliases })
+/** @param providers - of `bundle.providers`, which take a moment to compile */
+export function compiledInbound(
+  bundle: InboundBundle,
+  providers?: InboundConfiguration['providers'],
+): InboundConfiguration {
+  const engine = compileAuthorization({ ...bundle, policies: bundle.authorization })
   const { tokenRules } = bundle
   const now = () => Temporal.Now.instant()
   const authenticate = tokenRules.length === 0 ? undefined : compileTokenRules(tokenRules, { now })
-  return { bundle, version: '1', engine, authenticate }
+  return { bundle, version: '1', engine, authenticate, providers }
 }
 
 export function cluster(address: string, change: Partial<Cluster> = {}): Cluster {
@@ -157,8 +162,9 @@ export interface FakeSidecarOptions {
 
 export async function openFakeSidecar(options: FakeSidecarOptions): Promise<FakeSidecar> {
   const svid = createLive(options.svid)
+  const { bundle = inboundBundle() } = options
   const inbound = createLive<InboundConfiguration | undefined>(
-    compiledInbound(options.bundle ?? inboundBundle()),
+    compiledInbound(bundle, await compileProviders(bundle.providers)),
   )
   const destinations = new Map<string, LiveSource<Destination | undefined>>()
   const events: { event: string; fields: unknown }[] = []

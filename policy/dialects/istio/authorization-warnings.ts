@@ -21,12 +21,7 @@ interface RawPolicy {
 
 /** Everything doubtful in `policy`, which stands at `/spec`. */
 export function warnPolicy(policy: RawPolicy): readonly Warning[] {
-  return [
-    ...warnEmptyLists(policy),
-    ...warnHttpOnlyDeny(policy),
-    ...warnTargets(policy),
-    ...warnCustom(policy),
-  ]
+  return [...warnEmptyLists(policy), ...warnHttpOnlyDeny(policy), ...warnTargets(policy)]
 }
 
 function warnEmptyLists({ rules = [] }: RawPolicy): readonly Warning[] {
@@ -83,11 +78,4 @@ function warnTargets(written: RawPolicy): readonly Warning[] {
   if (!isTargeted(written)) return []
   const message = 'a policy with targetRefs is for gateways and waypoints: no sidecar applies it'
   return [{ path: ['spec'], message }]
-}
-
-/** Fail closed, and say so. */
-function warnCustom({ action }: RawPolicy): readonly Warning[] {
-  if (action !== 'CUSTOM') return []
-  const message = 'no sidecar can ask a provider yet, so what the policy matches is denied'
-  return [{ path: ['spec', 'action'], message }]
 }

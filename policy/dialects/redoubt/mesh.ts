@@ -4,6 +4,12 @@ import { z } from 'zod'
 import { parseTrustDomain, type TrustDomain } from '#ca/spiffe/index.ts'
 import type { CertificateLives, Mesh } from '../../model/intent.ts'
 import { durationFault, labelNameFault, parseDurationMs } from '../grammar.ts'
+import {
+  checkProviders,
+  extensionProvidersSchema,
+  readProviders,
+  warnProviders,
+} from '../istio/extension-providers.ts'
 import { retriesSchema, readRetries } from '../istio/retries.ts'
 import { defineKind, type Kind } from '../kind.ts'
 import { fields, type Report, text } from '../schema.ts'
@@ -45,10 +51,16 @@ const spec = fields(
     accessLogFile: z.enum(['', '/dev/stdout']).optional(),
     connectTimeout: duration,
     defaultHttpRetryPolicy: retriesSchema.optional(),
+    extensionProviders: extensionProvidersSchema.optional(),
+    /** istiod's PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS, which is no field of MeshConfig. */
+    enableMultipleCustomAuthzProviders: z.boolean().optional(),
   },
   {
-    notHonoured: ['defaultConfig', 'extensionProviders', 'localityLbSetting', 'meshMTLS'],
-    check: ({ certificates: lives = {} }, report) => checkLives(lives, report),
+    notHonoured: ['defaultConfig', 'localityLbSetting', 'meshMTLS'],
+    check: ({ certificates: lives = {}, extensionProviders = [] }, report) => {
+      checkLives(lives, report)
+      checkProviders(extensionProviders, report)
+    },
   },
 )
 
@@ -107,6 +119,10 @@ function readMesh(written: z.output<typeof spec>): Mesh {
     ...(written.defaultHttpRetryPolicy
       ? { defaultRetry: readRetries(written.defaultHttpRetryPolicy) }
       : {}),
+    ...(written.extensionProviders
+      ? { extensionProviders: readProviders(written.extensionProviders) }
+      : {}),
+    severalProviders: written.enableMultipleCustomAuthzProviders ?? false,
   }
 }
 
@@ -119,5 +135,10 @@ export const meshKind: Kind = defineKind({
   kind: 'Mesh',
   scope: 'cluster',
   spec: spec.optional(),
+  warn: ({ spec: { extensionProviders = [] } = {} }) =>
+    warnProviders(extensionProviders).map(({ path, message }) => ({
+      path: ['spec', ...path],
+      message,
+    })),
   place: ({ spec: written = {} }) => ({ into: 'mesh', value: readMesh(written) }),
 })

@@ -19,7 +19,10 @@ const attempts = fc.array(fc.tuple(connection, fc.option(http, { nil: undefined,
   minLength: 4,
   maxLength: 4,
 })
-const providers = fc.option(fc.subarray(['a', 'b']), { nil: undefined })
+const kind = fc.constantFrom('http' as const, 'grpc' as const)
+const providers = fc.option(fc.dictionary(fc.constantFrom('a', 'b'), fc.record({ kind })), {
+  nil: undefined,
+})
 const sets = fc.tuple(policies, trust, providers, attempts)
 
 /** 2,500 sets of policies a run, 10,000 attempts: half of them the same in every run, half never the same. */

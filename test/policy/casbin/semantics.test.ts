@@ -37,7 +37,7 @@ interface Asked {
 interface Mesh {
   readonly trustDomain?: string
   readonly aliases?: readonly string[]
-  readonly providers?: readonly string[]
+  readonly providers?: Parameters<typeof compileAuthorization>[0]['providers']
 }
 
 const ENGINES = { casbin: compileAuthorization, plain: evaluateAuthorization }
@@ -719,7 +719,7 @@ test('§0.8.27, §1.11: providers are asked in the order of their names, and all
 
 test('§1.11 a provider that does not exist denies what its rules match, and no more', (t) => {
   const custom = policy('CUSTOM', [to({ paths: ['/admin'] })], { provider: 'gone' })
-  const mesh = { providers: ['other'] }
+  const mesh = { providers: { other: { kind: 'grpc' as const } } }
   const bad = both('custom-provider-unavailable')
   t.deepEqual(kindsOf(ask([custom], { path: '/admin' }, mesh)), bad)
   t.deepEqual(kindsOf(ask([custom], {}, mesh)), both('allow'))

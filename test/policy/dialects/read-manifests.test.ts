@@ -296,13 +296,83 @@ test('without a Mesh there is a default one', (t) => {
 })
 
 /** Specs of kinds of ours that must be refused, with the pointer. */
+const GRPC = 'envoyExtAuthzGrpc: { service: a.b, port: 1'
+const providers = (...entries: string[]): string =>
+  `{ extensionProviders: [${entries.map((entry) => `{ ${entry} }`).join(', ')}] }`
+
 const OURS: readonly (readonly [kind: string, spec: string, pointer: string])[] = [
   ['Mesh', '{ trustDomain: Prod.Example }', '/spec/trustDomain'],
   ['Mesh', '{ certificates: { leafTtl: 0s } }', '/spec/certificates/leafTtl'],
   ['Mesh', '{ certificates: { leafTtl: 1h, caTtl: 5h } }', '/spec/certificates/caTtl'],
   ['Mesh', '{ certificates: { leafTtl: 2h, maxLeafTtl: 1h } }', '/spec/certificates/leafTtl'],
   ['Mesh', '{ certificates: { caTtl: 100h, rootTtl: 50h } }', '/spec/certificates/rootTtl'],
-  ['Mesh', '{ extensionProviders: [] }', '/spec/extensionProviders'],
+  ['Mesh', providers('name: a'), '/spec/extensionProviders/0'],
+  ['Mesh', providers('name: "", zipkin: {}'), '/spec/extensionProviders/0/name'],
+  [
+    'Mesh',
+    '{ extensionProviders: [{ envoyExtAuthzGrpc: { service: a, port: 1 } }] }',
+    '/spec/extensionProviders/0/name',
+  ],
+  [
+    'Mesh',
+    providers(`name: a, ${GRPC} }`, `name: a, ${GRPC} }`),
+    '/spec/extensionProviders/1/name',
+  ],
+  [
+    'Mesh',
+    providers(`name: a, ${GRPC} }, envoyExtAuthzHttp: { service: a.b, port: 1 }`),
+    '/spec/extensionProviders/0/envoyExtAuthzGrpc',
+  ],
+  [
+    'Mesh',
+    providers(`name: a, ${GRPC}, pathPrefix: /a }`),
+    '/spec/extensionProviders/0/envoyExtAuthzGrpc/pathPrefix',
+  ],
+  [
+    'Mesh',
+    providers(`name: a, ${GRPC}, timeout: soon }`),
+    '/spec/extensionProviders/0/envoyExtAuthzGrpc/timeout',
+  ],
+  [
+    'Mesh',
+    providers(`name: a, ${GRPC}, statusOnError: "299" }`),
+    '/spec/extensionProviders/0/envoyExtAuthzGrpc/statusOnError',
+  ],
+  [
+    'Mesh',
+    providers(`name: a, ${GRPC}, statusOnError: 403 }`),
+    '/spec/extensionProviders/0/envoyExtAuthzGrpc/statusOnError',
+  ],
+  [
+    'Mesh',
+    providers(`name: a, ${GRPC}, includeRequestBodyInCheck: { maxRequestBytes: 0 } }`),
+    '/spec/extensionProviders/0/envoyExtAuthzGrpc/includeRequestBodyInCheck/maxRequestBytes',
+  ],
+  [
+    'Mesh',
+    providers('name: a, envoyExtAuthzGrpc: { service: "", port: 1 }'),
+    '/spec/extensionProviders/0/envoyExtAuthzGrpc/service',
+  ],
+  [
+    'Mesh',
+    providers('name: a, envoyExtAuthzGrpc: { service: a_b, port: 1 }'),
+    '/spec/extensionProviders/0/envoyExtAuthzGrpc/service',
+  ],
+  [
+    'Mesh',
+    providers('name: a, envoyExtAuthzGrpc: { service: a/b/c, port: 1 }'),
+    '/spec/extensionProviders/0/envoyExtAuthzGrpc/service',
+  ],
+  [
+    'Mesh',
+    providers('name: a, envoyExtAuthzGrpc: { service: a.b, port: 0 }'),
+    '/spec/extensionProviders/0/envoyExtAuthzGrpc/port',
+  ],
+  [
+    'Mesh',
+    providers('name: a, envoyExtAuthzHttp: { service: a.b, port: 1, pathPrefix: x }'),
+    '/spec/extensionProviders/0/envoyExtAuthzHttp/pathPrefix',
+  ],
   ['Workload', '{ ports: [] }', '/spec/ports'],
   ['Workload', '{ ports: [{ port: 0 }] }', '/spec/ports/0/port'],
   ['Workload', '{ ports: [{ port: 1 }, { port: 1 }] }', '/spec/ports/1/port'],

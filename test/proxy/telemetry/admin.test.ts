@@ -57,6 +57,7 @@ async function open(change: { readonly reasons?: readonly string[] } = {}) {
       version: 'v1',
       engine: () => () => DENIED,
       authenticate: undefined,
+      providers: undefined,
     }).live,
     destination: () => createLive(undefined).live,
     isConnected: () => true,

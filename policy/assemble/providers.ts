@@ -1,0 +1,76 @@
+/** Whom the CUSTOM policies of one workload may ask (istio-semantics §1.11). */
+import type { AuthorizationPolicy } from '../model/authorization.ts'
+import type { InboundBundle } from '../model/bundle.ts'
+import type { ExtensionProvider } from '../model/extension-provider.ts'
+import type { Intent, NamedProvider } from '../model/intent.ts'
+import { lookupOf } from './lookup.ts'
+
+type Providers = InboundBundle['providers']
+
+/**
+ * Those of the mesh that `policies` name and that can be asked, by name. One whose service is not there,
+ * or is in several namespaces, cannot; and none can where there are several and the mesh is not told to
+ * take several.
+ */
+export function assembleProviders(
+  intent: Intent,
+  policies: readonly AuthorizationPolicy[],
+): Providers {
+  const wanted = namesOf(policies)
+  if (tooMany(intent, wanted)) return {}
+  const { extensionProviders: known = [] } = intent.mesh
+  return Object.fromEntries(
+    known.flatMap((one): [string, ExtensionProvider][] =>
+      wanted.has(one.name) && isReachable(intent, one) ? [[one.name, one.settings]] : [],
+    ),
+  )
+}
+
+/**
+ * `bundle` for questions about manifests, which may not be the whole mesh: providers that were `named`
+ * are there, and where no manifest says anything of providers, all are.
+ */
+export function withAssumedProviders<B extends InboundBundle | undefined>(
+  intent: Intent,
+  bundle: B,
+  named: readonly string[],
+): B {
+  if (bundle === undefined) return bundle
+  const wanted = namesOf(bundle.authorization)
+  if (tooMany(intent, wanted)) return bundle
+  const isSilent = intent.mesh.extensionProviders === undefined
+  const assumed = [...wanted].filter((name) => isSilent || named.includes(name))
+  const missing = assumed.filter((name) => !Object.hasOwn(bundle.providers, name))
+  if (missing.length === 0) return bundle
+  const added = Object.fromEntries(missing.map((name) => [name, ASSUMED]))
+  return { ...bundle, providers: { ...bundle.providers, ...added } }
+}
+
+/** Answers for HTTP and TCP, and is asked by nobody. */
+const ASSUMED: ExtensionProvider = {
+  kind: 'grpc',
+  host: '',
+  port: 1,
+  timeoutMs: 1,
+  failOpen: false,
+  statusOnError: 403,
+}
+
+/** Of policies in force: a dry-run one asks nobody. */
+function namesOf(policies: readonly AuthorizationPolicy[]): ReadonlySet<string> {
+  return new Set(policies.flatMap(({ dryRun, provider }) => (dryRun ? [] : (provider ?? []))))
+}
+
+function tooMany({ mesh }: Intent, wanted: ReadonlySet<string>): boolean {
+  return wanted.size > 1 && !mesh.severalProviders
+}
+
+function isReachable(intent: Intent, { namespace, settings: { host } }: NamedProvider): boolean {
+  const { services, entries } = lookupOf(intent)
+  const service = services.get(host)
+  const places = new Set([
+    ...(service === undefined ? [] : [service.namespace]),
+    ...(entries.get(host) ?? []).map((entry) => entry.namespace),
+  ])
+  return namespace === undefined ? places.size === 1 : places.has(namespace)
+}
