@@ -60,16 +60,13 @@ export async function openDataPlane(
   const aliases = () => deps.inbound.current?.bundle.trustDomainAliases ?? []
   const hops = createHops({ ...common, aliases, sourceAddress: config.sourceAddress })
   const ask = { find: deps.find, hops, clock, wheel, now }
-  const workload = () => deps.inbound.current?.bundle.workload
+  const configuration = () => deps.inbound.current
+  const workload = () => configuration()?.bundle.workload
   const listeners: Listener[] = []
   const inbound: Record<number, string> = {}
   try {
     for (const listener of config.inbound) {
-      const opened = await listenInbound(listener, {
-        ...common,
-        ask,
-        configuration: () => deps.inbound.current,
-      })
+      const opened = await listenInbound(listener, { ...common, ask, configuration })
       listeners.push(opened)
       inbound[listener.port] = opened.address
     }
