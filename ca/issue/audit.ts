@@ -1,21 +1,12 @@
 /** Recomputing the log from the ledger: what was deleted or changed since it was written shows. */
 import type { KeyObject } from 'node:crypto'
 
-import { callLeaf, certificateLeaf } from '../log/entry.ts'
 import { isSignedHead, type SignedHead } from '../log/head.ts'
-import { EMPTY_TREE, grow, rootOf, type TreeNode } from '../log/tree.ts'
+import { EMPTY_TREE, type Frontier, grow, rootOf, type TreeNode } from '../log/tree.ts'
+import { type AuditFault, pageFaults, readPage } from './audit-page.ts'
 import type { Database } from './database.ts'
 import { countLeaves, readSignedHead } from './log-store.ts'
-
-/** Something in the ledger that is not as it was when its head was signed. */
-export interface AuditFault {
-  /** Place in the log; left out for what concerns all of it. */
-  readonly index?: number
-  /** Of the certificate, if it is one and is there. */
-  readonly serial?: string
-  readonly what: 'changed' | 'deleted' | 'added' | 'hash' | 'head'
-  readonly message: string
-}
+import { ofLog, readPrunings } from './prunings.ts'
 
 /** The outcome of an audit. */
 export interface AuditReport {
@@ -25,6 +16,8 @@ export interface AuditReport {
   /** Entries that were read, by kind. */
   readonly certificates: number
   readonly calls: number
+  /** Places whose rows were let go of, as an entry of the log says. */
+  readonly pruned: number
   /** The first {@link MAX_FAULTS}. */
   readonly faults: readonly AuditFault[]
   /** All of them. */
@@ -33,6 +26,8 @@ export interface AuditReport {
 
 /** Faults that are told one by one. */
 const MAX_FAULTS = 100
+
+const NO_HASH = new Uint8Array()
 
 /** Places that are read at a time; between two reads others have their turn. */
 const PAGE = 1000
@@ -54,21 +49,31 @@ export async function auditLedger({ queries, publicKey }: AuditDeps): Promise<Au
   const head = await readSignedHead(queries)
   // Rows that are committed from here on are under a head of their own.
   const size = head?.size ?? (await countLeaves(queries))
-  const counts = { certificates: 0, calls: 0 }
+  const counts = { certificates: 0, calls: 0, pruned: 0 }
+  let prunings = await readPrunings(queries, ofLog(publicKey))
+  const ends = pageEnds(size, [...prunings.checkpoints.keys()])
   let tree = EMPTY_TREE
-  for (let from = 0; from < size; from += PAGE) {
-    const to = Math.min(from + PAGE, size)
-    // In a transaction: what is pruned meanwhile is all there or all gone.
-    const page = await queries.transaction().execute((inside) => readPage(inside, from, to))
+  for (const to of ends) {
+    const from = tree.size
+    // In a transaction: what is pruned meanwhile is all there, or all gone and said to be.
+    const page = await queries.transaction().execute(async (inside) => {
+      const read = await readPage(inside, from, to)
+      const isGap = read.gaps.some((index) => !prunings.has(index))
+      if (isGap) prunings = await readPrunings(inside, ofLog(publicKey))
+      return read
+    })
     counts.certificates += page.certificates
     counts.calls += page.calls
-    const leaves = page.judge(tell)
+    counts.pruned += page.gaps.filter(prunings.has).length
+    for (const fault of pageFaults(page, prunings.has)) tell(fault)
+    const leaves = page.places.map(({ kept, row }) => kept ?? row?.leaf ?? NO_HASH)
     const growth = grow(tree, leaves)
     for (const node of growth.kept) await checkNode(queries, node, tell)
     tree = growth.tree
+    judgeCheckpoints(prunings.checkpoints.get(to), rootHex(tree), tell)
     await nextTurn()
   }
-  judgeHead(head, Buffer.from(rootOf(tree)).toString('hex'), publicKey, tell)
+  judgeHead(head, rootHex(tree), publicKey, tell)
   // In a transaction, so that no commit comes between the newest head and the last rows.
   const isComplete = await queries.transaction().execute((inside) => hasNoOther(inside, size))
   if (!isComplete) {
@@ -82,70 +87,27 @@ export async function auditLedger({ queries, publicKey }: AuditDeps): Promise<Au
 
 type Tell = (fault: AuditFault) => void
 
-interface Page {
-  /** Rows of each kind. */
-  readonly certificates: number
-  readonly calls: number
-  /** Tells what is wrong, and gives the leaf of each place as rows have it, or else as it was kept. */
-  readonly judge: (tell: Tell) => readonly Uint8Array[]
+/** Where pages end: each so many places, at each checkpoint, and at the end. */
+function pageEnds(size: number, checkpoints: readonly number[]): readonly number[] {
+  const regular = Array.from({ length: Math.ceil(size / PAGE) }, (_, at) => (at + 1) * PAGE)
+  const ends = new Set([...regular, ...checkpoints, size])
+  return [...ends].filter((end) => end > 0 && end <= size).toSorted((a, b) => a - b)
 }
 
-async function readPage(queries: Database, from: number, to: number): Promise<Page> {
-  const certificateRows = await queries
-    .selectFrom('certificates')
-    .selectAll()
-    .where('log_index', '>=', from)
-    .where('log_index', '<', to)
-    .execute()
-  const callRows = await queries
-    .selectFrom('calls')
-    .selectAll()
-    .where('log_index', '>=', from)
-    .where('log_index', '<', to)
-    .execute()
-  const leafRows = await queries
-    .selectFrom('log_leaves')
-    .selectAll()
-    .where('log_index', '>=', from)
-    .where('log_index', '<', to)
-    .execute()
-  const certificates = new Map(
-    certificateRows.map((row) => [
-      row.log_index,
-      { serial: row.serial, leaf: certificateLeaf(row, row.der) },
-    ]),
-  )
-  const calls = new Map(callRows.map((row) => [row.log_index, { leaf: callLeaf(row) }]))
-  const kept = new Map(leafRows.map(({ log_index, hash }) => [log_index, hash]))
-  return {
-    certificates: certificates.size,
-    calls: calls.size,
-    judge: (tell) =>
-      Array.from({ length: to - from }, (_, at) => {
-        const index = from + at
-        const certificate = certificates.get(index)
-        const row = certificate ?? calls.get(index)
-        const leaf = kept.get(index)
-        const fault = certificate && calls.has(index) ? TWO_ROWS : faultOf(row?.leaf, leaf)
-        if (fault) {
-          const serial = certificate ? { serial: certificate.serial } : {}
-          tell({ index, ...serial, ...fault })
-        }
-        return leaf ?? row?.leaf ?? new Uint8Array(0)
-      }),
+function judgeCheckpoints(
+  heads: readonly SignedHead[] | undefined,
+  root: string,
+  tell: Tell,
+): void {
+  for (const head of heads ?? []) {
+    if (head.root === root) continue
+    const message = `the checkpoint of a pruning, of ${head.size} entries, is of other entries`
+    tell({ what: 'head', message })
   }
 }
 
-const TWO_ROWS = { what: 'added', message: 'there are two rows in this place' } as const
-
-function faultOf(
-  row: Uint8Array | undefined,
-  kept: Uint8Array | undefined,
-): Pick<AuditFault, 'what' | 'message'> | undefined {
-  if (!row) return { what: 'deleted', message: 'its row is gone' }
-  if (!kept) return { what: 'hash', message: 'its hash is gone' }
-  if (Buffer.compare(row, kept) === 0) return undefined
-  return { what: 'changed', message: 'its row is not what was logged' }
+function rootHex(tree: Frontier): string {
+  return Buffer.from(rootOf(tree)).toString('hex')
 }
 
 async function checkNode(

@@ -53,7 +53,8 @@ function entryOf(entry: Members, what: string): InclusionProof['entry'] {
   }
 }
 
-function headOf(value: Members, what: string): SignedHead {
+/** A head from members of JSON; `what` it is of is for the message. @throws {CaError} `CA_LOG_INVALID` */
+export function headOf(value: Members, what: string): SignedHead {
   return {
     log: member(value, 'log', 'string', what),
     keyId: member(value, 'keyId', 'string', what),
