@@ -19,6 +19,8 @@ export interface CaConfig {
   readonly caTtl: Temporal.Duration
   /** Life of the root; at least `caTtl`. */
   readonly rootTtl: Temporal.Duration
+  /** How long rows of leaves stay in the ledger after their end. @default 90 days */
+  readonly retention?: Temporal.Duration
   /**
    * Who else may administer the CA: workloads of the trust domain, known by their certificates.
    * @default nobody but `spiffe://<td>/ns/redoubt-system/sa/redoubt-admin`

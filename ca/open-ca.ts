@@ -7,14 +7,14 @@ import { admitAdministrator } from './admin/issue-for.ts'
 import { readStatus } from './admin/status.ts'
 import { activePair } from './authorities/book.ts'
 import type { JoinToken } from './attest/join-token.ts'
+import type { CaLog } from './ca-log.ts'
 import { assertConfig, type CaConfig, exactLives } from './config.ts'
 import type { AdmitRules } from './issue/admit.ts'
-import type { AuditReport } from './issue/audit.ts'
 import type { Denials } from './issue/denials.ts'
 import type { IssuedSvid } from './issue/issue-svid.ts'
 import { createSigningLimit, DEFAULT_RATES } from './issue/signing-limit.ts'
-import type { TransparencyLog } from './issue/transparency.ts'
 import { healthOf } from './health.ts'
+import { keepLedger } from './keep-ledger.ts'
 import { keepCaUp } from './keep-up.ts'
 import { openKeyStore } from './keys/open-keys.ts'
 import { type OpenAuthority, openAuthority } from './open-authority.ts'
@@ -35,14 +35,6 @@ export interface CaDeps {
   readonly random?: () => number
   /** Variables in which secrets may be. @default none */
   readonly env?: Readonly<Record<string, string | undefined>>
-}
-
-/** The log of certificates and administrative calls; see ca/README.md, *The log*. */
-export interface CaLog extends Pick<TransparencyLog, 'head' | 'prove' | 'proveSince'> {
-  /** SubjectPublicKeyInfo, PEM: what heads are checked by. */
-  readonly publicKeyPem: string
-  /** Reads the whole ledger again and holds it against the last head. */
-  readonly audit: () => Promise<AuditReport>
 }
 
 /** A running CA. Disposing it ends calls and connections, closes the ledger and lets go of the state. */
@@ -114,7 +106,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   }
   const kept = { authority, own: () => own, renewOwn, report }
   opening.use(keepCaUp(kept, { random: Math.random, ...deps }))
-  opening.use(noteHeads(deps, authority))
+  opening.use(keepLedger(deps, authority, config.retention))
   opening.use(replaceDenied({ denials, own: () => own, now, log, renew: renewOwn }))
   log('info', 'ca-open', { address: server.address, trustDomain })
 
@@ -128,7 +120,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     admitAdministrator: admitAdministrator.bind(undefined, { ...authority, rules, now }),
     subscribers: subscribers.list,
     acknowledgements: subscribers.changes,
-    log: logOf(authority),
+    log: authority.caLog,
     health,
     metrics: metrics.render,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
@@ -161,32 +153,6 @@ function guardsOf(
   const admitted = new Set([adminIdOf(trustDomain), ...administrators])
   const isAdministrator = (id: SpiffeId) => admitted.has(id)
   return { limit, ledger: metrics.watch(ledger, clock), isAdministrator }
-}
-
-function logOf({ transparency, audit }: OpenAuthority): CaLog {
-  const { publicKey, head, prove, proveSince } = transparency
-  const publicKeyPem = publicKey.export({ type: 'spki', format: 'pem' }).toString()
-  return { head, prove, proveSince, publicKeyPem, audit }
-}
-
-/** Milliseconds between two notes, outside the database, of how far the log has come. */
-const NOTE_HEAD_MS = 60_000
-
-function noteHeads(
-  { clock, log }: CaDeps,
-  { transparency }: Pick<OpenAuthority, 'transparency'>,
-): Disposable {
-  const ended = new AbortController()
-  const loop = async (): Promise<void> => {
-    for (;;) {
-      await clock.sleep(NOTE_HEAD_MS, ended.signal)
-      await transparency.keepSeen().catch((cause: unknown) => {
-        log('error', 'ca-log-head-not-kept', { detail: String(cause) })
-      })
-    }
-  }
-  loop().catch(() => undefined) // it ends with the CA
-  return { [Symbol.dispose]: () => ended.abort() }
 }
 
 function reportExpiry(

@@ -1,8 +1,8 @@
 /** The ledger and its log, from where the CA keeps them. */
 import { join } from 'node:path'
 
+import { type CaLog, caLogOf } from './ca-log.ts'
 import type { CaConfig } from './config.ts'
-import { type AuditReport, auditLedger } from './issue/audit.ts'
 import { type Database, LEDGER_FILE, openDatabase } from './issue/database.ts'
 import { createLedger, type Ledger } from './issue/ledger.ts'
 import { openLog, type TransparencyLog } from './issue/transparency.ts'
@@ -13,8 +13,8 @@ export interface OpenLedger extends AsyncDisposable {
   readonly queries: Database
   readonly ledger: Ledger
   readonly transparency: TransparencyLog
-  /** Reads the whole ledger again and holds it against the log. */
-  readonly audit: () => Promise<AuditReport>
+  /** The log for those who ask. */
+  readonly caLog: CaLog
 }
 
 /**
@@ -31,14 +31,14 @@ export async function openLedger(
   const database = opening.use(openDatabase(join(state.path, LEDGER_FILE)))
   const transparency = await openLog({ ...database, state, trustDomain, now })
   const { queries } = database
-  const { publicKey, keepSeen } = transparency
-  opening.defer(() => keepSeen().catch(() => undefined)) // what was seen before stays
+  const ledger = createLedger(database, transparency)
+  opening.defer(() => transparency.keepSeen().catch(() => undefined)) // what was seen before stays
   const opened = opening.move()
   return {
     queries,
-    ledger: createLedger(database, transparency),
+    ledger,
     transparency,
-    audit: () => auditLedger({ queries, publicKey }),
+    caLog: caLogOf({ queries, ledger, transparency, now }),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }

@@ -11,7 +11,7 @@ import { proveCertificate, proveSince } from './issue/log-prover.ts'
 import { readSignedHead } from './issue/log-store.ts'
 import { openStateDir } from './keys/state-dir.ts'
 import type { SignedHead } from './log/head.ts'
-import type { CaLog } from './open-ca.ts'
+import type { CaLogReader } from './ca-log.ts'
 
 /**
  * Opens the log in a state directory, to look at it.
@@ -20,7 +20,7 @@ import type { CaLog } from './open-ca.ts'
  * @throws {CaError} `CA_STATE_UNUSABLE` if no CA with a log has run there, or one runs now, or it is of
  *   another version
  */
-export async function openLogState(stateDir: string): Promise<CaLog & Disposable> {
+export async function openLogState(stateDir: string): Promise<CaLogReader & Disposable> {
   const nothing = (cause?: unknown) =>
     new CaError(
       'CA_STATE_UNUSABLE',

@@ -20,11 +20,12 @@ import type { SpiffeId } from '../spiffe/index.ts'
 import type { TrustBundle } from '../x509/index.ts'
 import { listToProto, statusToProto } from './admin-to-proto.ts'
 import type { VerifiedPeer } from './listen-tls.ts'
+import { type LogCallDeps, prune, readLog } from './log-calls.ts'
 import type { CaMetrics } from './metrics.ts'
 import { bundleToProto, callErrorFrom, svidToProto } from './to-proto.ts'
 
 /** What answering administrators needs. */
-export interface AdminCallDeps extends IssueForDeps {
+export interface AdminCallDeps extends IssueForDeps, LogCallDeps {
   readonly log: Log
   readonly metrics: CaMetrics
   readonly queries: Database
@@ -41,6 +42,8 @@ export function administrationCalls(deps: AdminCallDeps): AdministrationServer {
       answer(deps, call, callback, async () => statusToProto(await deps.status())),
     listCertificates: (call, callback) => answer(deps, call, callback, list),
     issueFor: (call, callback) => answer(deps, call, callback, issue),
+    readLog: (call, callback) => answer(deps, call, callback, readLog),
+    pruneLedger: (call, callback) => answer(deps, call, callback, prune),
   }
 }
 

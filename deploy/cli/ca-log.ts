@@ -2,17 +2,19 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { join, resolve } from 'node:path'
 
-import { type AuditReport, type CaLog, openLogState } from '#ca/index.ts'
+import { type AuditReport, type CaLogReader, openLogState } from '#ca/index.ts'
 import {
   type ConsistencyProof,
   type InclusionProof,
   readHead,
   type SignedHead,
 } from '#ca/log/index.ts'
+import type { ReadLogRequest } from '#ca/proto/gen/admin.ts'
 import { DeployError } from '../error.ts'
 import { askMesh } from '../standalone/admin-client.ts'
 import { lockOwner } from '../standalone/lock.ts'
 import { stateDirOf } from '../standalone/state-dir.ts'
+import { openCaClient } from './ca-client.ts'
 import { type CommandOption, type Input, type Io, textOption } from './command.ts'
 
 /** The public key to check proofs with; every command that checks one has it. */
@@ -22,14 +24,15 @@ export const LOG_KEY_OPTION: CommandOption = {
 }
 
 /** A log that answers. Disposing it lets go of what it read from. */
-export type OpenCaLog = CaLog & Disposable
+export type OpenCaLog = CaLogReader & Disposable
 
 /**
- * Opens the log of `--state`.
+ * Opens the log of `--state`, or of the CA of `--ca`.
  *
  * @throws {Error} if there is none, or what runs there does not answer
  */
 export async function openCaLog(io: Io, input: Input, signal: AbortSignal): Promise<OpenCaLog> {
+  if (textOption(input, 'ca') !== undefined) return remoteLog(io, input, signal)
   const state = stateDirOf(textOption(input, 'state'), io.env, io.cwd)
   if (!(await lockOwner(state))) return openLogState(join(state, 'ca'))
   const ask = (path: string): Promise<unknown> => askMesh(state, `/ca/log/${path}`, io, signal)
@@ -43,6 +46,23 @@ export async function openCaLog(io: Io, input: Input, signal: AbortSignal): Prom
     proveSince: async (size) => (await ask(`prove-since?size=${size}`)) as ConsistencyProof,
     audit: async () => (await ask('audit')) as AuditReport,
     [Symbol.dispose]: () => {},
+  }
+}
+
+/** That of a CA elsewhere. The owner of a mesh is asked for no certificate to read the log of it. */
+async function remoteLog(io: Io, input: Input, signal: AbortSignal): Promise<OpenCaLog> {
+  const ca = await openCaClient(io, input, signal)
+  const read = async (wanted: ReadLogRequest['wanted']): Promise<unknown> =>
+    JSON.parse((await ca.call('readLog', { wanted }, signal)).json)
+  return {
+    publicKeyPem: (await read({ $case: 'publicKey', publicKey: true })) as string,
+    head: async () => (await read({ $case: 'head', head: true })) as SignedHead,
+    prove: async (serial) =>
+      ((await read({ $case: 'serial', serial })) as InclusionProof | null) ?? undefined,
+    proveSince: async (size) =>
+      (await read({ $case: 'since', since: BigInt(size) })) as ConsistencyProof,
+    audit: async () => (await read({ $case: 'audit', audit: true })) as AuditReport,
+    [Symbol.dispose]: ca[Symbol.dispose],
   }
 }
 

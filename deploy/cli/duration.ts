@@ -19,3 +19,13 @@ export function parseDuration(text: string): number {
 export function parseForOption(text: string | undefined): number {
   return text === undefined ? Number.POSITIVE_INFINITY : parseDuration(text)
 }
+
+/** How long something is kept: also in days, `90d`; exact time. @throws {DeployError} `DEPLOY_USAGE` */
+export function parseRetention(text: string): Temporal.Duration {
+  const [, days] = /^(\d{1,5})d$/.exec(text) ?? []
+  return Temporal.Duration.from(
+    days === undefined
+      ? { milliseconds: Math.trunc(parseDuration(text)) }
+      : { hours: Number(days) * 24 },
+  )
+}

@@ -12,6 +12,7 @@ import type {
   CaEvent,
   CaProcessConfig,
   CaReady,
+  CaSettings,
   PolicyProcessConfig,
   PolicyReady,
   SourceFile,
@@ -28,6 +29,7 @@ export interface PolicyInput {
 export interface ControlPlaneOptions {
   readonly topology: () => Topology
   readonly lives: Intent['mesh']['certificates']
+  readonly ca: CaSettings
   readonly policy: () => PolicyInput
   /** Events of the policy server. */
   readonly onPolicyEvent: (event: unknown) => void
@@ -43,7 +45,7 @@ interface Kept<At> {
 
 /** The CA; every change of its bundle is written to `bundleFile`. */
 export function keepCa(
-  { topology, lives }: ControlPlaneOptions,
+  { topology, lives, ca }: ControlPlaneOptions,
   bundleFile: string,
   deps: SuperviseDeps,
 ): Kept<{ address: string; metrics: string }> & { readonly roots: () => string } {
@@ -76,6 +78,7 @@ export function keepCa(
             maxLeafTtl: String(lives.maxLeafTtl),
             caTtl: String(lives.caTtl),
             rootTtl: String(lives.rootTtl),
+            ...ca,
           } satisfies CaProcessConfig,
           deps,
           (event) => {

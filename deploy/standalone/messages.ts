@@ -25,8 +25,14 @@ interface ProcessConfig {
   readonly trustDomain: string
 }
 
+/** What is said of the CA on the command line. */
+export interface CaSettings {
+  /** ISO 8601 duration: how long rows stay in the ledger after the end of their certificates. */
+  readonly retention?: string
+}
+
 /** `host:port` of every listener; port 0 takes a free one. */
-export interface CaProcessConfig extends ProcessConfig {
+export interface CaProcessConfig extends ProcessConfig, CaSettings {
   readonly stateDir: string
   readonly listen: string
   readonly metrics: string

@@ -8,6 +8,7 @@ import { openDirectorySource } from './directory-source.ts'
 import { createEventHub, type EventHub } from './event.ts'
 import { openGuard } from './guard.ts'
 import { keepLastGood, type Reading } from './last-good.ts'
+import type { CaSettings } from './messages.ts'
 import { logAnswers } from './log-answers.ts'
 import { openStateDir } from './state-dir.ts'
 import { type Mesh, openMesh } from './supervise.ts'
@@ -19,6 +20,8 @@ export interface StandaloneOptions {
   readonly stdin?: string
   /** Absolute. */
   readonly state: string
+  /** What the CA is told that no manifest says. */
+  readonly ca?: CaSettings
   /** Called once the state directory is ours, before manifests are read. */
   readonly prepare?: () => Promise<void>
   /** Told of every event from the first on. */
@@ -45,7 +48,7 @@ export interface StandaloneDeps {
  * @throws {DeployError} one line that says why there is no mesh
  */
 export async function openStandalone(
-  { paths, stdin, state: path, prepare, onEvent }: StandaloneOptions,
+  { paths, stdin, state: path, ca = {}, prepare, onEvent }: StandaloneOptions,
   deps: StandaloneDeps,
   signal: AbortSignal,
 ): Promise<Mesh> {
@@ -61,7 +64,7 @@ export async function openStandalone(
   opening.defer(() => following.abort())
   const reading = await readSource(paths, stdin, { ...deps, log }, following.signal)
   const guard = opening.use(openGuard(deps.pid))
-  const all = { ...deps, log, guard, state, tell: hub.tell }
+  const all = { ...deps, log, guard, state, ca, tell: hub.tell }
   const mesh = opening.use(await openMesh(reading, all, signal))
   opening.use(
     await listenAdmin(

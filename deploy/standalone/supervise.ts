@@ -10,7 +10,7 @@ import { orAborted, type SuperviseDeps } from './entry-point.ts'
 import { type InForce, inForce } from './in-force.ts'
 import { faultLines, type Reading } from './last-good.ts'
 import { trimLogs } from './log-files.ts'
-import type { HeldCertificate } from './messages.ts'
+import type { CaSettings, HeldCertificate } from './messages.ts'
 import { meshEventOf } from './policy-event.ts'
 import { type ReadyLine, readyServices, readyWorkload } from './ready-line.ts'
 import { type MeshStatus, processView, workloadStatus } from './status.ts'
@@ -18,6 +18,7 @@ import { planChange, planTopology, type Topology } from './topology.ts'
 import { createWorkloadSet, type WorkloadSet } from './workload-set.ts'
 
 export interface MeshDeps extends SuperviseDeps {
+  readonly ca: CaSettings
   /** Absolute: where relative manifest paths start. */
   readonly cwd: string
   readonly pid: number
@@ -114,6 +115,7 @@ async function openRunning(reading: Live<Reading>, deps: MeshDeps): Promise<Runn
     {
       topology: () => at.topology,
       lives: intent.mesh.certificates,
+      ca: deps.ca,
       policy: () => ({
         files: reading.current.files,
         instances: workloads.instances(reading.current.intent),

@@ -90,7 +90,7 @@ test('redoubt ca log head, prove and verify ask the CA of a mesh that runs, and 
   await writeFile(join(cwd, 'proof.json'), await redoubt('ca', 'log', 'prove', 'cert.pem'))
   await mkdir(join(cwd, 'elsewhere'))
   const offline = ['--state', 'elsewhere', '--log-key', 'key.pem']
-  const proved = ['ca', 'log', 'verify', 'proof.json', '--cert', 'cert.pem', ...offline]
+  const proved = ['ca', 'log', 'verify', 'proof.json', '--of', 'cert.pem', ...offline]
   t.regex(await redoubt(...proved), /^✔ the certificate is entry/)
   t.regex(await redoubt('ca', 'log', 'verify', '--since', 'head.json'), /✔ it has only grown/)
 })

@@ -106,6 +106,40 @@ export interface IssueForResponse {
   readonly bundle: Bundle | undefined;
 }
 
+export interface ReadLogRequest {
+  readonly wanted:
+    | //
+    /** The head, signed now. */
+    { readonly $case: "head"; readonly head: boolean }
+    | //
+    /** The public key that checks heads, PEM. */
+    { readonly $case: "publicKey"; readonly publicKey: boolean }
+    | //
+    /** The proof of the certificate with this serial, lower-case hex. */
+    { readonly $case: "serial"; readonly serial: string }
+    | //
+    /** The proof that the log has only grown since it had so many entries. */
+    { readonly $case: "since"; readonly since: bigint }
+    | //
+    /** The ledger, read as a whole and held against the log. */
+    { readonly $case: "audit"; readonly audit: boolean }
+    | undefined;
+}
+
+export interface ReadLogResponse {
+  /** What `redoubt ca log` prints; `null` where there is no such certificate. */
+  readonly json: string;
+}
+
+export interface PruneLedgerRequest {
+  /** Seconds that a row stays after the end of its certificate. */
+  readonly retentionSeconds: bigint;
+}
+
+export interface PruneLedgerResponse {
+  readonly rows: bigint;
+}
+
 function createBaseStatusRequest(): StatusRequest {
   return {};
 }
@@ -835,6 +869,245 @@ export const IssueForResponse: MessageFns<IssueForResponse> = {
   },
 };
 
+function createBaseReadLogRequest(): ReadLogRequest {
+  return { wanted: undefined };
+}
+
+export const ReadLogRequest: MessageFns<ReadLogRequest> = {
+  encode(message: ReadLogRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.wanted?.$case) {
+      case "head":
+        writer.uint32(8).bool(message.wanted.head);
+        break;
+      case "publicKey":
+        writer.uint32(16).bool(message.wanted.publicKey);
+        break;
+      case "serial":
+        writer.uint32(26).string(message.wanted.serial);
+        break;
+      case "since":
+        if (BigInt.asUintN(64, message.wanted.since) !== message.wanted.since) {
+          throw new globalThis.Error("value provided for field message.wanted.since of type uint64 too large");
+        }
+        writer.uint32(32).uint64(message.wanted.since);
+        break;
+      case "audit":
+        writer.uint32(40).bool(message.wanted.audit);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadLogRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadLogRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.wanted = { $case: "head", head: reader.bool() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.wanted = { $case: "publicKey", publicKey: reader.bool() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.wanted = { $case: "serial", serial: reader.string() };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.wanted = { $case: "since", since: reader.uint64() as bigint };
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.wanted = { $case: "audit", audit: reader.bool() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReadLogResponse(): ReadLogResponse {
+  return { json: "" };
+}
+
+export const ReadLogResponse: MessageFns<ReadLogResponse> = {
+  encode(message: ReadLogResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.json !== "") {
+      writer.uint32(10).string(message.json);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadLogResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadLogResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.json = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePruneLedgerRequest(): PruneLedgerRequest {
+  return { retentionSeconds: 0n };
+}
+
+export const PruneLedgerRequest: MessageFns<PruneLedgerRequest> = {
+  encode(message: PruneLedgerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.retentionSeconds !== 0n) {
+      if (BigInt.asUintN(64, message.retentionSeconds) !== message.retentionSeconds) {
+        throw new globalThis.Error("value provided for field message.retentionSeconds of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.retentionSeconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PruneLedgerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePruneLedgerRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.retentionSeconds = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePruneLedgerResponse(): PruneLedgerResponse {
+  return { rows: 0n };
+}
+
+export const PruneLedgerResponse: MessageFns<PruneLedgerResponse> = {
+  encode(message: PruneLedgerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rows !== 0n) {
+      if (BigInt.asUintN(64, message.rows) !== message.rows) {
+        throw new globalThis.Error("value provided for field message.rows of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.rows);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PruneLedgerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePruneLedgerResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.rows = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * Every call needs a client certificate that names an administrator, from loopback too. A call that
  * changes something is an entry of the log with the caller's identity, done or refused.
@@ -873,6 +1146,26 @@ export const AdministrationService = {
     responseSerialize: (value: IssueForResponse): Buffer => Buffer.from(IssueForResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): IssueForResponse => IssueForResponse.decode(value),
   },
+  /** Heads and proofs of the log, its public key, an audit of the ledger. Changes nothing. */
+  readLog: {
+    path: "/redoubt.ca.v1.Administration/ReadLog" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadLogRequest): Buffer => Buffer.from(ReadLogRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadLogRequest => ReadLogRequest.decode(value),
+    responseSerialize: (value: ReadLogResponse): Buffer => Buffer.from(ReadLogResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadLogResponse => ReadLogResponse.decode(value),
+  },
+  /** Lets go of rows of leaves that ended long ago; their hashes stay. A row of the log. */
+  pruneLedger: {
+    path: "/redoubt.ca.v1.Administration/PruneLedger" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PruneLedgerRequest): Buffer => Buffer.from(PruneLedgerRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PruneLedgerRequest => PruneLedgerRequest.decode(value),
+    responseSerialize: (value: PruneLedgerResponse): Buffer => Buffer.from(PruneLedgerResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PruneLedgerResponse => PruneLedgerResponse.decode(value),
+  },
 } as const;
 
 export interface AdministrationServer extends UntypedServiceImplementation {
@@ -882,6 +1175,10 @@ export interface AdministrationServer extends UntypedServiceImplementation {
   listCertificates: handleUnaryCall<ListCertificatesRequest, ListCertificatesResponse>;
   /** A certificate for any identity but the CA's own, recorded like all others. */
   issueFor: handleUnaryCall<IssueForRequest, IssueForResponse>;
+  /** Heads and proofs of the log, its public key, an audit of the ledger. Changes nothing. */
+  readLog: handleUnaryCall<ReadLogRequest, ReadLogResponse>;
+  /** Lets go of rows of leaves that ended long ago; their hashes stay. A row of the log. */
+  pruneLedger: handleUnaryCall<PruneLedgerRequest, PruneLedgerResponse>;
 }
 
 export interface AdministrationClient extends Client {
@@ -929,6 +1226,38 @@ export interface AdministrationClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: IssueForResponse) => void,
+  ): ClientUnaryCall;
+  /** Heads and proofs of the log, its public key, an audit of the ledger. Changes nothing. */
+  readLog(
+    request: ReadLogRequest,
+    callback: (error: ServiceError | null, response: ReadLogResponse) => void,
+  ): ClientUnaryCall;
+  readLog(
+    request: ReadLogRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadLogResponse) => void,
+  ): ClientUnaryCall;
+  readLog(
+    request: ReadLogRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadLogResponse) => void,
+  ): ClientUnaryCall;
+  /** Lets go of rows of leaves that ended long ago; their hashes stay. A row of the log. */
+  pruneLedger(
+    request: PruneLedgerRequest,
+    callback: (error: ServiceError | null, response: PruneLedgerResponse) => void,
+  ): ClientUnaryCall;
+  pruneLedger(
+    request: PruneLedgerRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PruneLedgerResponse) => void,
+  ): ClientUnaryCall;
+  pruneLedger(
+    request: PruneLedgerRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PruneLedgerResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -1,8 +1,8 @@
 import type { SignedHead } from '#ca/log/index.ts'
+import { CA_OPTIONS } from '../ca-client.ts'
 import { openCaLog } from '../ca-log.ts'
 import { type Command, flagOption } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, print } from '../output.ts'
-import { STATE_OPTION } from '../state-option.ts'
 
 /** `redoubt ca log head`: the tree as it is, signed; what to keep, and show to the log later. */
 export const caLogHead: Command = {
@@ -10,7 +10,7 @@ export const caLogHead: Command = {
   summary: "show the signed head of the CA's log; kept, it holds the CA to what was in it",
   options: [
     { flags: '--public-key', summary: "print the log's public key, PEM, in place of the head" },
-    STATE_OPTION,
+    ...CA_OPTIONS,
     OUTPUT_OPTION,
   ],
   examples: [

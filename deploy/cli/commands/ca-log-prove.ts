@@ -4,11 +4,11 @@ import { resolve } from 'node:path'
 import { describeCertificate, MAX_INPUT_BYTES, readCertificates } from '#ca/inspect/index.ts'
 import type { ConsistencyProof, InclusionProof } from '#ca/log/index.ts'
 import { DeployError } from '../../error.ts'
+import { CA_OPTIONS } from '../ca-client.ts'
 import { openCaLog, type OpenCaLog, readHeadFile } from '../ca-log.ts'
 import { type Command, type Io, textOption } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, print } from '../output.ts'
 import { readBytes } from '../read-bytes.ts'
-import { STATE_OPTION } from '../state-option.ts'
 import { headLines } from './ca-log-head.ts'
 
 /** `redoubt ca log prove`: a document that needs nobody to be believed but the log's public key. */
@@ -18,7 +18,7 @@ export const caLogProve: Command = {
   arguments: [{ name: 'SERIAL|FILE', summary: 'the certificate; with --since, none' }],
   options: [
     { flags: '--since <file>', summary: 'a head that was kept: prove that the log follows on it' },
-    STATE_OPTION,
+    ...CA_OPTIONS,
     { ...OUTPUT_OPTION, default: 'json' },
   ],
   examples: [

@@ -10,11 +10,11 @@ import {
   readProof,
 } from '#ca/log/index.ts'
 import { DeployError } from '../../error.ts'
+import { CA_OPTIONS } from '../ca-client.ts'
 import { LOG_KEY_OPTION, openCaLog, readHeadFile, readLogKey, readText } from '../ca-log.ts'
 import { type Command, type ExitCode, type Input, type Io, textOption } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 import { readBytes } from '../read-bytes.ts'
-import { STATE_OPTION } from '../state-option.ts'
 
 /** `redoubt ca log verify`: 0 it holds, 1 it does not, 2 it could not be told. */
 export const caLogVerify: Command = {
@@ -24,10 +24,10 @@ export const caLogVerify: Command = {
     { name: 'PROOF', summary: 'a document of ca log prove; without it, the whole ledger' },
   ],
   options: [
-    { flags: '--cert <file>', summary: 'the certificate that PROOF is of' },
+    { flags: '--of <file>', summary: 'the certificate that PROOF is of' },
     { flags: '--since <file>', summary: 'a head that was kept: the log must have grown from it' },
     LOG_KEY_OPTION,
-    STATE_OPTION,
+    ...CA_OPTIONS,
     OUTPUT_OPTION,
   ],
   examples: [
@@ -37,7 +37,7 @@ export const caLogVerify: Command = {
     },
     {
       what: 'Check a proof with no CA at hand',
-      command: 'redoubt ca log verify cert.proof.json --cert cert.pem --log-key log-key.pem',
+      command: 'redoubt ca log verify cert.proof.json --of cert.pem --log-key log-key.pem',
     },
   ],
   async run(io, input, signal) {
@@ -49,7 +49,7 @@ export const caLogVerify: Command = {
 }
 
 async function verifyLedger(io: Io, input: Input, signal: AbortSignal): Promise<ExitCode> {
-  if (textOption(input, 'cert') !== undefined) {
+  if (textOption(input, 'of') !== undefined) {
     throw usage('Cannot verify a certificate: expected PROOF, the document of ca log prove')
   }
   using log = await openCaLog(io, input, signal)
@@ -122,9 +122,8 @@ async function openKey(io: Io, input: Input, signal: AbortSignal): Promise<strin
 }
 
 async function certificateOf(io: Io, input: Input): Promise<Uint8Array> {
-  const file = textOption(input, 'cert')
-  if (file === undefined)
-    throw usage('Cannot check the proof of a certificate: expected --cert FILE')
+  const file = textOption(input, 'of')
+  if (file === undefined) throw usage('Cannot check the proof of a certificate: expected --of FILE')
   const [der] = readCertificates(await readBytes(file, io.cwd, MAX_INPUT_BYTES))
   if (der) return der
   throw usage(`Cannot check the proof of a certificate: there is none in ${file}`)
@@ -142,7 +141,7 @@ function auditLines(
   io: Io,
   { head, faults, faultCount, ...counts }: AuditReport,
 ): readonly string[] {
-  const { certificates, calls } = counts
+  const { certificates, calls, pruned } = counts
   const told = faults.map(({ index, serial, what, message }) => {
     const place = index === undefined ? '' : `entry ${index}${serial ? ` (${serial})` : ''}: `
     return `  ${what.padEnd(8)} ${place}${message}`
@@ -152,7 +151,7 @@ function auditLines(
     verdict(
       io,
       fault,
-      `the ledger is the log: ${counted(certificates, 'certificate')} and ${counted(calls, 'call')}, under the head of ${head?.time}`,
+      `the ledger is the log: ${counted(certificates, 'certificate')} and ${counted(calls, 'call')}${pruned > 0 ? `, ${pruned} pruned` : ''}, under the head of ${head?.time}`,
     ),
     ...told,
     ...(faultCount > told.length ? [`  and ${faultCount - told.length} more`] : []),

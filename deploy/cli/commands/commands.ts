@@ -16,6 +16,7 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
     (await import('./ca-log-head.ts')).caLogHead,
     (await import('./ca-log-prove.ts')).caLogProve,
     (await import('./ca-log-verify.ts')).caLogVerify,
+    (await import('./ca-log-prune.ts')).caLogPrune,
   ],
   cert: async () => [
     (await import('./cert-inspect.ts')).certInspect,

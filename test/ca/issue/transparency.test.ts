@@ -246,10 +246,10 @@ test('an audit reads beside a CA that issues, and takes it for what it is', asyn
   await using dir = await temporaryDir()
   await using authority = await openAuthority(configIn(dir.path), now)
   await issue(authority, 1500)
-  const audits = [authority.audit()]
+  const audits = [authority.caLog.audit()]
   for (let turn = 0; turn < 20; turn += 1) {
     await issue(authority, 25)
-    audits.push(authority.audit())
+    audits.push(authority.caLog.audit())
   }
   for (const report of await Promise.all(audits)) t.like(report, { ok: true, faultCount: 0 })
   await t.throwsAsync(openLogState(dir.path), { message: /another CA has it open/ })

@@ -97,11 +97,11 @@ test('ca log verify answers no to a head that the log does not follow on', async
 })
 
 test('ca log verify checks a proof offline: by the certificate, the document and the public key alone', async (t) => {
-  const given = { cert: 'first.pem', logKey: 'key.pem', state: 'nowhere' }
+  const given = { of: 'first.pem', logKey: 'key.pem', state: 'nowhere' }
   const good = await run(caLogVerify, 'first.proof.json', given)
   t.is(good.exitCode, 0)
   t.regex(good.out, /^✔ the certificate is entry 2 of the log of prod\.example as signed at /)
-  const other = await run(caLogVerify, 'first.proof.json', { ...given, cert: 'second.pem' })
+  const other = await run(caLogVerify, 'first.proof.json', { ...given, of: 'second.pem' })
   t.is(other.exitCode, 1)
   t.is(other.out, '✘ the path does not lead from this certificate to the signed root')
   const growth = { since: 'head.json', logKey: 'key.pem', state: 'nowhere' }
@@ -145,7 +145,7 @@ for (const [what, command, place, options, message] of [
   ['no certificate', caLogProve, undefined, {}, /expected either SERIAL, FILE or --since FILE/],
   ['a serial that is none', caLogProve, 'x y', {}, /it is no file here, and no serial in hex/],
   ['no log', caLogHead, undefined, { state: 'nowhere' }, /there is none, expected the state of/],
-  ['a proof without its certificate', caLogVerify, 'first.proof.json', {}, /expected --cert FILE/],
+  ['a proof without its certificate', caLogVerify, 'first.proof.json', {}, /expected --of FILE/],
   ['growth without its head', caLogVerify, 'growth.json', {}, /expected --since FILE/],
   ['a head that is none', caLogVerify, undefined, { since: 'key.pem' }, /it is not JSON$/],
   ['a file that is not there', caLogVerify, 'none.json', {}, /there is no such file$/],
@@ -153,7 +153,7 @@ for (const [what, command, place, options, message] of [
     'a key that is none',
     caLogVerify,
     'first.proof.json',
-    { cert: 'first.pem', logKey: 'head.json' },
+    { of: 'first.pem', logKey: 'head.json' },
     /it is not a public key in PEM$/,
   ],
   ['a proof without a key', certInspect, 'first.pem', { logProof: 'x' }, /expected --log-key FILE/],
