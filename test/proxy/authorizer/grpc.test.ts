@@ -301,3 +301,9 @@ test('§1.3 CUSTOM is asked about an opaque connection, before its bytes reach t
   }
   t.is(app.received.length, 1)
 })
+
+test('the authorizer is asked with mutual TLS where it has a sidecar, and by us alone', async (t) => {
+  await using scene = await open(() => saysYes(), {}, { guarded: 'grpc' })
+  t.regex(await scene.ask(get('/a')), /^HTTP\/1.1 200 /)
+  t.is(scene.authorizer.asked.length, 1)
+})

@@ -32,6 +32,7 @@ interface Scene {
   readonly settings?: Partial<HttpAuthorizer>
   readonly answer?: Parameters<typeof openHttpAuthorizer>[0]
   readonly policies?: readonly AuthorizationPolicy[]
+  readonly guarded?: 'http'
 }
 
 interface Opened extends AsyncDisposable {
@@ -42,13 +43,19 @@ interface Opened extends AsyncDisposable {
   readonly ask: (request: string) => Promise<string>
 }
 
-async function open({ settings, answer, policies = [CUSTOM] }: Scene = {}): Promise<Opened> {
+async function open({
+  settings,
+  answer,
+  policies = [CUSTOM],
+  ...more
+}: Scene = {}): Promise<Opened> {
   const authorizer = await openHttpAuthorizer(answer)
   const app = await openEchoApp()
   const asking = await openAsking(app.address, {
     policies,
     providers: { gate: { ...SETTINGS, ...settings } },
     places: { 'gate.test:8000': authorizer.address },
+    ...more,
   })
   return {
     authorizer,
@@ -321,4 +328,15 @@ test('requests on one connection stay in order while they wait, and a caller tha
   await scene.asking.until(() => scene.asking.telemetryIsQuiet())
   waiting[1]?.()
   t.is(scene.app.requests.length, 2)
+})
+
+test('the authorizer is asked with mutual TLS where it has a sidecar, and by us alone', async (t) => {
+  await using scene = await open({ guarded: 'http' })
+  t.regex(await scene.ask(get('/a', YES)), /^HTTP\/1.1 200 /)
+  t.regex(await scene.ask(get('/a')), /^HTTP\/1.1 403 .*denied by ext_authz$/s)
+  const [asked] = scene.authorizer.asked
+  t.regex(
+    String(asked?.headers['x-forwarded-client-cert']),
+    /;URI=spiffe:\/\/cluster.local\/ns\/test\/sa\/server$/,
+  )
 })
