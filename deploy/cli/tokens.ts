@@ -16,7 +16,7 @@ export const FETCH_OPTION: CommandOption = {
 export async function tokensOf(
   io: Io,
   input: Input,
-  { requestAuthentications }: Intent,
+  { requestAuthentications, mesh }: Intent,
   signal: AbortSignal,
 ): Promise<Tokens | undefined> {
   const rules = requestAuthentications.flatMap(({ jwtRules }) => jwtRules)
@@ -27,7 +27,8 @@ export async function tokensOf(
     const name = keySetName(rule)
     if (name === undefined || sets.has(name)) continue
     const { timeoutMs } = rule
-    sets.set(name, await fetchKeySet({ name, timeoutMs, clock: io.clock }, signal))
+    const { jwksAllowedCidrs: allowedCidrs } = mesh
+    sets.set(name, await fetchKeySet({ name, timeoutMs, allowedCidrs, clock: io.clock }, signal))
   }
   return {
     compile: (some) => compileTokenRules(some, { now: io.now }),

@@ -41,6 +41,8 @@ export interface Mesh {
   readonly autoMtls: boolean
   /** Whether sidecars log every request, or those that policy refused (MeshConfig `accessLogFile`). */
   readonly accessLog: 'all' | 'refusals'
+  /** CIDR blocks of private addresses that key sets may be fetched from, beside all public ones. */
+  readonly jwksAllowedCidrs: readonly string[]
   /** For connections whose DestinationRule names none. */
   readonly connectTimeoutMs: number
   /** Takes the place of §5.8's default where a route has no `retries`. */

@@ -14,8 +14,10 @@ import { blockHas, readBlock, readSocketAddress } from '../model/address.ts'
 const MAX_BYTES = 1024 * 1024
 const MAX_REDIRECTS = 3
 
+const blocksOf = (written: readonly string[]) => written.flatMap((one) => readBlock(one) ?? [])
+
 /** This host's own neighbourhood, where clouds keep credentials, and what is no host at all. */
-const NEVER = [
+const NEVER = blocksOf([
   '169.254.0.0/16',
   'fe80::/10',
   '100.100.100.200',
@@ -24,23 +26,52 @@ const NEVER = [
   '::',
   '224.0.0.0/3',
   'ff00::/8',
-].flatMap((block) => readBlock(block) ?? [])
+  // IPv4 by another name: a translator would reach any of the above.
+  '64:ff9b::/96',
+  '64:ff9b:1::/48',
+  '2002::/16',
+])
 
-/** Whether a text may be fetched from `address`; never from link-local or metadata addresses. */
-export function mayFetchFrom(address: string): boolean {
+/** This host and networks of one's own, the cluster's among them (RFC 6890): only where they are allowed. */
+const PRIVATE = blocksOf([
+  '127.0.0.0/8',
+  '::1',
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '192.0.0.0/24',
+  '198.18.0.0/15',
+  'fc00::/7',
+])
+
+/**
+ * Whether a text may be fetched from `address`: never from link-local or metadata addresses, and from
+ * private ones where `allowed` says so.
+ *
+ * @param allowed - CIDR blocks or addresses
+ */
+export function mayFetchFrom(address: string, allowed: readonly string[]): boolean {
   const bytes = readSocketAddress(address)
-  return bytes !== undefined && !NEVER.some((block) => blockHas(block, bytes))
+  if (bytes === undefined || NEVER.some((block) => blockHas(block, bytes))) return false
+  const isPrivate = PRIVATE.some((block) => blockHas(block, bytes))
+  return !isPrivate || blocksOf(allowed).some((block) => blockHas(block, bytes))
 }
 
 /**
  * The body at `uri`, UTF-8. Certificates are verified by the system's roots.
  *
+ * @param allowed - as {@link mayFetchFrom} takes it
  * @throws {PolicyError} `POLICY_FETCH_FAILED`
  */
-export async function fetchText(uri: string, signal: AbortSignal): Promise<string> {
+export async function fetchText(
+  uri: string,
+  allowed: readonly string[],
+  signal: AbortSignal,
+): Promise<string> {
   let at = parseUri(uri, uri)
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
-    const answer = await send(at, signal)
+    const answer = await send(at, allowed, signal)
     const { statusCode = 0, headers } = answer
     if (statusCode === 200) return readBody(answer, uri)
     answer.destroy()
@@ -65,15 +96,15 @@ function parseUri(text: string, uri: string): URL {
   return parsed
 }
 
-function send(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
+function send(url: URL, allowed: readonly string[], signal: AbortSignal): Promise<IncomingMessage> {
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   return new Promise((resolve, reject) => {
     const fail = (cause: Error) => reject(failed(url.href, cause.message, cause))
-    if (isIP(host) !== 0 && !mayFetchFrom(host)) return fail(new Error(refusal(host)))
+    if (isIP(host) !== 0 && !mayFetchFrom(host, allowed)) return fail(new Error(refusal(host)))
     const request = url.protocol === 'https:' ? requestHttps : requestHttp
     const sent = request(url, {
       agent: false,
-      lookup: guardedLookup,
+      lookup: guardedLookup(allowed),
       signal,
       headers: { accept: 'application/json', 'user-agent': 'redoubt' },
     })
@@ -84,20 +115,27 @@ function send(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
 }
 
 /** A name is taken only when every address of it may be reached. */
-const guardedLookup: LookupFunction = (hostname, options, done) => {
-  lookup(hostname, { ...options, all: true }, (cause, addresses: readonly LookupAddress[]) => {
-    const wrong = cause ? undefined : addresses.find(({ address }) => !mayFetchFrom(address))
-    const [first] = addresses ?? []
-    if (cause) done(cause, '')
-    else if (wrong !== undefined || first === undefined) {
-      done(new Error(refusal(wrong?.address ?? hostname)), '')
-    } else if (options.all) done(null, [...addresses])
-    else done(null, first.address, first.family)
-  })
+function guardedLookup(allowed: readonly string[]): LookupFunction {
+  return (hostname, options, done) => {
+    lookup(hostname, { ...options, all: true }, (cause, addresses: readonly LookupAddress[]) => {
+      const wrong = cause
+        ? undefined
+        : addresses.find(({ address }) => !mayFetchFrom(address, allowed))
+      const [first] = addresses ?? []
+      if (cause) done(cause, '')
+      else if (wrong !== undefined || first === undefined) {
+        done(new Error(refusal(wrong?.address ?? hostname)), '')
+      } else if (options.all) done(null, [...addresses])
+      else done(null, first.address, first.family)
+    })
+  }
 }
 
 function refusal(address: string): string {
-  return `${address} is an address that nothing is fetched from`
+  const bytes = readSocketAddress(address)
+  const isPrivate = bytes !== undefined && PRIVATE.some((block) => blockHas(block, bytes))
+  const hint = isPrivate ? ' unless jwks.allowedCidrs of Mesh has it' : ''
+  return `${address} is an address that nothing is fetched from${hint}`
 }
 
 async function readBody(answer: IncomingMessage, uri: string): Promise<string> {

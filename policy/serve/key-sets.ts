@@ -18,7 +18,11 @@ export interface KeySetDeps {
   readonly random: () => number
   readonly log: Log
   /** @default over HTTP, with the limits of `fetch-text.ts` */
-  readonly fetch?: (uri: string, signal: AbortSignal) => Promise<string>
+  readonly fetch?: (
+    uri: string,
+    allowedCidrs: readonly string[],
+    signal: AbortSignal,
+  ) => Promise<string>
 }
 
 /** Milliseconds between two fetches that succeed, as Istio has it; a little is taken off by chance. */
@@ -98,7 +102,8 @@ async function keep(
   while (!signal.aborted) {
     let waitMs = REFRESH_MS * (1 - 0.1 * random())
     try {
-      const text = await fetchKeySet(deps, signal)
+      const { jwksAllowedCidrs: allowedCidrs } = deps.intent.current.mesh
+      const text = await fetchKeySet({ ...deps, allowedCidrs }, signal)
       if (signal.aborted) return
       put(text)
       fetchedMs = clock.nowMs()
@@ -120,10 +125,15 @@ async function keep(
  * @throws {PolicyError} `POLICY_FETCH_FAILED`: not to be had, or no key set
  */
 export async function fetchKeySet(
-  deps: Pick<KeySetDeps, 'clock' | 'fetch'> & { readonly name: string; readonly timeoutMs: number },
+  deps: Pick<KeySetDeps, 'clock' | 'fetch'> & {
+    readonly name: string
+    readonly timeoutMs: number
+    /** Of `Mesh`: private addresses that may be asked. */
+    readonly allowedCidrs: readonly string[]
+  },
   signal: AbortSignal,
 ): Promise<string> {
-  const { name, timeoutMs, clock, fetch = fetchText } = deps
+  const { name, timeoutMs, allowedCidrs, clock, fetch = fetchText } = deps
   const late = new AbortController()
   const until = AbortSignal.any([signal, late.signal])
   clock.sleep(timeoutMs, until).then(
@@ -131,11 +141,11 @@ export async function fetchKeySet(
     () => {}, // it came in time
   )
   try {
-    const text = await fetch(name, until)
+    const text = await fetch(name, allowedCidrs, until)
     if (!name.endsWith(DISCOVERY)) return admitKeySet(text, name)
     const found = memberOf(text, 'jwks_uri')
     if (typeof found !== 'string') throw failed(name, 'it names no jwks_uri')
-    return admitKeySet(await fetch(found, until), found)
+    return admitKeySet(await fetch(found, allowedCidrs, until), found)
   } catch (cause) {
     if (!late.signal.aborted) throw cause
     throw failed(name, `there was no answer within ${timeoutMs} ms`, cause)

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 
 import { parseTrustDomain, type TrustDomain } from '#ca/spiffe/index.ts'
+import { readBlock } from '../../model/address.ts'
 import type { CertificateLives, Mesh } from '../../model/intent.ts'
 import { durationFault, labelNameFault, parseDurationMs } from '../grammar.ts'
 import {
@@ -24,6 +25,15 @@ const trustDomain = text((written) => {
 })
 
 const duration = text(durationFault).optional()
+
+const cidr = text((written) =>
+  readBlock(written)
+    ? undefined
+    : `found ${JSON.stringify(written)}, expected an IP address or a CIDR block such as 10.0.0.0/8`,
+)
+
+/** Where the identity provider of a mesh on one machine is. */
+const LOOPBACK = ['127.0.0.0/8', '::1']
 
 const certificates = fields({
   leafTtl: duration,
@@ -49,6 +59,8 @@ const spec = fields(
     enableAutoMtls: z.boolean().optional(),
     /** Not set: only refusals are logged. Standalone, a sidecar's standard output is `redoubt logs`. */
     accessLogFile: z.enum(['', '/dev/stdout']).optional(),
+    /** Where keys may be fetched from beside public addresses; a list takes the place of the default. */
+    jwks: fields({ allowedCidrs: z.array(cidr).max(64).optional() }).optional(),
     connectTimeout: duration,
     defaultHttpRetryPolicy: retriesSchema.optional(),
     extensionProviders: extensionProvidersSchema.optional(),
@@ -115,6 +127,7 @@ function readMesh(written: z.output<typeof spec>): Mesh {
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
     accessLog: written.accessLogFile === '/dev/stdout' ? 'all' : 'refusals',
     autoMtls: written.enableAutoMtls ?? true,
+    jwksAllowedCidrs: written.jwks?.allowedCidrs ?? LOOPBACK,
     connectTimeoutMs: parseDurationMs(written.connectTimeout ?? '10s') ?? 10_000,
     ...(written.defaultHttpRetryPolicy
       ? { defaultRetry: readRetries(written.defaultHttpRetryPolicy) }

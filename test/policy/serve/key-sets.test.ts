@@ -25,21 +25,52 @@ async function serve(
 }
 
 const signal = () => new AbortController().signal
+const LOCAL = ['127.0.0.0/8', '::1']
 
 test('row 29 link-local, metadata, multicast and unspecified addresses are never asked', async (t) => {
   const never =
-    '169.254.169.254 169.254.0.1 fe80::1 fd00:ec2::254 100.100.100.200 0.0.0.0 :: 224.0.0.1 255.255.255.255 ff02::1 ::ffff:169.254.169.254 x'
-  for (const address of never.split(' ')) t.false(mayFetchFrom(address), address)
-  for (const address of ['127.0.0.1', '10.0.0.1', '8.8.8.8', '2001:db8::1'])
-    t.true(mayFetchFrom(address))
+    '169.254.169.254 169.254.0.1 fe80::1 fd00:ec2::254 100.100.100.200 0.0.0.0 :: 224.0.0.1 255.255.255.255 ff02::1 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe:: x'
+  const all = ['0.0.0.0/0', '::/0']
+  for (const address of never.split(' ')) t.false(mayFetchFrom(address, all), address)
   for (const uri of [
     'http://169.254.169.254/',
     'http://[fe80::1]/',
     'http://0.0.0.0/',
     'http://2852039166/',
   ]) {
-    const error = await t.throwsAsync(fetchText(uri, signal()), { code: 'POLICY_FETCH_FAILED' })
+    const error = await t.throwsAsync(fetchText(uri, LOCAL, signal()), {
+      code: 'POLICY_FETCH_FAILED',
+    })
     t.regex(error?.message ?? '', /nothing is fetched from/, uri)
+  }
+})
+
+test('row 29 private addresses are asked only where Mesh allows it; loopback is, unless it says otherwise', async (t) => {
+  const inside = '127.0.0.1 10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 ::1 fd12::1 ::ffff:10.0.0.1'
+  for (const address of inside.split(' ')) t.false(mayFetchFrom(address, []), address)
+  for (const address of '8.8.8.8 172.32.0.1 2001:4860::1'.split(' ')) {
+    t.true(mayFetchFrom(address, []), address)
+  }
+  t.true(mayFetchFrom('10.1.2.3', ['10.1.0.0/16']))
+  t.true(mayFetchFrom('::ffff:10.1.2.3', ['10.1.0.0/16']))
+  t.false(mayFetchFrom('10.2.0.1', ['10.1.0.0/16']))
+  const meshOf = (spec: string) =>
+    readManifests([
+      {
+        path: 'm.yaml',
+        text: `apiVersion: redoubt.io/v1alpha1\nkind: Mesh\nmetadata: { name: m }\nspec: ${spec}\n`,
+      },
+    ])
+  t.deepEqual(meshOf('{}').intent.mesh.jwksAllowedCidrs, LOCAL)
+  t.deepEqual(meshOf('{ jwks: { allowedCidrs: [] } }').intent.mesh.jwksAllowedCidrs, [])
+  const [bad] = meshOf('{ jwks: { allowedCidrs: [10.0.0.0/40] } }').documents
+  t.is(bad?.errors[0]?.pointer, '/spec/jwks/allowedCidrs/0')
+  await using server = await serve((_, response) => response.end('{"keys":[]}'))
+  t.is(await fetchText(server.url, LOCAL, signal()), '{"keys":[]}')
+  const byName = server.url.replace('127.0.0.1', 'localhost')
+  for (const uri of [server.url, byName]) {
+    const error = await t.throwsAsync(fetchText(uri, [], signal()))
+    t.regex(error?.message ?? '', /unless jwks.allowedCidrs of Mesh has it/, uri)
   }
 })
 
@@ -55,13 +86,13 @@ test('row 29 a redirect leads nowhere that may not be asked, and not for ever', 
     else if (request.url === '/once') response.writeHead(307, { location: '/keys' }).end()
     else response.end('{"keys":[]}')
   })
-  t.is(await fetchText(`${server.url}/once`, signal()), '{"keys":[]}')
+  t.is(await fetchText(`${server.url}/once`, LOCAL, signal()), '{"keys":[]}')
   for (const [path, why] of [
     ['/meta', /nothing is fetched from/],
     ['/loop', /more than 3 times/],
     ['/file', /no http or https URL/],
   ] as const) {
-    const error = await t.throwsAsync(fetchText(server.url + path, signal()))
+    const error = await t.throwsAsync(fetchText(server.url + path, LOCAL, signal()))
     t.regex(error?.message ?? '', why, path)
   }
 })
@@ -78,7 +109,7 @@ test('row 49 huge, broken and refused answers are errors', async (t) => {
     ['/cut', /aborted/],
     ['/no', /status 500/],
   ] as const) {
-    const error = await t.throwsAsync(fetchText(server.url + path, signal()))
+    const error = await t.throwsAsync(fetchText(server.url + path, LOCAL, signal()))
     t.regex(error?.message ?? '', why, path)
   }
 })
@@ -107,7 +138,7 @@ function open(answer: (uri: string) => string | Error | undefined, ...rules: rea
       clock,
       random: () => 0.5,
       log: () => {},
-      fetch: async (uri, until) => {
+      fetch: async (uri, _allowed, until) => {
         asked.push(uri)
         const text = answer(uri)
         if (text instanceof Error) throw text
