@@ -19,7 +19,7 @@ import type { OpenConnections } from '../stack/open-connections.ts'
 import type { ServerConnection } from '../stack/server-connection.ts'
 import type { TimerWheel } from '../stack/timer-wheel.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { ALPN } from '../tls/parameters.ts'
+import { ALPN, OPAQUE_ALPN, SERVER_ALPN } from '../tls/parameters.ts'
 import { createTlsTerminator } from '../tls/server.ts'
 import { lifeMs } from '../tls/verify-peer.ts'
 import type { WatchedPeers } from '../tls/watch-peers.ts'
@@ -71,6 +71,10 @@ export async function listenInbound(
     svid: deps.svid,
     aliases: () => deps.configuration()?.bundle.trustDomainAliases ?? [],
     now: deps.now,
+    alpn() {
+      const current = rules()
+      return current === undefined || isHttpPort(current) ? SERVER_ALPN : OPAQUE_ALPN
+    },
     peers: deps.peers,
     onPeer(socket, peer) {
       const current = rules()

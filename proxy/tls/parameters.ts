@@ -29,6 +29,9 @@ export const SERVER_ALPN: readonly string[] = [
   'http/1.1',
 ]
 
+/** {@link SERVER_ALPN} of a port whose bytes nobody reads: HTTP/2 is as good as any. */
+export const OPAQUE_ALPN: readonly string[] = [...SERVER_ALPN, 'h2']
+
 /** Options of a context that shows `svid`, as server or client. */
 export function contextOptions(svid: Svid): SecureContextOptions {
   return {

@@ -3,7 +3,7 @@ import { createServer, type TLSSocket } from 'node:tls'
 import type { Svid } from '#agent/client/index.ts'
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { Live } from '#core/live.ts'
-import { contextOptions, SERVER_ALPN } from './parameters.ts'
+import { contextOptions } from './parameters.ts'
 import { type TrustedPeer, type UntrustedPeer, verifyPeer } from './verify-peer.ts'
 import type { WatchedPeers } from './watch-peers.ts'
 
@@ -12,6 +12,8 @@ export interface TlsTerminatorOptions {
   /** Other names of our trust domain, as they are now. */
   readonly aliases: () => readonly TrustDomain[]
   readonly now: () => Temporal.Instant
+  /** What is spoken inside, best first; asked at each handshake. */
+  readonly alpn: () => readonly string[]
   readonly peers: WatchedPeers
   /** The handshake is done and the peer verified; nothing has been read. */
   readonly onPeer: (socket: TLSSocket, peer: TrustedPeer) => void
@@ -27,14 +29,14 @@ const HANDSHAKE_TIMEOUT_MS = 10_000
  * plaintext; a connection may be given with bytes already read put back (`unshift`).
  */
 export function createTlsTerminator(options: TlsTerminatorOptions): (socket: Socket) => void {
-  const { svid, aliases, now, peers, onPeer, onRefused } = options
+  const { svid, aliases, alpn, now, peers, onPeer, onRefused } = options
   let shown = svid.current
   const server = createServer({
     ...contextOptions(shown),
     requestCert: true,
     // `verifyPeer` judges, below: OpenSSL would refuse without saying whom or why.
     rejectUnauthorized: false,
-    ALPNProtocols: [...SERVER_ALPN],
+    ALPNCallback: ({ protocols }) => alpn().find((name) => protocols.includes(name)),
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     allowHalfOpen: true,
   })

@@ -106,6 +106,7 @@ const ROWS: readonly {
     tries: [
       [MESH_TCP, 'tcp'],
       [MESH_HTTP, 'tcp'],
+      [{ ...MESH_HTTP, alpn: ['h2'] }, 'tcp'],
       [RAW_TCP, 'closed'],
       [RAW_HTTP, 'closed'],
     ],
@@ -141,6 +142,7 @@ const ROWS: readonly {
       [MESH_HTTP, 'http'],
       [MESH_TCP, 'tcp'],
       [FOREIGN, 'tcp'],
+      [{ ...MESH_HTTP, alpn: ['h2'] }, 'tcp'],
       [NO_ALPN, 'tcp'],
       [RAW_HTTP, 'closed'],
     ],
