@@ -9,6 +9,13 @@ import { type CertificateFacts, readFacts } from './facts.ts'
 import type { AlternativeName } from './alternative-names.ts'
 import type { LogReport } from '../log/report.ts'
 
+/** `bits` for RSA, `curve` for elliptic curves, neither where the type says it all. */
+export interface KeyReport {
+  readonly type: string
+  readonly bits?: number
+  readonly curve?: string
+}
+
 /** A certificate as `redoubt cert inspect --output json` prints it; the names are a contract. */
 export interface CertificateReport {
   /** `null` when there is not exactly one valid one. */
@@ -23,13 +30,17 @@ export interface CertificateReport {
   readonly notAfter: string
   /** Negative once it has run out. */
   readonly remainingSeconds: number
-  readonly key: { readonly type: string; readonly bits?: number; readonly curve?: string }
+  readonly key: KeyReport
   readonly signature: string
   readonly san: readonly AlternativeName[]
   readonly usage: readonly string[]
   readonly extendedUsage: readonly string[]
   readonly ca: boolean
-  readonly fingerprints: { readonly sha256: string }
+  /** Lower-case hex: its subject key identifier, as `ca taint` takes it, and its issuer's. */
+  readonly keyId: string | null
+  readonly issuerKeyId: string | null
+  /** Lower-case hex, of the whole and of SubjectPublicKeyInfo. */
+  readonly fingerprints: { readonly sha256: string; readonly publicKey: string }
   /** What the CA's log says of it; left out where no log here has to know it. */
   readonly log?: LogReport
   readonly findings: readonly Finding[]
@@ -68,7 +79,9 @@ export function describeCertificate(der: Uint8Array, now: Temporal.Instant): Cer
     usage: facts.usage ?? [],
     extendedUsage: facts.extendedUsage ?? [],
     ca: facts.ca,
-    fingerprints: { sha256: facts.sha256 },
+    keyId: facts.subjectKeyId ?? null,
+    issuerKeyId: facts.authorityKeyId ?? null,
+    fingerprints: { sha256: facts.sha256, publicKey: facts.publicKeySha256 },
     findings: judge(RULES, { facts, now, uris }),
   }
 }
@@ -83,6 +96,6 @@ function idOf(uris: readonly string[]): string | null {
   return typeof id === 'string' ? id : null
 }
 
-function keyReport({ key: { type, bits, curve } }: CertificateFacts): CertificateReport['key'] {
+function keyReport({ key: { type, bits, curve } }: CertificateFacts): KeyReport {
   return { type, ...(bits !== undefined && { bits }), ...(curve !== undefined && { curve }) }
 }

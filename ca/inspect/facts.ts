@@ -7,7 +7,7 @@
  */
 import 'reflect-metadata' // needed by @peculiar/x509, before it
 
-import { createHash, X509Certificate as NodeCertificate } from 'node:crypto'
+import { hash, type KeyObject, X509Certificate as NodeCertificate } from 'node:crypto'
 
 import {
   AuthorityKeyIdentifierExtension,
@@ -64,6 +64,8 @@ export interface CertificateFacts {
   readonly anatomy: Anatomy
   /** Lower-case hex. */
   readonly sha256: string
+  /** Of SubjectPublicKeyInfo. */
+  readonly publicKeySha256: string
   /** Why a sidecar of ours cannot read it at all, if so. */
   readonly unreadable?: string
 }
@@ -112,7 +114,8 @@ function factsOf(
     criticalExtensions: critical,
     repeatedExtensions: types.filter((type, at) => types.indexOf(type) !== at),
     anatomy,
-    sha256: createHash('sha256').update(der).digest('hex'),
+    sha256: hash('sha256', der),
+    publicKeySha256: hash('sha256', new Uint8Array(certificate.publicKey.rawData)),
     ...(unreadable !== undefined && { unreadable }),
   }
 }
@@ -182,16 +185,20 @@ const KEY_TYPES: Readonly<Record<string, string>> = {
 
 function keyOf(certificate: NodeCertificate, { keyAlgorithm }: Anatomy): KeyFacts {
   try {
-    const { asymmetricKeyType, asymmetricKeyDetails: details } = certificate.publicKey
-    const { namedCurve, modulusLength, publicExponent } = details ?? {}
-    return {
-      type: asymmetricKeyType ?? 'unknown',
-      ...(modulusLength !== undefined && { bits: modulusLength }),
-      ...(namedCurve !== undefined && { curve: CURVES[namedCurve] ?? namedCurve }),
-      ...(publicExponent !== undefined && { exponent: publicExponent }),
-    }
+    return keyFactsOf(certificate.publicKey)
   } catch {
     return { type: KEY_TYPES[keyAlgorithm.name] ?? 'unknown' } // the findings say what that means
+  }
+}
+
+/** What OpenSSL says of a key. */
+export function keyFactsOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): KeyFacts {
+  const { namedCurve, modulusLength, publicExponent } = asymmetricKeyDetails ?? {}
+  return {
+    type: asymmetricKeyType ?? 'unknown',
+    ...(modulusLength !== undefined && { bits: modulusLength }),
+    ...(namedCurve !== undefined && { curve: CURVES[namedCurve] ?? namedCurve }),
+    ...(publicExponent !== undefined && { exponent: publicExponent }),
   }
 }
 

@@ -1,7 +1,9 @@
 /** What `redoubt cert inspect` shows people: a tree from the root down, and what is wrong. */
 import type { ChainReport } from './chain.ts'
-import type { CertificateReport } from './describe.ts'
+import type { CertificateReport, KeyReport } from './describe.ts'
 import type { Finding } from './findings/finding.ts'
+import type { RequestReport } from './request.ts'
+import type { TokenReport } from './token.ts'
 import type { LogReport } from '../log/report.ts'
 
 /** How to mark up text; the identity where colours are not wanted. */
@@ -16,22 +18,71 @@ export interface Style {
 /** A fact about where the certificates came from, e.g. `negotiated` and `TLSv1.3`. */
 export type Origin = readonly (readonly [name: string, value: string])[]
 
+/** Everything that is known about what was inspected. */
+export interface Inspection {
+  readonly certificates: readonly CertificateReport[]
+  readonly chain: ChainReport
+  readonly requests: readonly RequestReport[]
+  readonly tokens: readonly TokenReport[]
+  readonly origin: Origin
+}
+
 /** Lines for a terminal. Whatever a certificate says is shown with its control characters escaped. */
-export function renderInspection(
-  certificates: readonly CertificateReport[],
-  chain: ChainReport,
-  origin: Origin,
-  style: Style,
-): readonly string[] {
+export function renderInspection(inspection: Inspection, style: Style): readonly string[] {
+  const { certificates, chain, requests, tokens, origin } = inspection
   return [
     ...origin.map(([name, value]) => `${style.dim(name.padEnd(11))} ${visible(value)}`),
-    verdictLine(chain, style),
-    '',
+    ...(certificates.length > 0 ? [verdictLine(chain, style), ''] : []),
     ...fromRootDown(certificates).flatMap(({ certificate, depth }) =>
       certificateLines(certificate, depth, style),
     ),
-    ...problemLines(certificates, style),
+    ...requests.flatMap((request) => requestLines(request, style)),
+    ...tokens.flatMap((token) => tokenLines(token, style)),
+    ...problemLines(inspection, style),
   ]
+}
+
+function requestLines({ subject, san, key }: RequestReport, style: Style): readonly string[] {
+  const names = san.map(({ type, value }) => `${type}:${visible(value)}`)
+  return [
+    `${style.bold(visible(subject) || names[0] || 'no name')} ${style.dim('request')}`,
+    row(2, 'key', keyText(key), style),
+    ...(names.length > 0 ? [row(2, 'asks for', names.join(', '), style)] : []),
+    '',
+  ]
+}
+
+function tokenLines(token: TokenReport, style: Style): readonly string[] {
+  const { spiffeId, algorithm, keyId, audience, expiresAt, remainingSeconds } = token
+  return [
+    tokenVerdict(token, style),
+    '',
+    `${style.bold(visible(spiffeId ?? 'no SPIFFE ID'))} ${style.dim('JWT-SVID')}`,
+    row(2, 'for', visible(audience.join(', ') || 'nobody'), style),
+    row(
+      2,
+      'valid',
+      `until ${expiresAt ?? 'ever'}, ${leftText(remainingSeconds ?? 0, style)}`,
+      style,
+    ),
+    row(2, 'key', visible(`${keyId ?? 'not named'}, signed ${algorithm ?? 'by nothing'}`), style),
+    '',
+  ]
+}
+
+function tokenVerdict({ verified, error }: TokenReport, style: Style): string {
+  if (verified) return style.good('✔ verified: a key of its trust domain signed it')
+  if (verified === null) return style.warn(`? not verified: ${error}; give them with --bundle FILE`)
+  return style.bad(`✘ not verified: ${visible(error ?? '')}`)
+}
+
+/** A label and a value below a name. */
+function row(indent: number, label: string, value: string, style: Style): string {
+  return `${' '.repeat(indent)}${style.dim(label.padEnd(9))} ${value}`
+}
+
+function keyText({ type, curve, bits }: KeyReport): string {
+  return [type, curve ?? bits].filter(Boolean).join(' ')
 }
 
 function verdictLine({ verified, trustAnchor, error }: ChainReport, style: Style): string {
@@ -76,24 +127,23 @@ function certificateLines(
   const { spiffeId, subject, ca, serial, key, signature } = certificate
   const name = visible(spiffeId ?? (subject || certificate.san[0]?.value || 'no name'))
   const stem = depth === 0 ? '' : `${'   '.repeat(depth - 1)}└─ `
-  const indent = ' '.repeat(stem.length + 2)
+  const line = (label: string, value: string) => row(stem.length + 2, label, value, style)
   const role = ca ? (certificate.subject === certificate.issuer ? 'root' : 'issuer') : 'leaf'
-  const row = (label: string, value: string) => `${indent}${style.dim(label.padEnd(9))} ${value}`
   const others = certificate.san.filter(({ value }) => value !== spiffeId)
   return [
     `${stem}${style.bold(name)} ${style.dim(role)}`,
-    row('serial', serial),
-    row('valid', validity(certificate, style)),
-    row(
+    line('serial', serial),
+    line('valid', validity(certificate, style)),
+    line(
       'key',
       `${[key.type, key.curve ?? key.bits].filter(Boolean).join(' ')}, signed ${signature}`,
     ),
-    row('usage', [...certificate.usage, ...certificate.extendedUsage].join(', ') || 'none'),
+    line('usage', [...certificate.usage, ...certificate.extendedUsage].join(', ') || 'none'),
     ...(others.length > 0
-      ? [row('also', others.map(({ type, value }) => `${type}:${visible(value)}`).join(', '))]
+      ? [line('also', others.map(({ type, value }) => `${type}:${visible(value)}`).join(', '))]
       : []),
-    row('sha256', certificate.fingerprints.sha256),
-    ...(certificate.log ? [row('log', logText(certificate.log, style))] : []),
+    line('sha256', certificate.fingerprints.sha256),
+    ...(certificate.log ? [line('log', logText(certificate.log, style))] : []),
     '',
   ]
 }
@@ -107,11 +157,13 @@ function validity(
   { notBefore, notAfter, remainingSeconds }: CertificateReport,
   style: Style,
 ): string {
-  const left =
-    remainingSeconds >= 0
-      ? style.good(`${inWords(remainingSeconds)} left`)
-      : style.bad(`ran out ${inWords(-remainingSeconds)} ago`)
-  return `${notBefore} to ${notAfter}, ${left}`
+  return `${notBefore} to ${notAfter}, ${leftText(remainingSeconds, style)}`
+}
+
+function leftText(seconds: number, style: Style): string {
+  return seconds >= 0
+    ? style.good(`${inWords(seconds)} left`)
+    : style.bad(`ran out ${inWords(-seconds)} ago`)
 }
 
 const UNITS: readonly (readonly [name: string, seconds: number])[] = [
@@ -135,22 +187,33 @@ export function inWords(seconds: number): string {
   return parts.join(' ')
 }
 
-function problemLines(certificates: readonly CertificateReport[], style: Style): readonly string[] {
-  const lines = certificates.flatMap((certificate) =>
-    certificate.findings.map((finding) => findingLine(certificate, finding, style)),
+function problemLines(
+  { certificates, requests, tokens }: Inspection,
+  style: Style,
+): readonly string[] {
+  const judged = [
+    ...certificates.map((one) => ({ whose: whoseText(one), findings: one.findings })),
+    ...requests.map(({ findings }) => ({ whose: 'request', findings })),
+    ...tokens.map(({ spiffeId, findings }) => ({ whose: spiffeId ?? 'token', findings })),
+  ]
+  const lines = judged.flatMap(({ whose, findings }) =>
+    findings.flatMap((finding) => findingLines(whose, finding, style)),
   )
-  return lines.length > 0 ? lines.flat() : [style.good('No findings.')]
+  return lines.length > 0 ? lines : [style.good('No findings.')]
 }
 
-function findingLine(
-  { spiffeId, subject, serial }: CertificateReport,
+function whoseText({ spiffeId, subject, serial }: CertificateReport): string {
+  return spiffeId ?? (subject || `serial ${serial}`)
+}
+
+function findingLines(
+  whose: string,
   { severity, rule, source, message, hint }: Finding,
   style: Style,
 ): readonly string[] {
   const paint = { error: style.bad, warning: style.warn, info: style.dim }[severity]
-  const whose = visible(spiffeId ?? (subject || `serial ${serial}`))
   return [
-    `${paint(severity.padEnd(7))} ${whose}: ${visible(message)} ${style.dim(`[${rule}, ${source}]`)}`,
+    `${paint(severity.padEnd(7))} ${visible(whose)}: ${visible(message)} ${style.dim(`[${rule}, ${source}]`)}`,
     ...(hint === undefined ? [] : [`        ${style.dim(hint)}`]),
   ]
 }

@@ -4,7 +4,10 @@ import { CaError } from '../error.ts'
 export type PemLabel =
   | 'CERTIFICATE'
   | 'CERTIFICATE REQUEST'
+  | 'NEW CERTIFICATE REQUEST'
   | 'PRIVATE KEY'
+  | 'PKCS7'
+  | 'CMS'
   /** Ours: a private key that a passphrase opens. */
   | 'REDOUBT SEALED PRIVATE KEY'
 

@@ -4,19 +4,26 @@ import { resolve } from 'node:path'
 
 import { openSvid } from '#agent/client/index.ts'
 
-import { type Anchors, MAX_INPUT_BYTES, type Origin, readCertificates } from '#ca/inspect/index.ts'
+import {
+  type Anchors,
+  type Contents,
+  MAX_INPUT_BYTES,
+  type Origin,
+  readInput,
+} from '#ca/inspect/index.ts'
 import { trustDomainOf } from '#ca/spiffe/index.ts'
 import type { Log } from '#core/log.ts'
 import { DeployError } from '../error.ts'
 import { type Input, type Io, listOption, textOption } from './command.ts'
 import { type Endpoint, fetchChain } from './fetch-chain.ts'
 import { readBytes } from './read-bytes.ts'
+import { readPassword } from './read-password.ts'
 import type { RunningMesh } from './running-mesh.ts'
 
 /** Certificates, and what is known about them from where they came. */
 export interface Found {
-  /** DER; leaf first where there is an order. */
-  readonly chain: readonly Uint8Array[]
+  /** Certificates leaf first, where there is an order. */
+  readonly contents: Contents
   readonly origin: Origin
   /** Roots that came from the same place and are trusted: an agent's. */
   readonly anchors?: Anchors
@@ -69,7 +76,9 @@ async function fromPlace(io: Io, input: Input, place: string, signal: AbortSigna
     return fromEndpoint(io, input, { host, port: Number(port) }, signal)
   }
   try {
-    return { chain: readCertificates(await readBytes(place, io.cwd, MAX_INPUT_BYTES)), origin: [] }
+    const password = await readPassword(io, textOption(input, 'passwordFile'))
+    const contents = readInput(await readBytes(place, io.cwd, MAX_INPUT_BYTES), password)
+    return { contents, origin: originOf(contents) }
   } catch (cause) {
     const why = FILE_FAULTS[(cause as NodeJS.ErrnoException).code ?? '']
     if (why === undefined) throw cause
@@ -77,6 +86,19 @@ async function fromPlace(io: Io, input: Input, place: string, signal: AbortSigna
       cause,
     })
   }
+}
+
+/** What is not to be seen from the certificates alone. */
+function originOf({ format, key, roots = [], jwtKeys = [] }: Contents): Origin {
+  if (format === 'PEM' || format === 'DER') return []
+  return [
+    ['found in', format],
+    ...(key ? [['private key', 'is there; it is not shown'] as const] : []),
+    ...(roots.length > 0 ? [['roots', `${roots.length}, to verify the others with`] as const] : []),
+    ...(jwtKeys.length > 0
+      ? [['JWT keys', jwtKeys.map(({ kid, kty }) => `${kid} (${kty})`).join(', ')] as const]
+      : []),
+  ]
 }
 
 const FILE_FAULTS: Readonly<Record<string, string>> = {
@@ -121,7 +143,7 @@ async function fromEndpoint(
     )
   const negotiated = [shown.protocol, shown.cipher, shown.group, shown.alpn].filter(Boolean)
   return {
-    chain: shown.chain,
+    contents: { format: 'TLS', certificates: shown.chain },
     origin: [
       ['endpoint', where],
       ['negotiated', negotiated.join(' ')],
@@ -180,9 +202,13 @@ async function fromAgent(io: Io, socketPath: string, signal: AbortSignal): Promi
   const { clock, now, random } = io
   const deps = { socketPath, clock, now, random, log }
   try {
-    const { id, chain, bundles } = (await openSvid(deps, signal)).current
+    const { id, chain, key, bundles } = (await openSvid(deps, signal)).current
     const [{ trustDomain, roots } = { trustDomain: trustDomainOf(id), roots: [] }] = bundles
-    return { chain, origin: [['agent', socketPath]], anchors: { trustDomain, roots } }
+    return {
+      contents: { format: 'agent', certificates: chain, key },
+      origin: [['agent', socketPath]],
+      anchors: { trustDomain, roots },
+    }
   } catch (cause) {
     throw new DeployError('DEPLOY_CALL_REFUSED', `Cannot inspect agent ${socketPath}: ${why}`, {
       cause,

@@ -39,3 +39,16 @@ export type Style = Parameters<typeof styleText>[0]
 export function paint({ colour }: Pick<Io, 'colour'>, style: Style, text: string): string {
   return colour ? styleText(style, text, { validateStream: false }) : text
 }
+
+/** The marks of a report, in colours where those are wanted. */
+export function styleOf(io: Pick<Io, 'colour'>): Marks {
+  return {
+    bold: (text) => paint(io, 'bold', text),
+    dim: (text) => paint(io, 'dim', text),
+    good: (text) => paint(io, 'green', text),
+    warn: (text) => paint(io, 'yellow', text),
+    bad: (text) => paint(io, 'red', text),
+  }
+}
+
+type Marks = Readonly<Record<'bold' | 'dim' | 'good' | 'warn' | 'bad', (text: string) => string>>

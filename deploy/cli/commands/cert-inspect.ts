@@ -1,48 +1,36 @@
 /** `redoubt cert inspect`: what a certificate says, whether it holds, and what to do if not. */
-import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
-
-import {
-  type Anchors,
-  type CertificateReport,
-  type ChainReport,
-  describeCertificate,
-  judgeChain,
-  MAX_INPUT_BYTES,
-  readCertificates,
-  renderInspection,
-} from '#ca/inspect/index.ts'
-import { parseTrustDomain, trustDomainOf, parseSpiffeId } from '#ca/spiffe/index.ts'
+import { type Inspection, renderInspection } from '#ca/inspect/index.ts'
 import { pemFromDer } from '#ca/x509/index.ts'
-import { type Command, type Input, type Io, textOption } from '../command.ts'
-import { stateDirOf } from '../../standalone/state-dir.ts'
-import { findCertificates, type Found } from '../find-certificates.ts'
-import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 import { LOG_KEY_OPTION } from '../ca-log.ts'
-import { logReports } from '../log-reports.ts'
-import { readBytes } from '../read-bytes.ts'
-import { readRunningMesh, type RunningMesh } from '../running-mesh.ts'
+import { type Command, flagOption, type Input, type Io, textOption } from '../command.ts'
+import { stateDirOf } from '../../standalone/state-dir.ts'
+import { DeployError } from '../../error.ts'
+import { findCertificates, type Found } from '../find-certificates.ts'
+import { inspectFound, isGood } from '../inspection.ts'
+import { OUTPUT_OPTION, outputFormat, print, styleOf } from '../output.ts'
+import { readRunningMesh } from '../running-mesh.ts'
+import { SOURCE_OPTIONS } from '../source-options.ts'
 import { STATE_OPTION } from '../state-option.ts'
+import { watchCertificates } from '../watch-certificates.ts'
 
 export const certInspect: Command = {
   name: 'cert inspect',
   summary: 'show and judge certificates: of a file, an endpoint, a running workload, an agent',
-  arguments: [{ name: 'FILE|-|HOST:PORT', summary: 'PEM, DER, a SPIFFE bundle; or a TLS server' }],
+  arguments: [
+    {
+      name: 'FILE|-|HOST:PORT',
+      summary:
+        'PEM, DER, PKCS#7, PKCS#12, a request, a JWT-SVID, a SPIFFE bundle, a Kubernetes Secret; or a TLS server',
+    },
+  ],
   options: [
-    { flags: '-w, --workload <ns/name>', summary: 'what the sidecar of a running workload serves' },
-    {
-      flags: '--agent <socket>',
-      summary: 'what an agent gives this process (SPIFFE Workload API)',
-    },
-    {
-      flags: '--bundle <file>',
-      summary: 'roots to verify with (default: those of the running mesh)',
-    },
-    { flags: '--sni <name>', summary: 'server name to ask an endpoint for' },
-    { flags: '--alpn <protocol>', summary: 'protocol to offer an endpoint', repeat: true },
-    { flags: '--client-cert <file>', summary: 'PEM to present to an endpoint' },
-    { flags: '--client-key <file>', summary: 'its private key' },
-    { flags: '--timeout <seconds>', summary: 'how long to wait for an answer', default: '5' },
+    ...SOURCE_OPTIONS,
+    { flags: '--expect <id>', summary: 'the SPIFFE ID that it has to be; 1 if it is another' },
+    { flags: '--min-remaining <time>', summary: '1 if it ends sooner, e.g. 10m, 2h' },
+    { flags: '--audience <name>', summary: 'whom a JWT-SVID has to be for' },
+    { flags: '--watch', summary: 'look again and again, and print a line for each rotation' },
+    { flags: '--interval <time>', summary: 'how often to look', default: '1s' },
+    { flags: '--for <time>', summary: 'how long to watch (default: until Ctrl-C)' },
     { flags: '--log-proof <file>', summary: 'proof of ca log prove to check with --log-key' },
     LOG_KEY_OPTION,
     STATE_OPTION,
@@ -54,91 +42,47 @@ export const certInspect: Command = {
       command: 'redoubt cert inspect --workload qotm/qotm-v1',
     },
     {
-      what: 'Fail a script when a certificate is not an SVID that holds',
-      command: 'redoubt cert inspect cert.pem --bundle bundle.pem --output json',
+      what: 'Fail a script when a certificate is not the SVID that it should be, or ends within ten minutes',
+      command:
+        'redoubt cert inspect cert.pem --bundle bundle.pem --expect spiffe://cluster.local/ns/pay/sa/api --min-remaining 10m',
     },
   ],
   async run(io, input, signal) {
-    const now = io.now()
-    const mesh = await readRunningMesh(stateDirOf(textOption(input, 'state'), io.env, io.cwd))
-    const found = await findCertificates(io, input, mesh, signal)
-    const described = found.chain.map((der) => describeCertificate(der, now))
-    const logged = await logReports(io, input, found.chain, described, signal)
-    const certificates = described.map((one, at) => {
-      const log = logged[at]
-      return log ? { ...one, log } : one
-    })
-    const anchors = await anchorsFor(io, input, found, certificates, mesh)
-    const chain = expected(found, certificates, judgeChain(found.chain, certificates, anchors, now))
-    show(io, input, found, certificates, chain)
-    const isBad = certificates.some(({ findings }) => findings.some(isError))
-    const isUnlogged = logged.some((log) => log?.verified === false)
-    return isBad || isUnlogged || chain.verified === false ? 1 : 0
+    const look = async (): Promise<[Found, Inspection]> => {
+      const mesh = await readRunningMesh(stateDirOf(textOption(input, 'state'), io.env, io.cwd))
+      const found = await findCertificates(io, input, mesh, signal)
+      return [found, await inspectFound(io, input, found, mesh, signal)]
+    }
+    if (flagOption(input, 'watch')) {
+      return watchCertificates(io, input, async () => (await look())[1], signal)
+    }
+    const [found, inspection] = await look()
+    show(io, input, found, inspection)
+    return isGood(inspection) ? 0 : 1
   },
 }
 
-function isError({ severity }: { readonly severity: string }): boolean {
-  return severity === 'error'
-}
-
-/** Roots given, or those that came along, or the running mesh's for identities of its own. */
-async function anchorsFor(
-  io: Io,
-  input: Input,
-  found: Found,
-  certificates: readonly CertificateReport[],
-  mesh: RunningMesh | undefined,
-): Promise<Anchors | undefined> {
-  const given = textOption(input, 'bundle')
-  if (given !== undefined) {
-    return { roots: readCertificates(await readBytes(given, io.cwd, MAX_INPUT_BYTES)) }
-  }
-  if (found.anchors) return found.anchors
-  const id = certificates.find(({ spiffeId }) => spiffeId !== null)?.spiffeId
-  if (!mesh || !id || trustDomainOf(parseSpiffeId(id)) !== mesh.trustDomain) return undefined
-  const pem = await readFile(resolve(mesh.ca.bundle))
-  return { trustDomain: parseTrustDomain(mesh.trustDomain), roots: readCertificates(pem) }
-}
-
-/** A good certificate of somebody else is as bad as none. */
-function expected(
-  { expectedId }: Found,
-  certificates: readonly CertificateReport[],
-  chain: ChainReport,
-): ChainReport {
-  const id = certificates.find(({ ca }) => !ca)?.spiffeId ?? null
-  if (expectedId === undefined || id === expectedId || chain.verified === false) return chain
-  return { ...chain, verified: false, error: `wrong-identity: it is ${id}, expected ${expectedId}` }
-}
-
-function show(
-  io: Io,
-  input: Input,
-  found: Found,
-  certificates: readonly CertificateReport[],
-  chain: ChainReport,
-): void {
+function show(io: Io, input: Input, { contents }: Found, inspection: Inspection): void {
   if (textOption(input, 'output') === 'pem') {
-    io.out(pemFromDer('CERTIFICATE', found.chain).trimEnd())
+    io.out(pemOf(contents))
     return
   }
-  const { origin } = found
+  const { certificates, chain, requests, tokens, origin } = inspection
   const value = {
     certificates,
     chain,
+    ...(requests.length > 0 && { requests }),
+    ...(tokens.length > 0 && { tokens }),
     ...(origin.length > 0 && { origin: Object.fromEntries(origin) }),
   }
-  print(io, outputFormat(input), value, () =>
-    renderInspection(certificates, chain, origin, styleOf(io)),
-  )
+  print(io, outputFormat(input), value, () => renderInspection(inspection, styleOf(io)))
 }
 
-function styleOf(io: Io): Parameters<typeof renderInspection>[3] {
-  return {
-    bold: (text) => paint(io, 'bold', text),
-    dim: (text) => paint(io, 'dim', text),
-    good: (text) => paint(io, 'green', text),
-    warn: (text) => paint(io, 'yellow', text),
-    bad: (text) => paint(io, 'red', text),
-  }
+/** Never a key or a token: both are secrets. */
+function pemOf({ certificates, roots = [], requests = [] }: Found['contents']): string {
+  const pem =
+    pemFromDer('CERTIFICATE', [...certificates, ...roots]) +
+    pemFromDer('CERTIFICATE REQUEST', requests)
+  if (pem !== '') return pem.trimEnd()
+  throw new DeployError('DEPLOY_USAGE', 'Cannot write PEM: there is no certificate and no request')
 }

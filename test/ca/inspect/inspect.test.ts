@@ -1,10 +1,13 @@
-import { createHash } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
 
 import test from 'ava'
 import fc from 'fast-check'
 
 import {
+  type CertificateReport,
+  type ChainReport,
   describeCertificate,
+  type Inspection,
   inWords,
   judgeChain,
   readCertificates,
@@ -24,6 +27,11 @@ const root = await makeCertificate({
 const good = await makeCertificate({ issuer: root })
 const bundle = { trustDomain: parseTrustDomain('td'), generation: 1, roots: [root.der] }
 
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+const spkiOf = (der: Uint8Array) =>
+  new X509Certificate(der).publicKey.export({ type: 'spki', format: 'der' })
+const ski = (der: Uint8Array) => Buffer.from(readCertificate(der).ski ?? '').toString('hex')
+
 test('describeCertificate() says of a good SVID what it is, under the contract’s names', (t) => {
   t.deepEqual(describeCertificate(good.der, NOW), {
     spiffeId: 'spiffe://td/ns/pay/sa/api',
@@ -39,7 +47,9 @@ test('describeCertificate() says of a good SVID what it is, under the contract�
     usage: ['digitalSignature'],
     extendedUsage: ['serverAuth', 'clientAuth'],
     ca: false,
-    fingerprints: { sha256: createHash('sha256').update(good.der).digest('hex') },
+    keyId: ski(good.der),
+    issuerKeyId: ski(root.der),
+    fingerprints: { sha256: sha256(good.der), publicKey: sha256(spkiOf(good.der)) },
     findings: [],
   })
 })
@@ -124,7 +134,7 @@ test('readCertificates() reads PEM among other text, DER, and a SPIFFE bundle', 
 
 const unreadable: readonly (readonly [what: string, input: string | Uint8Array, said: RegExp])[] = [
   ['nothing', '', /the input is empty/],
-  ['prose', 'hello', /neither PEM nor DER nor a SPIFFE bundle/],
+  ['prose', 'hello', /none of the forms that are known here/],
   [
     'a key',
     '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n',
@@ -170,6 +180,10 @@ function isReportOrRefusal(der: Uint8Array): boolean {
   }
 }
 
+function shown(certificates: readonly CertificateReport[], chain: ChainReport): Inspection {
+  return { certificates, chain, requests: [], tokens: [], origin: [] }
+}
+
 const plain: Style = { bold: same, dim: same, good: same, warn: same, bad: same }
 function same(text: string): string {
   return text
@@ -179,7 +193,7 @@ test('renderInspection() draws the chain from the root down and says what is wro
   const late = await makeCertificate({ issuer: root, notAfter: '2026-11-21T11:59:00Z' })
   const chain = [late.der, root.der]
   const reports = chain.map((der) => describeCertificate(der, NOW))
-  const lines = renderInspection(reports, judgeChain(chain, reports, bundle, NOW), [], plain)
+  const lines = renderInspection(shown(reports, judgeChain(chain, reports, bundle, NOW)), plain)
   t.regex(lines[0] ?? '', /^✘ not verified: expired: .*2026-11-21T11:59:00Z/)
   t.true(lines.includes('spiffe://td root'))
   t.true(lines.includes('└─ spiffe://td/ns/pay/sa/api leaf'))
@@ -193,9 +207,7 @@ test('renderInspection() shows no control character of a certificate', async (t)
   const evil = await makeCertificate({ issuer: root, dns: ['\u001b[2Jx'] })
   const reports = [describeCertificate(evil.der, NOW)]
   const text = renderInspection(
-    reports,
-    judgeChain([evil.der], reports, bundle, NOW),
-    [],
+    shown(reports, judgeChain([evil.der], reports, bundle, NOW)),
     plain,
   ).join('\n')
   t.false(text.includes('\u001b'))

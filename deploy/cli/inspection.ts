@@ -1,0 +1,147 @@
+/** What `cert inspect` and its kin find out: certificates, requests and tokens, described and judged. */
+import { X509Certificate } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+
+import {
+  type Anchors,
+  type CertificateReport,
+  type ChainReport,
+  describeCertificate,
+  describeRequest,
+  describeToken,
+  type Inspection,
+  inWords,
+  judgeChain,
+  MAX_INPUT_BYTES,
+  readInput,
+  type TokenJudges,
+} from '#ca/inspect/index.ts'
+import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '#ca/spiffe/index.ts'
+import { DeployError } from '../error.ts'
+import { type Input, type Io, textOption } from './command.ts'
+import { parseDuration } from './duration.ts'
+import type { Found } from './find-certificates.ts'
+import { logReports } from './log-reports.ts'
+import { readBytes } from './read-bytes.ts'
+import type { RunningMesh } from './running-mesh.ts'
+
+/**
+ * Describes and judges what was found, by the roots that `input` names, those that came along, or
+ * those of the running mesh.
+ *
+ * @throws {Error} if what was found, or a file that is named, cannot be read
+ */
+export async function inspectFound(
+  io: Io,
+  input: Input,
+  found: Found,
+  mesh: RunningMesh | undefined,
+  signal: AbortSignal,
+): Promise<Inspection> {
+  const now = io.now()
+  const { certificates: chain, requests = [], tokens = [] } = found.contents
+  const described = chain.map((der) => describeCertificate(der, now))
+  const logged = await logReports(io, input, chain, described, signal)
+  const certificates = described.map((one, at) => {
+    const log = logged[at]
+    return log ? { ...one, log } : one
+  })
+  const anchors = await anchorsFor(io, input, found, certificates, mesh)
+  const judges = { ...anchors, ...audienceOf(input) }
+  const inspection: Inspection = {
+    certificates,
+    chain:
+      chain.length > 0
+        ? judgeChain(chain, certificates, anchors, now)
+        : { verified: null, trustAnchor: null, error: 'there is no certificate to verify' },
+    requests: requests.map(describeRequest),
+    tokens: tokens.map((token) => describeToken(token, judges, now)),
+    origin: found.origin,
+  }
+  return { ...inspection, chain: expected(input, found, inspection) }
+}
+
+/** Whether nothing is wrong that peers would refuse, and everything is as it was expected. */
+export function isGood({ certificates, chain, requests, tokens }: Inspection): boolean {
+  const judged = [...certificates, ...requests, ...tokens]
+  return (
+    chain.verified !== false &&
+    tokens.every(({ verified }) => verified !== false) &&
+    certificates.every(({ log }) => log?.verified !== false) &&
+    judged.every(({ findings }) => findings.every(({ severity }) => severity !== 'error'))
+  )
+}
+
+function audienceOf(input: Input): Pick<TokenJudges, 'audience'> {
+  const audience = textOption(input, 'audience')
+  return audience === undefined ? {} : { audience }
+}
+
+/** Roots given, or those that came along, or the running mesh's for identities of its own. */
+async function anchorsFor(
+  io: Io,
+  input: Input,
+  found: Found,
+  certificates: readonly CertificateReport[],
+  mesh: RunningMesh | undefined,
+): Promise<(Anchors & TokenJudges) | undefined> {
+  const given = textOption(input, 'bundle')
+  if (given !== undefined) return readAnchors(io, given)
+  if (found.anchors) return found.anchors
+  const { roots, jwtKeys } = found.contents
+  if (roots) return { roots, ...(jwtKeys && { jwtKeys }) }
+  const id = certificates.find(({ spiffeId }) => spiffeId !== null)?.spiffeId
+  if (!mesh || !id || trustDomainOf(parseSpiffeId(id)) !== mesh.trustDomain) return undefined
+  const { certificates: own } = readInput(await readFile(resolve(mesh.ca.bundle)))
+  return { trustDomain: parseTrustDomain(mesh.trustDomain), roots: own }
+}
+
+/**
+ * The roots, and the keys of JWT-SVIDs, in a file.
+ *
+ * @throws {Error} if it cannot be read or has neither
+ */
+export async function readAnchors(io: Io, file: string): Promise<Anchors & TokenJudges> {
+  const { certificates, roots, jwtKeys } = readInput(await readBytes(file, io.cwd, MAX_INPUT_BYTES))
+  if (certificates.length === 0 && (jwtKeys ?? []).length === 0) {
+    throw new DeployError('DEPLOY_USAGE', `Cannot verify with ${file}: it has no certificate`)
+  }
+  return { roots: roots ?? certificates, ...(jwtKeys && { jwtKeys }) }
+}
+
+/** A good certificate of somebody else is as bad as none, and so is one that is about to end. */
+function expected(input: Input, found: Found, inspection: Inspection): ChainReport {
+  const { chain } = inspection
+  if (chain.verified === false) return chain
+  const fault =
+    wrongKey(found) ?? wrongIdentity(input, found, inspection) ?? endsTooSoon(input, inspection)
+  return fault === undefined ? chain : { ...chain, verified: false, error: fault }
+}
+
+function wrongKey({ contents: { certificates, key } }: Found): string | undefined {
+  const [first] = certificates
+  if (!first || !key || new X509Certificate(first).checkPrivateKey(key)) return undefined
+  return 'wrong-key: the private key beside it is not that of the first certificate'
+}
+
+function wrongIdentity(
+  input: Input,
+  found: Found,
+  { certificates, tokens }: Inspection,
+): string | undefined {
+  const wanted = textOption(input, 'expect') ?? found.expectedId
+  if (wanted === undefined) return undefined
+  const { spiffeId: id = null } = certificates.find(({ ca }) => !ca) ?? tokens[0] ?? {}
+  return id === wanted ? undefined : `wrong-identity: it is ${id}, expected ${wanted}`
+}
+
+/** Of all that is shown: a chain holds as long as its shortest part. */
+function endsTooSoon(input: Input, { certificates, tokens }: Inspection): string | undefined {
+  const wanted = textOption(input, 'minRemaining')
+  if (wanted === undefined) return undefined
+  const left = [...certificates, ...tokens].map(({ remainingSeconds }) => remainingSeconds ?? 0)
+  const least = Math.min(...left)
+  if (least * 1000 >= parseDuration(wanted)) return undefined
+  return `ends-too-soon: ${least > 0 ? `${inWords(least)} are left` : 'no time is left'}, expected ${wanted}`
+}
