@@ -8,7 +8,6 @@ import { derFromPem, type PemLabel } from '../x509/index.ts'
 import { berChildren, type BerElement, readBer } from './ber.ts'
 import { readPkcs12, readPkcs7 } from './containers.ts'
 import { MAX_INSPECTED_BYTES } from './facts.ts'
-import { readManifest } from './manifest.ts'
 
 /** Certificates that are looked at in one input. */
 export const MAX_CERTIFICATES = 200
@@ -35,9 +34,8 @@ export interface Contents {
 }
 
 /**
- * Reads PEM with any text around, DER, PKCS#7, PKCS#12, a certificate request, a JWT-SVID, a SPIFFE
- * bundle (SPIFFE bundle §4), and Kubernetes Secrets and ConfigMaps. In PEM private keys and other
- * blocks are passed over unread.
+ * Reads PEM with any text around, DER, PKCS#7, PKCS#12, a certificate request, a JWT-SVID, and a
+ * SPIFFE bundle (SPIFFE bundle §4). In PEM private keys and other blocks are passed over unread.
  *
  * @param password - Of a PKCS#12.
  * @throws {CaError} `CA_DER_INVALID` if it is none of these, or too large
@@ -104,13 +102,10 @@ function isRequest([version, , , attributes]: readonly BerElement[]): boolean {
 function fromText(bytes: Uint8Array): Contents {
   const text = Buffer.from(bytes).toString('latin1')
   if (/^\s*\{/.test(text)) return fromJson(bytes)
-  if (MANIFEST.test(text)) return fromManifest(bytes)
   if (TOKEN.test(text)) return { format: 'JWT-SVID', certificates: [], tokens: [text.trim()] }
   return fromPem(text)
 }
 
-/** Of YAML; in JSON it is a member. */
-const MANIFEST = /^kind:\s*["']?(Secret|ConfigMap|List)\b/m
 const TOKEN = /^\s*eyJ[\w-]{0,16384}\.[\w-]{0,16384}\.[\w-]{0,16384}\s*$/
 
 function fromPem(text: string): Contents {
@@ -130,7 +125,6 @@ function fromPem(text: string): Contents {
 
 function fromJson(bytes: Uint8Array): Contents {
   const document = parseJson(bytes)
-  if (typeof document['kind'] === 'string') return fromManifest(bytes)
   const { keys } = document
   if (!Array.isArray(keys)) throw refused('it is JSON without "keys", expected a SPIFFE bundle')
   const certificates = (keys as readonly (Jwk | null)[]).flatMap((jwk) => {
@@ -155,28 +149,6 @@ function parseJson(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   } catch (cause) {
     throw refused('it starts like JSON and is not', cause)
   }
-}
-
-/** Each value is an input of its own; which is what, its name says. */
-function fromManifest(bytes: Uint8Array): Contents {
-  const { kind, chain, roots, key } = readManifest(bytes)
-  const pem = (texts: readonly string[]) =>
-    unique(texts.flatMap((text) => fromPem(text).certificates))
-  const [certificates, anchors] = [pem(chain), pem(roots)]
-  if (certificates.length + anchors.length === 0) throw refused(`the ${kind} has no certificate`)
-  if (certificates.length === 0) return { format: kind, certificates: anchors }
-  return {
-    format: kind,
-    certificates,
-    ...(anchors.length > 0 && { roots: anchors }),
-    ...(key && { key }),
-  }
-}
-
-function unique(certificates: readonly Uint8Array[]): readonly Uint8Array[] {
-  return [
-    ...new Map(certificates.map((der) => [Buffer.from(der).toString('base64'), der])).values(),
-  ]
 }
 
 function refused(why: string, cause?: unknown): CaError {

@@ -4,19 +4,14 @@ import { resolve } from 'node:path'
 
 import { openSvid } from '#agent/client/index.ts'
 
-import {
-  type Anchors,
-  type Contents,
-  MAX_INPUT_BYTES,
-  type Origin,
-  readInput,
-} from '#ca/inspect/index.ts'
+import { type Anchors, type Contents, MAX_INPUT_BYTES, type Origin } from '#ca/inspect/index.ts'
 import { trustDomainOf } from '#ca/spiffe/index.ts'
 import type { Log } from '#core/log.ts'
 import { DeployError } from '../error.ts'
 import { type Input, type Io, listOption, textOption } from './command.ts'
 import { type Endpoint, fetchChain } from './fetch-chain.ts'
 import { readBytes } from './read-bytes.ts'
+import { readContents } from './read-contents.ts'
 import { readPassword } from './read-password.ts'
 import type { RunningMesh } from './running-mesh.ts'
 
@@ -77,7 +72,7 @@ async function fromPlace(io: Io, input: Input, place: string, signal: AbortSigna
   }
   try {
     const password = await readPassword(io, textOption(input, 'passwordFile'))
-    const contents = readInput(await readBytes(place, io.cwd, MAX_INPUT_BYTES), password)
+    const contents = readContents(await readBytes(place, io.cwd, MAX_INPUT_BYTES), password)
     return { contents, origin: originOf(contents) }
   } catch (cause) {
     const why = FILE_FAULTS[(cause as NodeJS.ErrnoException).code ?? '']

@@ -14,7 +14,6 @@ import {
   inWords,
   judgeChain,
   MAX_INPUT_BYTES,
-  readInput,
   type TokenJudges,
 } from '#ca/inspect/index.ts'
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '#ca/spiffe/index.ts'
@@ -24,6 +23,7 @@ import { parseDuration } from './duration.ts'
 import type { Found } from './find-certificates.ts'
 import { logReports } from './log-reports.ts'
 import { readBytes } from './read-bytes.ts'
+import { readContents } from './read-contents.ts'
 import type { RunningMesh } from './running-mesh.ts'
 
 /**
@@ -93,7 +93,7 @@ async function anchorsFor(
   if (roots) return { roots, ...(jwtKeys && { jwtKeys }) }
   const id = certificates.find(({ spiffeId }) => spiffeId !== null)?.spiffeId
   if (!mesh || !id || trustDomainOf(parseSpiffeId(id)) !== mesh.trustDomain) return undefined
-  const { certificates: own } = readInput(await readFile(resolve(mesh.ca.bundle)))
+  const { certificates: own } = readContents(await readFile(resolve(mesh.ca.bundle)))
   return { trustDomain: parseTrustDomain(mesh.trustDomain), roots: own }
 }
 
@@ -103,7 +103,9 @@ async function anchorsFor(
  * @throws {Error} if it cannot be read or has neither
  */
 export async function readAnchors(io: Io, file: string): Promise<Anchors & TokenJudges> {
-  const { certificates, roots, jwtKeys } = readInput(await readBytes(file, io.cwd, MAX_INPUT_BYTES))
+  const { certificates, roots, jwtKeys } = readContents(
+    await readBytes(file, io.cwd, MAX_INPUT_BYTES),
+  )
   if (certificates.length === 0 && (jwtKeys ?? []).length === 0) {
     throw new DeployError('DEPLOY_USAGE', `Cannot verify with ${file}: it has no certificate`)
   }

@@ -1,9 +1,10 @@
-/** Certificates in Kubernetes manifests: what `kubectl get secret` and `configmap` print. */
+/** What a file or a pipe holds: also Kubernetes manifests, as `kubectl get secret` and `configmap` print them. */
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 
 import { parseAllDocuments } from 'yaml'
 
-import { CaError } from '../error.ts'
+import { type Contents, MAX_INPUT_BYTES, readCertificates, readInput } from '#ca/inspect/index.ts'
+import { DeployError } from '../error.ts'
 
 /** Bytes; an object of Kubernetes is 1 MiB at most, and those with certificates are a few KiB. */
 const MAX_MANIFEST_BYTES = 262_144
@@ -17,15 +18,6 @@ const KEYS: ReadonlySet<string> = new Set(['tls.key', 'key.pem', 'ca-key.pem'])
 /** Those with the leaf come first. */
 const LEAVES: readonly string[] = ['tls.crt', 'cert.pem', 'ca-cert.pem', 'cert-chain.pem']
 
-/** PEM by what it is for. */
-export interface Manifest {
-  readonly kind: string
-  /** With the leaf first. */
-  readonly chain: readonly string[]
-  readonly roots: readonly string[]
-  readonly key?: KeyObject
-}
-
 interface Document {
   readonly kind?: unknown
   readonly items?: unknown
@@ -35,31 +27,53 @@ interface Document {
 }
 
 /**
- * The certificates and the key in Secrets and ConfigMaps, YAML or JSON, several documents or a list.
+ * Whatever `readInput` reads, and what is in Kubernetes Secrets and ConfigMaps: YAML or JSON,
+ * several documents or a list.
  *
- * @throws {CaError} `CA_DER_INVALID` if it is no manifest of these kinds, or too large
+ * @param password - Of a PKCS#12.
+ * @throws {CaError} `CA_DER_INVALID`
+ * @throws {DeployError} `DEPLOY_USAGE` if it is a manifest of another kind, too large, or without certificates
  */
-export function readManifest(bytes: Uint8Array): Manifest {
+export function readContents(bytes: Uint8Array, password?: string): Contents {
+  return isManifest(bytes) ? fromManifest(bytes) : readInput(bytes, password)
+}
+
+/** YAML that says so, or JSON with such a member; a SPIFFE bundle is JSON with "keys". */
+function isManifest(bytes: Uint8Array): boolean {
+  if (bytes.length > MAX_INPUT_BYTES) return false
+  const text = Buffer.from(bytes).toString('latin1')
+  if (/^\s*\{/.test(text)) return text.includes('"kind"') && !text.includes('"keys"')
+  return /^kind:\s*["']?\w/m.test(text)
+}
+
+function fromManifest(bytes: Uint8Array): Contents {
   if (bytes.length > MAX_MANIFEST_BYTES) {
     throw refused(`it has ${bytes.length} bytes, expected at most ${MAX_MANIFEST_BYTES}`)
   }
   const documents = parse(Buffer.from(bytes).toString('utf8')).flatMap(itemsOf)
   const wanted = documents.filter(({ kind }) => kind === 'Secret' || kind === 'ConfigMap')
-  const [first] = wanted
-  if (!first) throw refused('it is neither a Secret nor a ConfigMap')
+  if (wanted.length === 0) throw refused('it is neither a Secret nor a ConfigMap')
+  const format = String(wanted[0]?.kind)
   const values = wanted.flatMap(valuesOf)
-  const certificates = values.filter(([, text]) => text.includes('-----BEGIN CERTIFICATE-----'))
-  const rank = ([name]: Value) => (LEAVES.indexOf(name) + LEAVES.length + 1) % (LEAVES.length + 1)
+  const inOrder = values.toSorted(([a], [b]) => rankOf(a) - rankOf(b))
+  const certificates = certificatesIn(inOrder.filter(([name]) => !ROOTS.has(name)))
+  const roots = certificatesIn(inOrder.filter(([name]) => ROOTS.has(name)))
+  if (certificates.length + roots.length === 0) throw refused(`the ${format} has no certificate`)
+  if (certificates.length === 0) return { format, certificates: roots }
   const key = keyOf(values)
-  return {
-    kind: String(first.kind),
-    chain: certificates
-      .filter(([name]) => !ROOTS.has(name))
-      .sort((a, b) => rank(a) - rank(b))
-      .map(([, text]) => text),
-    roots: certificates.filter(([name]) => ROOTS.has(name)).map(([, text]) => text),
-    ...(key && { key }),
-  }
+  return { format, certificates, ...(roots.length > 0 && { roots }), ...(key && { key }) }
+}
+
+function rankOf(name: string): number {
+  return LEAVES.includes(name) ? LEAVES.indexOf(name) : LEAVES.length
+}
+
+/** Each once: `cert-chain.pem` begins with `ca-cert.pem`. */
+function certificatesIn(values: readonly Value[]): readonly Uint8Array[] {
+  const found = values
+    .filter(([, text]) => text.includes('-----BEGIN CERTIFICATE-----'))
+    .flatMap(([, text]) => readCertificates(Buffer.from(text, 'latin1')))
+  return [...new Map(found.map((der) => [Buffer.from(der).toString('base64'), der])).values()]
 }
 
 type Value = readonly [name: string, text: string]
@@ -116,6 +130,6 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
-function refused(why: string, cause?: unknown): CaError {
-  return new CaError('CA_DER_INVALID', `Cannot read the manifest: ${why}`, { cause })
+function refused(why: string, cause?: unknown): DeployError {
+  return new DeployError('DEPLOY_USAGE', `Cannot read the manifest: ${why}`, { cause })
 }

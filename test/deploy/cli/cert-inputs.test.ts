@@ -13,18 +13,19 @@ import {
   describeToken,
   diffCertificates,
   readCertificates,
-  readInput,
   TOKEN_RULES,
   toPkcs12,
   toPkcs7,
 } from '#ca/inspect/index.ts'
+import { readContents } from '#deploy/cli/read-contents.ts'
+import { DeployError } from '#deploy/error.ts'
 import { RoundBudget } from '#ca/inspect/pkcs12-password.ts'
 import type { JwtKey } from '#ca/jwt/index.ts'
 import { signJwtSvid } from '../../../ca/jwt/jwt-svid-sign.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { sequence } from '#ca/x509/der.ts'
 import { buildCsr, pemFromDer } from '#ca/x509/index.ts'
-import { makeCertificate, NOW } from './certificates.ts'
+import { makeCertificate, NOW } from '#test/ca/inspect/certificates.ts'
 
 const root = await makeCertificate({ ca: true, notAfter: '2036-01-01T00:00:00Z' })
 const good = await makeCertificate({ issuer: root })
@@ -35,7 +36,7 @@ const pfx = toPkcs12({ certificates: chain, key: pkcs8, password: 'pass wörd', 
 const csr = buildCsr(key)
 const base64 = (text: string | Uint8Array): string => Buffer.from(text).toString('base64')
 
-test('readInput() reads PKCS#7, DER and PEM', (t) => {
+test('readContents() reads PKCS#7, DER and PEM', (t) => {
   const p7 = toPkcs7(chain)
   const label = (name: string) => `-----BEGIN ${name}-----\n${base64(p7)}\n-----END ${name}-----\n`
   for (const [input, format] of [
@@ -43,17 +44,17 @@ test('readInput() reads PKCS#7, DER and PEM', (t) => {
     [Buffer.from(label('PKCS7')), 'PEM'],
     [Buffer.from(`text\n${label('CMS')}`), 'PEM'],
   ] as const) {
-    t.like(readInput(input), { format, certificates: chain })
+    t.like(readContents(input), { format, certificates: chain })
   }
 })
 
-test('readInput() reads what has lengths in more bytes than needed, or none: BER', (t) => {
+test('readContents() reads what has lengths in more bytes than needed, or none: BER', (t) => {
   const p7 = Buffer.from(toPkcs7(chain))
   // The outer SEQUENCE without a length, ended by two zeros.
   const endless = Buffer.concat([Buffer.from('3080', 'hex'), p7.subarray(4), Buffer.alloc(2)])
-  t.deepEqual(readInput(endless).certificates.map(plain), chain)
+  t.deepEqual(readContents(endless).certificates.map(plain), chain)
   const long = Buffer.concat([Buffer.from('308400', 'hex'), sizeOf(p7.length - 4), p7.subarray(4)])
-  t.deepEqual(readInput(long).certificates.map(plain), chain)
+  t.deepEqual(readContents(long).certificates.map(plain), chain)
 })
 
 const plain = (bytes: Uint8Array) => Uint8Array.from(bytes)
@@ -62,12 +63,12 @@ function sizeOf(length: number): Buffer {
   return Buffer.from(length.toString(16).padStart(6, '0'), 'hex')
 }
 
-test('readInput() opens a PKCS#12 of ours with its password and no other', (t) => {
-  const { format, certificates, key: found } = readInput(pfx, 'pass wörd')
+test('readContents() opens a PKCS#12 of ours with its password and no other', (t) => {
+  const { format, certificates, key: found } = readContents(pfx, 'pass wörd')
   t.deepEqual([format, certificates], ['PKCS#12', chain])
   t.true(found?.equals(key))
-  t.throws(() => readInput(pfx, 'pass word'), { message: /its password is not that one$/ })
-  t.throws(() => readInput(pfx), { message: /it has a password, expected --password-file$/ })
+  t.throws(() => readContents(pfx, 'pass word'), { message: /its password is not that one$/ })
+  t.throws(() => readContents(pfx), { message: /it has a password, expected --password-file$/ })
 })
 
 for (const [file, password] of [
@@ -77,17 +78,18 @@ for (const [file, password] of [
   ['open.p12', undefined],
   ['keytool.p12', 'password'],
 ] as const) {
-  test(`readInput() opens ${file}, which others wrote`, (t) => {
+  test(`readContents() opens ${file}, which others wrote`, (t) => {
     const bytes = readFileSync(`test/fixtures/pkcs12/${file}`)
-    const { certificates, key: found } = readInput(bytes, password)
+    const { certificates, key: found } = readContents(bytes, password)
     t.is(certificates.length, 1)
     t.is(describeCertificate(certificates[0] ?? bytes, NOW).subject, 'CN=pkcs12')
     t.is(found?.asymmetricKeyType, 'ec')
-    if (password) t.throws(() => readInput(bytes, 'another'), { message: /password is not that/ })
+    if (password)
+      t.throws(() => readContents(bytes, 'another'), { message: /password is not that/ })
   })
 }
 
-test('readInput() does not work for a PKCS#12 that asks for too many rounds', (t) => {
+test('readContents() does not work for a PKCS#12 that asks for too many rounds', (t) => {
   t.throws(() => new RoundBudget().spend(3_000_000), { message: /3000000 rounds/ })
   t.throws(() => new RoundBudget().spend(0), { instanceOf: CaError })
   // Ours has 100,000 = 0x0186a0 of them, twice.
@@ -95,14 +97,14 @@ test('readInput() does not work for a PKCS#12 that asks for too many rounds', (t
     Buffer.from(pfx).toString('hex').replaceAll('02030186a0', '02037fffff'),
     'hex',
   )
-  t.throws(() => readInput(greedy, 'pass wörd'), { message: /8388607 rounds/ })
+  t.throws(() => readContents(greedy, 'pass wörd'), { message: /8388607 rounds/ })
 })
 
-test('readInput() reads certificate requests, DER and PEM, by either name', (t) => {
+test('readContents() reads certificate requests, DER and PEM, by either name', (t) => {
   const pem = pemFromDer('CERTIFICATE REQUEST', csr)
   for (const input of [csr, pem, pem.replaceAll('CERTIFICATE REQ', 'NEW CERTIFICATE REQ')]) {
     t.deepEqual(
-      readInput(Buffer.from(input)).requests?.map((one) => Buffer.from(one)),
+      readContents(Buffer.from(input)).requests?.map((one) => Buffer.from(one)),
       [Buffer.from(csr)],
     )
   }
@@ -146,23 +148,26 @@ for (const [what, text] of [
     }),
   ],
 ] as const) {
-  test(`readInput() reads a Kubernetes Secret: ${what}`, (t) => {
-    const contents = readInput(Buffer.from(text))
+  test(`readContents() reads a Kubernetes Secret: ${what}`, (t) => {
+    const contents = readContents(Buffer.from(text))
     t.like(contents, { format: 'Secret', certificates: [good.der], roots: [root.der] })
     t.true(contents.key?.equals(key))
   })
 }
 
-test('readInput() reads Istio’s cacerts and root configuration', (t) => {
+test('readContents() reads Istio’s cacerts and root configuration', (t) => {
   const cacerts = secret({
     'root-cert.pem': root.pem,
     'cert-chain.pem': `${good.pem}${root.pem}`,
     'ca-cert.pem': good.pem,
   })
-  const contents = readInput(Buffer.from(stringify(cacerts)))
+  const contents = readContents(Buffer.from(stringify(cacerts)))
   t.deepEqual([contents.certificates, contents.roots], [chain, [root.der]])
   const map = { kind: 'ConfigMap', data: { 'root-cert.pem': root.pem } }
-  t.like(readInput(Buffer.from(stringify(map))), { format: 'ConfigMap', certificates: [root.der] })
+  t.like(readContents(Buffer.from(stringify(map))), {
+    format: 'ConfigMap',
+    certificates: [root.der],
+  })
 })
 
 for (const [what, text, said] of [
@@ -177,8 +182,11 @@ for (const [what, text, said] of [
   ['that is too large', `kind: Secret\n# ${'x'.repeat(300_000)}`, /expected at most 262144/],
   ['of aliases in aliases', bomb(), /Cannot read/],
 ] as const) {
-  test(`readInput() refuses a manifest ${what}`, (t) => {
-    t.regex(t.throws(() => readInput(Buffer.from(text)), { instanceOf: CaError }).message, said)
+  test(`readContents() refuses a manifest ${what}`, (t) => {
+    t.regex(
+      t.throws(() => readContents(Buffer.from(text)), { instanceOf: DeployError }).message,
+      said,
+    )
   })
 }
 
@@ -210,8 +218,8 @@ async function tokenFor(audience: readonly string[]): Promise<string> {
 
 test('describeToken() says who a JWT-SVID is, and verifies it by keys of a SPIFFE bundle', async (t) => {
   const token = await tokenFor(['billing'])
-  t.deepEqual(readInput(Buffer.from(`${token}\n`)).tokens, [token])
-  const bundle = readInput(Buffer.from(JSON.stringify({ keys: [jwk] })))
+  t.deepEqual(readContents(Buffer.from(`${token}\n`)).tokens, [token])
+  const bundle = readContents(Buffer.from(JSON.stringify({ keys: [jwk] })))
   t.deepEqual(
     bundle.jwtKeys?.map(({ kid }) => kid),
     ['k1'],
@@ -292,7 +300,7 @@ test('diffCertificates() tells a rotation from a change of meaning', async (t) =
 /** What anything that comes in may end in: contents, or a refusal of ours. */
 function isAnswered(bytes: Uint8Array): boolean {
   try {
-    const { certificates, requests = [], tokens = [] } = readInput(bytes, 'pass wörd')
+    const { certificates, requests = [], tokens = [] } = readContents(bytes, 'pass wörd')
     for (const der of certificates) isRefusal(() => describeCertificate(der, NOW))
     for (const der of requests) isRefusal(() => describeRequest(der))
     for (const token of tokens) isRefusal(() => describeToken(token, { jwtKeys }, NOW))
@@ -311,7 +319,8 @@ function isRefusal(run: () => unknown): void {
 }
 
 function isOurs(cause: unknown): boolean {
-  return cause instanceof CaError && /^Cannot [^\n]+$/.test(cause.message)
+  const isOurError = cause instanceof CaError || cause instanceof DeployError
+  return isOurError && /^Cannot [^\n]+$/.test(cause.message)
 }
 
 const small = toPkcs12({ certificates: [good.der], key: pkcs8, password: 'x', randomBytes })
@@ -331,7 +340,7 @@ const seeds: Readonly<Record<string, Uint8Array>> = {
 }
 
 for (const [what, seed] of Object.entries(seeds)) {
-  test(`readInput() answers any mutation of a ${what} with contents or one line`, (t) => {
+  test(`readContents() answers any mutation of a ${what} with contents or one line`, (t) => {
     const place = fc.nat(seed.length - 1)
     const mutation = fc.oneof(
       fc.tuple(fc.constant('set' as const), place, fc.nat(255)),
@@ -405,7 +414,7 @@ for (const [what, make] of [
   ],
   ['4 MiB of dots of a token', () => Buffer.from(`eyJ${'.'.repeat(4_000_000)}`)],
 ] as const) {
-  test.serial(`readInput() answers ${what} within a second of work`, (t) => {
+  test.serial(`readContents() answers ${what} within a second of work`, (t) => {
     refusedWithinASecond(t, make())
   })
 }
