@@ -1,5 +1,6 @@
 import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
 import { trustDomainOf } from '#ca/spiffe/index.ts'
+import type { NodeProof } from './attest/evidence.ts'
 import { AgentError } from './error.ts'
 
 /** What an agent is told once, at its start. */
@@ -17,6 +18,8 @@ export interface AgentConfig {
   readonly socketPath: string
   /** One-time proof for the CA; without it the agent waits for `attest`. */
   readonly joinToken?: string
+  /** In place of a join token: proof that can be shown again, and is when the CA wants it. */
+  readonly proof?: Exclude<NodeProof, { kind: 'join-token' }>
   /** Life wanted for the agent's own SVID; the CA may give less. @default 1 h */
   readonly ownTtl?: Temporal.Duration
 }
@@ -40,6 +43,9 @@ export function configFaults(config: AgentConfig): readonly string[] {
   const pathBytes = Buffer.byteLength(socketPath)
   if (pathBytes > MAX_SOCKET_PATH_BYTES) {
     faults.push(`socketPath has ${pathBytes} bytes, expected at most ${MAX_SOCKET_PATH_BYTES}`)
+  }
+  if (config.joinToken !== undefined && config.proof) {
+    faults.push('joinToken and proof are both given, expected one')
   }
   if (ownTtl && Math.floor(ownTtl.total('seconds')) < 1) {
     faults.push(`ownTtl is ${ownTtl}, expected at least 1 s`)

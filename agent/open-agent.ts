@@ -2,6 +2,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js'
 import type { SpiffeId } from '#ca/spiffe/index.ts'
 import type { DenyList, TrustBundle } from '#ca/x509/index.ts'
 import type { Live } from '#core/live.ts'
+import { keepAttested } from './attest/keep-attested.ts'
 import type { NodeState } from './attest/node.ts'
 import { type Callers, createCallers } from './callers.ts'
 import { type AgentConfig, checkConfig } from './config.ts'
@@ -52,7 +53,7 @@ const SERVER_OPTIONS = {
 
 /**
  * Opens a node agent: its socket serves at once, and answers as soon as the node is attested.
- * With `config.joinToken` it resolves when that is so.
+ * With `config.joinToken` or `config.proof` it resolves when that is so.
  *
  * @throws {AgentError} `AGENT_CONFIG_INVALID`, `AGENT_SOCKET_UNUSABLE`, `AGENT_ATTESTATION_REFUSED`
  */
@@ -69,9 +70,11 @@ export async function openAgent(config: AgentConfig, deps: AgentDeps): Promise<A
     callers.close()
     await closed
   })
-  if (config.joinToken === undefined) return agent
+  const { joinToken: token, proof } = config
+  if (token === undefined && !proof) return agent
   try {
-    await agent.attest(config.joinToken)
+    await core.node.attest(proof ?? { kind: 'join-token', token: token ?? '' }, ending.signal)
+    if (proof) void keepAttested(core.node, proof, deps, ending.signal)
     return agent
   } catch (cause) {
     await agent[Symbol.asyncDispose]()
@@ -124,7 +127,7 @@ function agentOf(
     node: node.state,
     bundle,
     denials,
-    attest: (joinToken) => node.attest(joinToken, signal),
+    attest: (token) => node.attest({ kind: 'join-token', token }, signal),
     health: () => healthOf(node.state.current, cache.held(), now()),
     held: cache.held,
     onRotated: (listener) => void listeners.add(listener),

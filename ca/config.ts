@@ -1,4 +1,6 @@
 /** What a CA is told at its start, and what it refuses to start with. */
+import type { CertificateRule } from './attest/certificate-proof.ts'
+import type { KubernetesConfig } from './attest/kubernetes.ts'
 import { CaError } from './error.ts'
 import { DEFAULT_RATES, type SigningRates } from './issue/signing-limit.ts'
 import { keyStoreFaults } from './keys/key-faults.ts'
@@ -28,8 +30,18 @@ export interface CaConfig {
   readonly administrators?: readonly SpiffeId[]
   /** How much callers may ask for. @default DEFAULT_RATES */
   readonly signing?: SigningRates
+  /** Whom it believes of an agent, besides join tokens. @default nobody */
+  readonly attestation?: AttestationConfig
   /** Where its keys are. @default files that are not encrypted */
   readonly keys?: KeyStoreConfig
+}
+
+/** Evidence of an agent that is believed. */
+export interface AttestationConfig {
+  /** Certificates of other authorities; the first rule that fits is taken. */
+  readonly certificates?: readonly CertificateRule[]
+  /** Tokens of a cluster, which `CaDeps.reviewToken` asks. */
+  readonly kubernetes?: KubernetesConfig
 }
 
 /**

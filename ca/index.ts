@@ -1,6 +1,13 @@
+export type { CertificateRule } from './attest/certificate-proof.ts'
 export type { JoinToken } from './attest/join-token.ts'
+export type {
+  KubernetesAgent,
+  KubernetesConfig,
+  ReviewToken,
+  TokenVerdict,
+} from './attest/kubernetes.ts'
+export type { AttestationConfig, CaConfig } from './config.ts'
 export type { CaLog, CaLogReader } from './ca-log.ts'
-export type { CaConfig } from './config.ts'
 export { configFaults } from './config.ts'
 export type { CaErrorCode } from './error.ts'
 export { CaError } from './error.ts'

@@ -5,8 +5,10 @@ import type { Log } from '#core/log.ts'
 import { adminIdOf, type Administrator } from './admin/administrator.ts'
 import { admitAdministrator } from './admin/issue-for.ts'
 import { readStatus } from './admin/status.ts'
+import { createAttestors } from './attest/attestors.ts'
 import { activePair } from './authorities/book.ts'
 import type { JoinToken } from './attest/join-token.ts'
+import type { ReviewToken } from './attest/kubernetes.ts'
 import type { CaLog } from './ca-log.ts'
 import { assertConfig, type CaConfig, exactLives } from './config.ts'
 import type { AdmitRules } from './issue/admit.ts'
@@ -33,6 +35,8 @@ export interface CaDeps {
   readonly log: Log
   /** Numbers in [0, 1) that spread renewals; not used for keys or serials. @default Math.random */
   readonly random?: () => number
+  /** Asks the cluster of `attestation.kubernetes`, which is of no effect without. */
+  readonly reviewToken?: ReviewToken
   /** Variables in which secrets may be. @default none */
   readonly env?: Readonly<Record<string, string | undefined>>
 }
@@ -144,15 +148,16 @@ function rulesOf(
 
 /** What stands between calls and what they may do and cost. */
 function guardsOf(
-  { trustDomain, administrators = [], signing = DEFAULT_RATES }: CaConfig,
-  { clock }: CaDeps,
-  { ledger }: OpenAuthority,
+  { trustDomain, administrators = [], signing = DEFAULT_RATES, attestation = {} }: CaConfig,
+  { clock, now, reviewToken }: CaDeps,
+  { ledger, agents }: OpenAuthority,
   metrics: CaMetrics,
 ) {
   const limit = createSigningLimit(signing, () => clock.nowMs())
   const admitted = new Set([adminIdOf(trustDomain), ...administrators])
   const isAdministrator = (id: SpiffeId) => admitted.has(id)
-  return { limit, ledger: metrics.watch(ledger, clock), isAdministrator }
+  const attestors = createAttestors(attestation, { trustDomain, agents, reviewToken, now })
+  return { limit, ledger: metrics.watch(ledger, clock), isAdministrator, ...attestors }
 }
 
 function reportExpiry(

@@ -8,6 +8,7 @@ export type DeployErrorCode =
   | 'DEPLOY_PROCESS_FAILED'
   | 'DEPLOY_CALL_REFUSED'
   | 'DEPLOY_APP_FAILED'
+  | 'DEPLOY_KUBECONFIG_UNUSABLE'
   | 'DEPLOY_USAGE'
 
 /** The only error class that leaves `deploy/`. Its message is one line, written for the operator. */

@@ -13,6 +13,7 @@ import {
 import { keepFresh } from '../svid/keep-fresh.ts'
 import type { CivilClock } from '../svid/sleep-until.ts'
 import type { TrustSource } from '../trust/trust.ts'
+import type { NodeProof } from './evidence.ts'
 
 /** What this node is to the CA. */
 export type NodeState =
@@ -27,11 +28,11 @@ export type NodeState =
 export interface Node {
   readonly state: Live<NodeState>
   /**
-   * Proves the node by a one-time token; tries until the CA is there.
+   * Proves the node; tries until the CA is there.
    *
-   * @throws {AgentError} `AGENT_ATTESTATION_REFUSED` if the CA does not take the token
+   * @throws {AgentError} `AGENT_ATTESTATION_REFUSED` if the CA does not take the proof
    */
-  readonly attest: (joinToken: string, signal: AbortSignal) => Promise<void>
+  readonly attest: (proof: NodeProof, signal: AbortSignal) => Promise<void>
   /** Takes the CA at its word that it does not know this node (any more). */
   readonly disown: (reason: string) => void
 }
@@ -49,7 +50,7 @@ export interface NodeDeps extends CivilClock {
 }
 
 /**
- * The agent's own identity: attested by join token, then renewed by its certificate at half life.
+ * The agent's own identity: attested, then renewed by its certificate at half life.
  * Each renewal opens a new channel, so that no channel outlives the certificate it was opened with.
  *
  * @param signal - Ends renewal and closes the channel.
@@ -100,12 +101,12 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
   return {
     state: state.live,
     disown,
-    async attest(joinToken, until) {
+    async attest(proof, until) {
       const either = AbortSignal.any([signal, until])
       using connection = connect(undefined)
       const request = await createRequest(agentId)
       const { answer, bundle, denials } = await prove(
-        ...([deps, connection, { joinToken, request }, either] as const),
+        ...([deps, connection, { proof, request }, either] as const),
       )
       // The CA was verified by the roots that we were started with, so its bundle may replace them.
       const isOlder = bundle.generation < trust.bundle.current.generation
@@ -118,13 +119,13 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
 async function prove(
   { clock, random, log, failed }: NodeDeps,
   connection: AuthorityConnection,
-  { joinToken, request }: { readonly joinToken: string; readonly request: SvidRequest },
+  { proof, request }: { readonly proof: NodeProof; readonly request: SvidRequest },
   signal: AbortSignal,
 ): ReturnType<AuthorityConnection['attest']> {
   const waits = backoff({ baseMs: 50, maxMs: 2000, random })
   for (;;) {
     try {
-      return await connection.attest(joinToken, request, signal)
+      return await connection.attest(proof, request, signal)
     } catch (cause) {
       signal.throwIfAborted()
       failed(cause)

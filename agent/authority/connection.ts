@@ -2,12 +2,14 @@ import type { ClientUnaryCall, ServiceError } from '@grpc/grpc-js'
 import type {
   AttestResponse,
   CertificateAuthorityClient,
+  ChallengeResponse,
   IssueJwtResponse,
   IssueResponse,
 } from '#ca/proto/gen/ca.ts'
 import type { SpiffeId } from '#ca/spiffe/index.ts'
 import type { DenyChanges, TrustBundle } from '#ca/x509/index.ts'
 import type { Clock } from '#core/clock.ts'
+import { evidenceOf, type NodeProof } from '../attest/evidence.ts'
 import { svidChannelCredentials } from '../client/channel-credentials.ts'
 import { AgentError } from '../error.ts'
 import type { TokenAnswer, TokenRequest } from '../jwt/issued-token.ts'
@@ -44,9 +46,9 @@ export interface Attested {
  * lets calls that are on their way come back.
  */
 export interface AuthorityConnection extends Disposable {
-  /** @throws {AgentError} `AGENT_ISSUE_REFUSED` (final), `AGENT_CA_UNAVAILABLE`, `AGENT_SVID_INVALID` */
+  /** @throws {AgentError} `AGENT_ISSUE_REFUSED` (final), `AGENT_CA_UNAVAILABLE`, `AGENT_SVID_INVALID`, `AGENT_PROOF_UNREADABLE` */
   readonly attest: (
-    joinToken: string,
+    proof: NodeProof,
     request: SvidRequest,
     signal: AbortSignal,
   ) => Promise<Attested>
@@ -84,8 +86,17 @@ export function connectAuthority(options: ConnectionOptions): AuthorityConnectio
   const channel = openChannel(address, credentials)
 
   return {
-    async attest(joinToken, { csr }, signal) {
-      const request = { joinToken, csr: Buffer.from(csr) }
+    async attest(proof, { csr }, signal) {
+      const challenge = async () => {
+        const asked = await unary<ChallengeResponse>(
+          'get a challenge',
+          { channel, clock, signal },
+          (client, done) => client.challenge({}, done),
+        )
+        return asked.challenge
+      }
+      const evidence = await evidenceOf(proof, { trustDomain, csr, challenge })
+      const request = { ...evidence, csr: Buffer.from(csr) }
       const response = await unary<AttestResponse>(
         'attest the node',
         { channel, clock, signal },

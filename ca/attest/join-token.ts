@@ -37,7 +37,13 @@ export interface AgentRegistry {
    * @throws {CaError} `CA_TOKEN_REFUSED`, the same for unknown, used and expired
    */
   readonly consume: (token: string, now: Temporal.Instant) => Promise<KnownAgent>
-  /** The agent with this ID, if it has ever used a token. */
+  /**
+   * Remembers an agent that proved itself otherwise, and notes in the log by what.
+   *
+   * @param by - Who vouched for it: `kubernetes:redoubt-system/redoubt-agent`.
+   */
+  readonly admit: (agent: KnownAgent, by: string) => Promise<void>
+  /** The agent with this ID, if it has ever proved itself. */
   readonly find: (id: SpiffeId) => Promise<KnownAgent | undefined>
 }
 
@@ -102,6 +108,21 @@ export function createAgentRegistry(deps: AgentRegistryDeps): AgentRegistry {
           .execute()
         return knownAgent(row)
       })
+    },
+
+    async admit({ id, scope: wanted }, by) {
+      const scope = JSON.stringify(wanted)
+      const at = deps.now().epochMilliseconds
+      const upsert = database
+        .insertInto('agents')
+        .values({ agent_id: id, scope, attested_at: at })
+        .onConflict((conflict) =>
+          conflict.column('agent_id').doUpdateSet({ scope, attested_at: at }),
+        )
+        .compile()
+      const detail = JSON.stringify({ agentId: id, scope: wanted })
+      const call = { at, caller: by, action: 'attest-agent', detail, outcome: 'done' }
+      await ledger.record({ calls: [call], changes: [upsert] })
     },
 
     async find(id) {

@@ -2,7 +2,9 @@
 import type { sendUnaryData, ServerDuplexStream, ServerUnaryCall } from '@grpc/grpc-js'
 
 import type { Clock } from '#core/clock.ts'
+import type { Attestor } from '../attest/evidence.ts'
 import type { AgentRegistry, KnownAgent } from '../attest/join-token.ts'
+import type { KubernetesAttestor } from '../attest/kubernetes.ts'
 import { CaError } from '../error.ts'
 import { type IssueDeps, issueBatch } from '../issue/issue-batch.ts'
 import { type IssueJwtDeps, issueJwts } from '../issue/issue-jwt.ts'
@@ -12,6 +14,7 @@ import type {
   Bundle,
   BundleAck,
   CertificateAuthorityServer,
+  ChallengeResponse,
   IssueJwtRequest,
   IssueJwtResponse,
   IssueRequest,
@@ -34,6 +37,9 @@ import {
 export interface CallDeps extends IssueDeps, IssueJwtDeps, BundleStreamDeps {
   readonly clock: Clock
   readonly agents: AgentRegistry
+  readonly attestor: Attestor
+  /** Judges tokens of a cluster that this CA was told of. */
+  readonly kubernetes: KubernetesAttestor | undefined
   readonly metrics: CaMetrics
   /** The peer of the connection that a call came on, from `call.getPeer()`; nobody if it had no certificate. */
   readonly peerOf: (connection: string) => VerifiedPeer | undefined
@@ -44,6 +50,7 @@ export interface CallDeps extends IssueDeps, IssueJwtDeps, BundleStreamDeps {
 export function caCalls(deps: CallDeps): CertificateAuthorityServer {
   return {
     attest: (call, callback) => answer(deps, call, callback, attest),
+    challenge: (call, callback) => answer(deps, call, callback, challenge),
     issue: (call, callback) => answer(deps, call, callback, issue),
     issueJwt: (call, callback) => answer(deps, call, callback, issueJwt),
     bundles: (call) => {
@@ -56,22 +63,27 @@ export function caCalls(deps: CallDeps): CertificateAuthorityServer {
 }
 
 async function attest(deps: CallDeps, { request }: Call<AttestRequest>): Promise<AttestResponse> {
-  const { agents, metrics, now, bundle, denials, log } = deps
-  const { joinToken, csrDer } = attestationFromProto(request)
+  const { attestor, metrics, now, bundle, denials, log } = deps
   try {
-    const agent = await agents.consume(joinToken, now())
+    const { evidence, csrDer } = attestationFromProto(request)
+    const agent = await attestor.attest(evidence, csrDer)
     const own = { spiffeId: agent.id, csrDer, ttlSeconds: 0 }
     const [svid] = await issueBatch(deps, agent, [own])
     if (svid === undefined || svid instanceof CaError) throw svid
     metrics.issued(1)
     metrics.attested('ok')
-    log('info', 'agent-attested', { agent: agent.id, serial: svid.serial })
+    const { kind } = evidence
+    log('info', 'agent-attested', { agent: agent.id, kind, serial: svid.serial })
     const all = denyChangesSince(denials.list.current, 0, now())
     return { svid: svidToProto(svid), bundle: bundleToProto(bundle.current, all) }
   } catch (cause) {
     metrics.attested('refused')
     throw cause
   }
+}
+
+async function challenge({ attestor }: CallDeps): Promise<ChallengeResponse> {
+  return { challenge: Buffer.from(attestor.challenge()) }
 }
 
 async function issue(deps: CallDeps, call: Call<IssueRequest>): Promise<IssueResponse> {

@@ -1,4 +1,5 @@
 /** The wire's requests as the domain's. Every field is absent until proved otherwise. */
+import type { Evidence } from '../attest/evidence.ts'
 import { CaError, type CaErrorCode } from '../error.ts'
 import type { CsrRequest } from '../issue/admit.ts'
 import type { JwtRequest } from '../issue/issue-jwt.ts'
@@ -37,12 +38,24 @@ function assertBatch(count: number, code: CaErrorCode): void {
 
 /** What an agent that is not known yet asks with. */
 export interface Attestation {
-  readonly joinToken: string
+  readonly evidence: Evidence
   readonly csrDer: Uint8Array
 }
 
-export function attestationFromProto({ joinToken, csr }: AttestRequest): Attestation {
-  return { joinToken, csrDer: csr }
+/** @throws {CaError} `CA_EVIDENCE_REFUSED` unless there is evidence of exactly one kind */
+export function attestationFromProto(message: AttestRequest): Attestation {
+  const { joinToken, csr: csrDer, kubernetesToken, certificate } = message
+  const all: readonly Evidence[] = [
+    ...(joinToken === '' ? [] : [{ kind: 'join-token', token: joinToken } as const]),
+    ...(kubernetesToken === '' ? [] : [{ kind: 'kubernetes', token: kubernetesToken } as const]),
+    ...(certificate ? [{ kind: 'certificate', proof: certificate } as const] : []),
+  ]
+  const [evidence, ...others] = all
+  if (evidence && others.length === 0) return { evidence, csrDer }
+  throw new CaError(
+    'CA_EVIDENCE_REFUSED',
+    `Cannot attest the agent: it showed ${all.length} kinds of evidence, expected one`,
+  )
 }
 
 /** Characters of a name that is for people only. */

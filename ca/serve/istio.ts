@@ -3,8 +3,8 @@
  * its clients, word for word where they read it (istio-semantics §15.2–15.4).
  *
  * Two things are stricter than there. What is issued is our leaf: no common name, key usage
- * digitalSignature alone. And a caller is known by its certificate and by nothing else: a bearer
- * token needs a judge (Kubernetes' TokenReview) that this CA does not have.
+ * digitalSignature alone. And a caller is known by its certificate, or by a token of a service account
+ * if this CA was told of a cluster that it believes; by nothing else.
  */
 import { Metadata, type ServiceError, type ServerUnaryCall, status } from '@grpc/grpc-js'
 
@@ -18,20 +18,17 @@ import type {
   IstioCertificateResponse,
   IstioCertificateServiceServer,
 } from '../proto/gen/istio/v1/auth/ca.ts'
-import type { SpiffeId } from '../spiffe/index.ts'
 import { derFromPem, MAX_CSR_BYTES, pemFromDer, type TrustBundle } from '../x509/index.ts'
-import type { VerifiedPeer } from './listen-tls.ts'
+import { type IstioCallerDeps, istioCaller } from './istio-caller.ts'
 import type { CaMetrics } from './metrics.ts'
 import { callErrorFrom } from './to-proto.ts'
 
 /** What answering needs. */
-export interface IstioCallDeps extends IssueDeps {
+export interface IstioCallDeps extends IssueDeps, IstioCallerDeps {
   readonly clock: Clock
   readonly log: Log
   readonly bundle: Live<TrustBundle>
   readonly metrics: CaMetrics
-  /** See `CallDeps` of calls.ts. */
-  readonly peerOf: (connection: string) => VerifiedPeer | undefined
 }
 
 export function istioCalls(deps: IstioCallDeps): IstioCertificateServiceServer {
@@ -56,7 +53,7 @@ async function createCertificate(
   call: Call,
   anchors: (issuers: readonly Uint8Array[]) => readonly string[],
 ): Promise<IstioCertificateResponse> {
-  const spiffeId = authenticate(deps, call)
+  const spiffeId = await istioCaller(deps, call)
   const csrDer = readCsr(call.request.csr)
   const ttlSeconds = readTtl(call.request.validityDuration, deps.rules.maxLeafTtl)
   const caller = { id: spiffeId, scope: [] }
@@ -87,36 +84,6 @@ function anchorsPem(
     }
     return text
   }
-}
-
-/**
- * The name to issue for: that of the certificate by which the caller was let in, valid still.
- *
- * @throws {CaError} `CA_CALLER_UNKNOWN`, `CA_CREDENTIAL_UNSUPPORTED`, `CA_NOT_ADMITTED`
- */
-function authenticate({ peerOf, now }: IstioCallDeps, call: Call): SpiffeId {
-  const refuse = (code: CaErrorCode, why: string) =>
-    new CaError(code, `Cannot authenticate the caller: ${why}`)
-  const peer = peerOf(call.getPeer())
-  if (!peer) {
-    throw call.metadata.get('authorization').length > 0
-      ? refuse(
-          'CA_CREDENTIAL_UNSUPPORTED',
-          'it showed a bearer token, expected a certificate of the mesh',
-        )
-      : refuse('CA_CALLER_UNKNOWN', 'it showed no certificate, expected one of the mesh')
-  }
-  if (Temporal.Instant.compare(now(), peer.notAfter) > 0) {
-    throw refuse('CA_CALLER_UNKNOWN', `the certificate of "${peer.id}" ended at ${peer.notAfter}`)
-  }
-  const impersonated: unknown = call.request.metadata?.['ImpersonatedIdentity']
-  if (impersonated !== undefined && impersonated !== '') {
-    throw refuse(
-      'CA_NOT_ADMITTED',
-      `"${peer.id}" asks for ${JSON.stringify(impersonated)}, expected nobody's name but its own`,
-    )
-  }
-  return peer.id
 }
 
 /** Characters of {@link MAX_CSR_BYTES} in base64 with line ends, and room for a header. */
@@ -152,6 +119,7 @@ function readTtl(wanted: bigint, max: Temporal.Duration): number {
 const UNAUTHENTICATED: Readonly<Partial<Record<CaErrorCode, string>>> = {
   CA_CALLER_UNKNOWN: 'request authenticate failure',
   CA_CREDENTIAL_UNSUPPORTED: 'request authenticate failure',
+  CA_EVIDENCE_REFUSED: 'request authenticate failure',
   CA_NOT_ADMITTED: 'request impersonation authentication failure',
 }
 

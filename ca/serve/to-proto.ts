@@ -108,6 +108,8 @@ const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
   CA_NOT_ADMITTED: { status: status.PERMISSION_DENIED, retryAfterMs: 0 },
   CA_CALLER_UNKNOWN: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
   CA_TOKEN_REFUSED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
+  CA_EVIDENCE_REFUSED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
+  CA_REVIEW_UNAVAILABLE: { status: status.UNAVAILABLE, retryAfterMs: 1000 },
   CA_CONFIG_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
   CA_STATE_UNUSABLE: { status: status.UNAVAILABLE, retryAfterMs: 1000 },
   CA_LISTEN_FAILED: { status: status.UNAVAILABLE, retryAfterMs: 1000 },

@@ -15,7 +15,7 @@ import {
   type X509BundlesResponse,
   type X509SVIDResponse,
 } from '#agent/proto/gen/workload.ts'
-import { type Ca, openCa } from '#ca/index.ts'
+import { type AttestationConfig, type Ca, openCa, type ReviewToken } from '#ca/index.ts'
 import type { SpiffeId } from '#ca/spiffe/index.ts'
 import type { Clock } from '#core/clock.ts'
 import {
@@ -60,6 +60,9 @@ export interface StoryOptions {
   readonly config?: Partial<AgentConfig>
   readonly scope?: readonly string[]
   readonly joinToken?: 'none' | 'fresh'
+  /** Whom the CA believes besides join tokens. */
+  readonly attestation?: AttestationConfig
+  readonly reviewToken?: ReviewToken
   readonly identify?: (socket: Socket, signal: AbortSignal) => Promise<SpiffeId | undefined>
   readonly clock?: Clock
 }
@@ -84,8 +87,9 @@ export async function startStory(options: StoryOptions = {}): Promise<AgentStory
         leafTtl: Temporal.Duration.from(leafTtl),
         caTtl: Temporal.Duration.from('PT24H'),
         listen: { host: '127.0.0.1', port },
+        ...(options.attestation && { attestation: options.attestation }),
       }),
-      deps,
+      { ...deps, ...(options.reviewToken && { reviewToken: options.reviewToken }) },
     )
   let ca = await start()
   opening.defer(async () => ca[Symbol.asyncDispose]())

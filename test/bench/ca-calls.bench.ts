@@ -123,7 +123,12 @@ async function attest(ready: CaReady, key: KeyObject): Promise<Svid> {
   const client = new CertificateAuthorityClient(...channel(ready))
   const svid = await new Promise<Svid | undefined>((resolve, reject) =>
     client.attest(
-      { joinToken: ready.joinToken, csr: Buffer.from(buildCsr(key)) },
+      {
+        joinToken: ready.joinToken,
+        kubernetesToken: '',
+        certificate: undefined,
+        csr: Buffer.from(buildCsr(key)),
+      },
       (error, response) => (error ? reject(error) : resolve(response.svid)),
     ),
   )

@@ -8,6 +8,7 @@ import type { Clock } from '#core/clock.ts'
 import type { Ca, CaConfig, CaDeps } from '#ca/index.ts'
 import { openCa } from '#ca/index.ts'
 import {
+  type AttestRequest,
   type AttestResponse,
   CertificateAuthorityClient,
   type IssueResponse,
@@ -145,10 +146,18 @@ export class Client implements Disposable {
     })
   }
 
-  attest(joinToken: string, csr: Buffer): Promise<AttestResponse> {
+  attest(evidence: string | Partial<AttestRequest>, csr: Buffer): Promise<AttestResponse> {
+    const shown = typeof evidence === 'string' ? { joinToken: evidence } : evidence
+    const request = { joinToken: '', kubernetesToken: '', certificate: undefined, ...shown, csr }
     return new Promise((resolve, reject) => {
-      this.raw.attest({ joinToken, csr }, (error, response) =>
-        error ? reject(error) : resolve(response),
+      this.raw.attest(request, (error, response) => (error ? reject(error) : resolve(response)))
+    })
+  }
+
+  challenge(): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      this.raw.challenge({}, (error, response) =>
+        error ? reject(error) : resolve(response.challenge),
       )
     })
   }

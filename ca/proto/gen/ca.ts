@@ -30,6 +30,30 @@ export interface AttestRequest {
   readonly joinToken: string;
   /** PKCS#10, DER. Only its public key is read: the name comes from the token. */
   readonly csr: Buffer;
+  /** In place of a join token: a token of a service account, which the CA has a cluster review. */
+  readonly kubernetesToken: string;
+  /** In place of a join token: proof of possession of a certificate of another authority. */
+  readonly certificate: CertificateProof | undefined;
+}
+
+export interface CertificateProof {
+  /** DER, leaf first, at most 5. */
+  readonly chain: readonly Buffer[];
+  /** From Challenge. */
+  readonly challenge: Buffer;
+  /**
+   * By the key of the leaf, with SHA-256 (Ed25519 without), over
+   * "redoubt attestation by certificate\n" + trust domain + "\n" + challenge + SHA-256 of the CSR.
+   */
+  readonly signature: Buffer;
+}
+
+export interface ChallengeRequest {
+}
+
+export interface ChallengeResponse {
+  /** To be answered on the same connection, once, within a minute. */
+  readonly challenge: Buffer;
 }
 
 export interface AttestResponse {
@@ -166,7 +190,7 @@ export interface JwtSvid {
 }
 
 function createBaseAttestRequest(): AttestRequest {
-  return { joinToken: "", csr: Buffer.alloc(0) };
+  return { joinToken: "", csr: Buffer.alloc(0), kubernetesToken: "", certificate: undefined };
 }
 
 export const AttestRequest: MessageFns<AttestRequest> = {
@@ -176,6 +200,12 @@ export const AttestRequest: MessageFns<AttestRequest> = {
     }
     if (message.csr.length !== 0) {
       writer.uint32(18).bytes(message.csr);
+    }
+    if (message.kubernetesToken !== "") {
+      writer.uint32(26).string(message.kubernetesToken);
+    }
+    if (message.certificate !== undefined) {
+      CertificateProof.encode(message.certificate, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -207,6 +237,171 @@ export const AttestRequest: MessageFns<AttestRequest> = {
             }
 
             message.csr = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kubernetesToken = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.certificate = CertificateProof.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCertificateProof(): CertificateProof {
+  return { chain: [], challenge: Buffer.alloc(0), signature: Buffer.alloc(0) };
+}
+
+export const CertificateProof: MessageFns<CertificateProof> = {
+  encode(message: CertificateProof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.chain) {
+      writer.uint32(10).bytes(v!);
+    }
+    if (message.challenge.length !== 0) {
+      writer.uint32(18).bytes(message.challenge);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(26).bytes(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CertificateProof {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCertificateProof() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.chain.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.challenge = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.signature = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseChallengeRequest(): ChallengeRequest {
+  return {};
+}
+
+export const ChallengeRequest: MessageFns<ChallengeRequest> = {
+  encode(_: ChallengeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChallengeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChallengeRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseChallengeResponse(): ChallengeResponse {
+  return { challenge: Buffer.alloc(0) };
+}
+
+export const ChallengeResponse: MessageFns<ChallengeResponse> = {
+  encode(message: ChallengeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.challenge.length !== 0) {
+      writer.uint32(10).bytes(message.challenge);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChallengeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChallengeResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.challenge = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -1393,7 +1588,7 @@ export const JwtSvid: MessageFns<JwtSvid> = {
 
 export type CertificateAuthorityService = typeof CertificateAuthorityService;
 export const CertificateAuthorityService = {
-  /** Proves the node, once, by a join token; the agent gets its own SVID. No client certificate. */
+  /** Proves the node, by one of three kinds of evidence; the agent gets its own SVID. No client certificate. */
   attest: {
     path: "/redoubt.ca.v1.CertificateAuthority/Attest" as const,
     requestStream: false as const,
@@ -1402,6 +1597,16 @@ export const CertificateAuthorityService = {
     requestDeserialize: (value: Buffer): AttestRequest => AttestRequest.decode(value),
     responseSerialize: (value: AttestResponse): Buffer => Buffer.from(AttestResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AttestResponse => AttestResponse.decode(value),
+  },
+  /** What a machine with a certificate of another authority has to sign. No client certificate. */
+  challenge: {
+    path: "/redoubt.ca.v1.CertificateAuthority/Challenge" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChallengeRequest): Buffer => Buffer.from(ChallengeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChallengeRequest => ChallengeRequest.decode(value),
+    responseSerialize: (value: ChallengeResponse): Buffer => Buffer.from(ChallengeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChallengeResponse => ChallengeResponse.decode(value),
   },
   /** Issues SVIDs to an agent that is known by its certificate. Renewing the agent's own is one too. */
   issue: {
@@ -1436,8 +1641,10 @@ export const CertificateAuthorityService = {
 } as const;
 
 export interface CertificateAuthorityServer extends UntypedServiceImplementation {
-  /** Proves the node, once, by a join token; the agent gets its own SVID. No client certificate. */
+  /** Proves the node, by one of three kinds of evidence; the agent gets its own SVID. No client certificate. */
   attest: handleUnaryCall<AttestRequest, AttestResponse>;
+  /** What a machine with a certificate of another authority has to sign. No client certificate. */
+  challenge: handleUnaryCall<ChallengeRequest, ChallengeResponse>;
   /** Issues SVIDs to an agent that is known by its certificate. Renewing the agent's own is one too. */
   issue: handleUnaryCall<IssueRequest, IssueResponse>;
   /** Signs JWT-SVIDs for an agent, under the same rules as Issue. */
@@ -1447,7 +1654,7 @@ export interface CertificateAuthorityServer extends UntypedServiceImplementation
 }
 
 export interface CertificateAuthorityClient extends Client {
-  /** Proves the node, once, by a join token; the agent gets its own SVID. No client certificate. */
+  /** Proves the node, by one of three kinds of evidence; the agent gets its own SVID. No client certificate. */
   attest(
     request: AttestRequest,
     callback: (error: ServiceError | null, response: AttestResponse) => void,
@@ -1462,6 +1669,22 @@ export interface CertificateAuthorityClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AttestResponse) => void,
+  ): ClientUnaryCall;
+  /** What a machine with a certificate of another authority has to sign. No client certificate. */
+  challenge(
+    request: ChallengeRequest,
+    callback: (error: ServiceError | null, response: ChallengeResponse) => void,
+  ): ClientUnaryCall;
+  challenge(
+    request: ChallengeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ChallengeResponse) => void,
+  ): ClientUnaryCall;
+  challenge(
+    request: ChallengeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChallengeResponse) => void,
   ): ClientUnaryCall;
   /** Issues SVIDs to an agent that is known by its certificate. Renewing the agent's own is one too. */
   issue(

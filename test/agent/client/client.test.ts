@@ -125,9 +125,13 @@ test('splitDer() undoes concatenation, and refuses every cut', (t) => {
 
 function attest(client: CertificateAuthorityClient): Promise<AttestResponse> {
   return new Promise((resolve, reject) => {
-    client.attest({ joinToken: '00'.repeat(32), csr: newCsr() }, (cause, response) =>
-      cause ? reject(cause) : resolve(response),
-    )
+    const request = {
+      joinToken: '00'.repeat(32),
+      kubernetesToken: '',
+      certificate: undefined,
+      csr: newCsr(),
+    }
+    client.attest(request, (cause, response) => (cause ? reject(cause) : resolve(response)))
   })
 }
 

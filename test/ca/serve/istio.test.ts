@@ -6,7 +6,7 @@ import { ChannelCredentials, Metadata, status } from '@grpc/grpc-js'
 import 'reflect-metadata'
 import * as peculiar from '@peculiar/x509'
 import test from 'ava'
-import type { Ca } from '#ca/index.ts'
+import type { Ca, ReviewToken } from '#ca/index.ts'
 import {
   IstioCertificateServiceClient,
   type IstioCertificateRequest,
@@ -211,4 +211,41 @@ test('CreateCertificate puts every certificate in the ledger', async (t) => {
   const row = ledger.prepare('SELECT * FROM certificates WHERE serial = ?').get(leaf.serial)
   t.is(row?.['requested_by'], workloadId)
   t.deepEqual(row?.['der'], new Uint8Array(leaf.der))
+})
+
+/** A cluster that knows one token. */
+const reviewToken: ReviewToken = async (token, audiences) =>
+  token === 'good.token.x' && audiences.includes('istio-ca')
+    ? {
+        kind: 'ok',
+        username: 'system:serviceaccount:pay:api',
+        groups: ['system:serviceaccounts'],
+        audiences: ['istio-ca'],
+      }
+    : { kind: 'refused', reason: 'token expired' }
+
+function bearer(token: string, clusterId?: string): Metadata {
+  const metadata = new Metadata()
+  metadata.set('authorization', `Bearer ${token}`)
+  if (clusterId !== undefined) metadata.set('ClusterID', clusterId)
+  return metadata
+}
+
+test('§15.3 a caller without a certificate is known by a token that the cluster vouches for', async (t) => {
+  const attestation = { kubernetes: { audiences: ['istio-ca'], agents: [] } }
+  await using running = await startCa({ attestation }, { reviewToken })
+  using client = new IstioClient(running.ca)
+  for (const clusterId of [undefined, '', 'Kubernetes']) {
+    const { certChain } = await client.create({}, bearer('good.token.x', clusterId))
+    t.is(new X509Certificate(certChain[0] ?? '').subjectAltName, `URI:${workloadId}`)
+  }
+  const refused = { code: status.UNAUTHENTICATED, details: 'request authenticate failure' }
+  t.like(await failureOf(client.create({}, bearer('bad.token.x'))), refused)
+  t.like(await failureOf(client.create({}, bearer('good.token.x', 'elsewhere'))), refused)
+  const metadata = { ImpersonatedIdentity: 'spiffe://prod.example/ns/pay/sa/admin' }
+  t.like(await failureOf(client.create({ metadata }, bearer('good.token.x'))), {
+    code: status.UNAUTHENTICATED,
+    details: 'request impersonation authentication failure',
+  })
+  t.false(JSON.stringify(running.log).includes('good.token.x'), 'no token in a log')
 })
