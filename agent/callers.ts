@@ -45,12 +45,18 @@ export interface CallersDeps {
 
 /** Calls at once of one identity, over all its connections. */
 const MAX_CALLS_PER_IDENTITY = 256
+/** Connections at once of one identity; a process of ours has one. */
+const MAX_CONNECTIONS_PER_IDENTITY = 256
+/** Connections at once of those who are not known yet: beyond it, whoever has been that for longest goes. */
+const MAX_UNKNOWN = 2048
 /** Elapsed milliseconds after which a connection that has proved no identity is closed. */
 const STRANGER_MS = 10_000
 
 interface Connection {
   readonly socket: Socket
   readonly closed: AbortController
+  /** Of whoever connected, once it is known. */
+  owner: SpiffeId | undefined
   identified: boolean
 }
 
@@ -65,7 +71,28 @@ interface Connection {
 export function createCallers({ identify, clock, log }: CallersDeps, signal: AbortSignal): Callers {
   const connections = new Map<string, Connection>()
   const calls = new Map<SpiffeId, number>()
+  const owners = new Map<SpiffeId, number>()
+  /** Those not known yet, the first to come first. */
+  const unknown = new Set<Connection>()
   let accepted = 0
+
+  /** Counts a connection in under its owner, if there is room for it. */
+  const claim = (connection: Connection, owner: SpiffeId | undefined): boolean => {
+    if (!owner || connection.owner || connection.closed.signal.aborted) return true
+    const others = owners.get(owner) ?? 0
+    if (others >= MAX_CONNECTIONS_PER_IDENTITY) {
+      log('warn', 'caller-has-too-many-connections', { id: owner, connections: others })
+      return false
+    }
+    connection.owner = owner
+    owners.set(owner, others + 1)
+    unknown.delete(connection)
+    return true
+  }
+  const release = (connection: Connection): void => {
+    unknown.delete(connection)
+    if (connection.owner) uncount(owners, connection.owner)
+  }
 
   return {
     accept(socket) {
@@ -74,18 +101,25 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
       Object.defineProperty(socket, 'remoteAddress', { value: name })
       Object.defineProperty(socket, 'remotePort', { value: undefined })
       const closed = new AbortController()
-      const connection: Connection = { socket, closed, identified: false }
+      const connection: Connection = { socket, closed, owner: undefined, identified: false }
       connections.set(name, connection)
+      unknown.add(connection)
+      const [longest] = unknown
+      if (unknown.size > MAX_UNKNOWN) longest?.socket.destroy()
       socket.once('close', () => {
         connections.delete(name)
+        release(connection)
         closed.abort(new Error('the caller is gone'))
       })
       // Now, while the kernel's answer is about the process that has just connected.
-      identify(socket, closed.signal).catch((cause: unknown) => {
-        if (closed.signal.aborted) return
-        log('warn', 'caller-unreadable', { cause: String(cause) })
-        socket.destroy()
-      })
+      identify(socket, closed.signal).then(
+        (owner) => claim(connection, owner) || socket.destroy(),
+        (cause: unknown) => {
+          if (closed.signal.aborted) return
+          log('warn', 'caller-unreadable', { cause: String(cause) })
+          socket.destroy()
+        },
+      )
       void clock.sleep(STRANGER_MS, AbortSignal.any([signal, closed.signal])).then(
         () => !connection.identified && socket.destroy(),
         () => {},

@@ -4,8 +4,13 @@ import { findDenied } from '#ca/x509/index.ts'
 import type { Clock } from '#core/clock.ts'
 import type { Log } from '#core/log.ts'
 import { createNode, type Node } from './attest/node.ts'
-import { connectAuthority } from './authority/connection.ts'
+import {
+  type AuthorityConnection,
+  type ConnectionOptions,
+  connectAuthority,
+} from './authority/connection.ts'
 import type { Identify } from './callers.ts'
+import { type ClockSkew, createClockSkew } from './clock-skew.ts'
 import type { AgentConfig } from './config.ts'
 import { AgentError } from './error.ts'
 import { createIssuers } from './issuers.ts'
@@ -13,6 +18,7 @@ import { createTokenCache, type TokenCache } from './jwt/token-cache.ts'
 import { type AgentMetrics, createMetrics } from './metrics.ts'
 import { createSvidCache, type SvidCache } from './svid/cache.ts'
 import { createRequest, type IssuedSvid } from './svid/issued-svid.ts'
+import { watchClock } from './svid/watch-clock.ts'
 import { createFollowers, type Followers } from './trust/followers.ts'
 import { keepTrust } from './trust/keep-trust.ts'
 import { createTrust, type Trust } from './trust/trust.ts'
@@ -51,6 +57,7 @@ export interface Core {
   readonly followers: Followers
   readonly cache: SvidCache
   readonly tokens: TokenCache
+  readonly skew: ClockSkew
   readonly metrics: AgentMetrics
   readonly listeners: Set<(rotation: Rotation) => void>
   readonly signal: AbortSignal
@@ -59,25 +66,28 @@ export interface Core {
 
 /** @param signal - Ends all of it. */
 export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSignal): Core {
-  const { trustDomain, caAddress: address, caId = authorityId(trustDomain) } = config
-  const { name = config.socketPath } = config
-  const { clock, now, caRoots } = deps
+  const { trustDomain, ownTtl = OWN_TTL } = config
+  const { now, caRoots } = deps
   const metrics = createMetrics()
   const listeners: Core['listeners'] = new Set()
   const trust = createTrust({ trustDomain, generation: 0, roots: caRoots }, deps)
   const followers = createFollowers()
+  const skew = createClockSkew(deps.log)
+  const jumped = () => metrics.add('redoubt_agent_clock_jumps_total', {})
+  const jump = watchClock({ ...deps, jumped }, signal)
   const failed = (cause: unknown): void =>
     metrics.add('redoubt_agent_rotations_total', { result: 'failed', reason: codeOf(cause) })
 
-  const issuers = createIssuers({ node: () => node, trust, now }, signal)
+  const issuers = createIssuers({ node: () => node, trust, skew, now }, signal)
   const node: Node = createNode(
     {
       ...deps,
+      jump,
       agentId: config.agentId,
-      ownTtl: config.ownTtl ?? Temporal.Duration.from({ hours: 1 }),
+      ownTtl,
       trust,
-      connect: (own) =>
-        connectAuthority({ address, caId, trustDomain, name, own, trust, followers, clock, now }),
+      skew,
+      connect: connecting(config, { ...deps, trust, followers, skew }),
       issue: issuers.svid,
       failed,
     },
@@ -88,6 +98,7 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
   const cache = createSvidCache(
     {
       ...deps,
+      jump,
       issue: async (id) => issuers.svid(await createRequest(id)),
       failed: (_id, cause) => failed(cause),
       rotated({ svid, renewAt }, first) {
@@ -103,9 +114,20 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
     bundle: trust.bundle,
     issue: (id, audience) => issuers.token({ id, audience }),
   })
-  const core = { node, trust, followers, cache, tokens, metrics, listeners, signal, now }
+  const core = { node, trust, followers, cache, tokens, skew, metrics, listeners, signal, now }
   void dropDenied(core)
   return core
+}
+
+/** Life that a node asks for itself. */
+const OWN_TTL = Temporal.Duration.from({ hours: 1 })
+
+function connecting(
+  { trustDomain, caAddress: address, caId = authorityId(trustDomain), ...config }: AgentConfig,
+  deps: Omit<ConnectionOptions, 'address' | 'caId' | 'trustDomain' | 'name' | 'own'>,
+): (own: IssuedSvid | undefined) => AuthorityConnection {
+  const name = config.name ?? config.socketPath
+  return (own) => connectAuthority({ ...deps, address, caId, trustDomain, name, own })
 }
 
 /** What is denied is served no more, and replaced; a node that is has to prove itself again. */

@@ -6,12 +6,14 @@ import type { Live } from '#core/live.ts'
 import { acceptToken, type IssuedToken, type TokenRequest } from './jwt/issued-token.ts'
 import { createBatcher } from './svid/batch.ts'
 import { acceptSvid, type IssuedSvid, type SvidRequest } from './svid/issued-svid.ts'
+import type { ClockSkew } from './clock-skew.ts'
 import type { Trust } from './trust/trust.ts'
 
 export interface IssuersDeps {
   /** Asked at each call: the two need each other. */
   readonly node: () => Node
   readonly trust: Pick<Trust, 'current'>
+  readonly skew: Pick<ClockSkew, 'note'>
   readonly now: () => Temporal.Instant
 }
 
@@ -22,10 +24,22 @@ export interface Issuers {
 }
 
 /** @param signal - Ends what is on its way. */
-export function createIssuers({ node, trust, now }: IssuersDeps, signal: AbortSignal): Issuers {
+export function createIssuers(
+  { node, trust, skew, now }: IssuersDeps,
+  signal: AbortSignal,
+): Issuers {
   const svid = createBatcher<SvidRequest, IssuedSvid>(async (requests, until) => {
-    const answers = await ask(node(), (connection) => connection.issue(requests, until), until)
+    let asked = now()
+    const issue = (connection: AuthorityConnection) => {
+      asked = now()
+      return connection.issue(requests, until)
+    }
+    const answers = await ask(node(), issue, until)
     const judge = { bundles: [trust.current()], now: now() }
+    const signed = answers.flatMap((answer) =>
+      answer instanceof AgentError ? [] : answer.issuedAt,
+    )
+    if (signed[0]) skew.note(signed[0], asked, judge.now)
     return requests.map((request, index) => {
       const answer = answers[index] ?? { chain: [], issuedAt: judge.now }
       return judged(answer, (good) => acceptSvid(request, good, judge))

@@ -22,6 +22,31 @@ export const METRICS = {
     help: 'Generation of the trust bundle in force',
     labels: [],
   },
+  redoubt_agent_clock_offset_seconds: {
+    kind: 'gauge',
+    help: "By how much the CA's clock was ahead of this node's at its last answer, seconds",
+    labels: [],
+  },
+  redoubt_agent_clock_jumps_total: {
+    kind: 'counter',
+    help: 'Times that the clock of this node jumped: it slept, or was set',
+    labels: [],
+  },
+  redoubt_agent_identities: {
+    kind: 'gauge',
+    help: 'Identities known here, by whether there is a certificate of theirs to serve',
+    labels: ['state'],
+  },
+  redoubt_agent_deny_list_generation: {
+    kind: 'gauge',
+    help: 'Generation of the deny-list in force',
+    labels: [],
+  },
+  redoubt_agent_deny_list_entries: {
+    kind: 'gauge',
+    help: 'Entries of the deny-list in force',
+    labels: [],
+  },
   redoubt_agent_connections: {
     kind: 'gauge',
     help: 'Connections open on the socket',

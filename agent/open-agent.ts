@@ -7,7 +7,7 @@ import type { NodeState } from './attest/node.ts'
 import { type Callers, createCallers } from './callers.ts'
 import { type AgentConfig, checkConfig } from './config.ts'
 import { type AgentDeps, type Core, codeOf, createCore, type Rotation } from './core.ts'
-import { type AgentHealth, healthOf } from './health.ts'
+import { type AgentHealth, type HealthInput, healthOf } from './health.ts'
 import { type Listening, listenOnSocket } from './listen.ts'
 import { SecretDiscoveryServiceService } from './proto/gen/envoy/service/secret/v3/sds.ts'
 import { SpiffeWorkloadAPIService } from './proto/gen/workload.ts'
@@ -120,7 +120,7 @@ function agentOf(
   { path: socketPath }: Listening,
   close: () => Promise<void>,
 ): Agent {
-  const { node, trust, cache, metrics, listeners, signal, now } = core
+  const { node, trust, cache, skew, metrics, listeners, signal, now } = core
   const { bundle, denials } = trust
   return {
     socketPath,
@@ -128,12 +128,19 @@ function agentOf(
     bundle,
     denials,
     attest: (token) => node.attest({ kind: 'join-token', token }, signal),
-    health: () => healthOf(node.state.current, cache.held(), now()),
+    health: () => healthOf(healthInput(core), now()),
     held: cache.held,
     onRotated: (listener) => void listeners.add(listener),
     load: () => ({ calls: callers.calls(), connections: callers.connections() }),
     metrics() {
       metrics.set('redoubt_agent_bundle_generation', gauge(bundle.current.generation))
+      metrics.set('redoubt_agent_deny_list_generation', gauge(denials.current.generation))
+      metrics.set('redoubt_agent_deny_list_entries', gauge(denials.current.entries.length))
+      metrics.set('redoubt_agent_clock_offset_seconds', gauge((skew.offsetMs() ?? 0) / 1000))
+      metrics.set('redoubt_agent_identities', [
+        { labels: { state: 'ready' }, value: cache.held().length },
+        { labels: { state: 'waiting' }, value: cache.waiting().length },
+      ])
       metrics.set('redoubt_agent_connections', gauge(callers.connections()))
       metrics.set('redoubt_agent_calls', gauge(callers.calls()))
       metrics.set('redoubt_agent_svid_not_after_seconds', notAfterRows(cache.held()))
@@ -142,6 +149,11 @@ function agentOf(
     },
     [Symbol.asyncDispose]: close,
   }
+}
+
+function healthInput({ node, cache, skew }: Core): HealthInput {
+  const [held, waiting] = [cache.held(), cache.waiting()]
+  return { node: node.state.current, held, waiting, skew: skew.reason() }
 }
 
 function gauge(value: number) {

@@ -12,6 +12,7 @@ import {
 } from '../svid/issued-svid.ts'
 import { keepFresh } from '../svid/keep-fresh.ts'
 import type { CivilClock } from '../svid/sleep-until.ts'
+import type { ClockSkew } from '../clock-skew.ts'
 import type { TrustSource } from '../trust/trust.ts'
 import type { NodeProof } from './evidence.ts'
 
@@ -43,6 +44,7 @@ export interface NodeDeps extends CivilClock {
   readonly random: () => number
   readonly log: Log
   readonly trust: TrustSource
+  readonly skew: Pick<ClockSkew, 'note'>
   /** Opens a channel to the CA that proves `own`, or nothing. */
   readonly connect: (own: IssuedSvid | undefined) => AuthorityConnection
   readonly issue: (request: SvidRequest) => Promise<IssuedSvid>
@@ -117,7 +119,7 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
 }
 
 async function prove(
-  { clock, random, log, failed }: NodeDeps,
+  { clock, now, random, log, skew, failed }: NodeDeps,
   connection: AuthorityConnection,
   { proof, request }: { readonly proof: NodeProof; readonly request: SvidRequest },
   signal: AbortSignal,
@@ -125,7 +127,10 @@ async function prove(
   const waits = backoff({ baseMs: 50, maxMs: 2000, random })
   for (;;) {
     try {
-      return await connection.attest(proof, request, signal)
+      const asked = now()
+      const proved = await connection.attest(proof, request, signal)
+      skew.note(proved.answer.issuedAt, asked, now())
+      return proved
     } catch (cause) {
       signal.throwIfAborted()
       failed(cause)

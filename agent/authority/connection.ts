@@ -11,6 +11,7 @@ import type { DenyChanges, TrustBundle } from '#ca/x509/index.ts'
 import type { Clock } from '#core/clock.ts'
 import { evidenceOf, type NodeProof } from '../attest/evidence.ts'
 import { svidChannelCredentials } from '../client/channel-credentials.ts'
+import type { ClockSkew } from '../clock-skew.ts'
 import { AgentError } from '../error.ts'
 import type { TokenAnswer, TokenRequest } from '../jwt/issued-token.ts'
 import type { IssuedSvid, SvidAnswer, SvidRequest } from '../svid/issued-svid.ts'
@@ -31,6 +32,7 @@ export interface ConnectionOptions extends WatchBundlesDeps {
   readonly caId: SpiffeId
   /** The agent's own SVID; `undefined` before it has one, when only `attest` is answered. */
   readonly own: IssuedSvid | undefined
+  readonly skew: Pick<ClockSkew, 'noteFuture'>
   readonly now: () => Temporal.Instant
 }
 
@@ -75,13 +77,14 @@ const CALL_TIMEOUT_MS = 10_000
 
 /** Opens lazily: nothing is dialled before the first call. */
 export function connectAuthority(options: ConnectionOptions): AuthorityConnection {
-  const { address, caId, trustDomain, own, trust, clock, now } = options
+  const { address, caId, trustDomain, own, trust, skew, clock, now } = options
   const credentials = svidChannelCredentials({
     svid: own && { current: own, changes: never },
     bundles: () => [trust.current()],
     judgeAgain: trust.denials,
     serverId: caId,
     now,
+    onRefused: ({ reason, detail }) => reason === 'not-yet-valid' && skew.noteFuture(detail),
   })
   const channel = openChannel(address, credentials)
 

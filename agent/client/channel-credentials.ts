@@ -26,7 +26,11 @@ export interface SvidChannelCredentialsOptions {
   /** The one identity the server must prove. */
   readonly serverId: SpiffeId
   readonly now: () => Temporal.Instant
+  /** Told of each server that was not who it must be, before the connection fails. */
+  readonly onRefused?: (refusal: Refused) => void
 }
+
+type Refused = PeerVerdict & { readonly kind: 'refused' }
 
 /**
  * gRPC channel credentials over mTLS with SVIDs.
@@ -106,7 +110,7 @@ function secure(options: SvidChannelCredentialsOptions, socket: RawSocket): Prom
 type Server = PeerVerdict & { readonly kind: 'ok' }
 
 function judge(
-  { bundles, serverId, now }: SvidChannelCredentialsOptions,
+  { bundles, serverId, now, onRefused }: SvidChannelCredentialsOptions,
   tls: TLSSocket,
 ): Server | AgentError {
   const refused = (why: string): AgentError =>
@@ -114,7 +118,10 @@ function judge(
   if (tls.alpnProtocol !== 'h2') return refused('it does not speak HTTP/2')
   if (tls.isSessionReused()) return refused('it resumed a session, which proves no identity')
   const verdict = verifySvid(peerChain(tls), bundles(), now(), 'server')
-  if (verdict.kind === 'refused') return refused(`${verdict.reason}: ${verdict.detail}`)
+  if (verdict.kind === 'refused') {
+    onRefused?.(verdict)
+    return refused(`${verdict.reason}: ${verdict.detail}`)
+  }
   if (verdict.id !== serverId) return refused(`it is "${verdict.id}", expected "${serverId}"`)
   return verdict
 }

@@ -18,6 +18,12 @@ export interface Holding extends Disposable {
   readonly state: Live<SvidState>
 }
 
+/** An identity that somebody waits for in vain, and why. */
+export interface WaitingIdentity {
+  readonly id: SpiffeId
+  readonly reason: string
+}
+
 /** One SVID in force, as status and metrics show it. */
 export interface HeldSvid {
   readonly svid: IssuedSvid
@@ -26,9 +32,15 @@ export interface HeldSvid {
 }
 
 export interface SvidCache {
-  /** Holds an identity: it is fetched if nobody has it, and kept fresh while somebody holds it. */
+  /**
+   * Holds an identity: it is fetched if nobody has it, and kept fresh while somebody holds it.
+   *
+   * @throws {AgentError} `AGENT_OVERLOADED` if there are {@link MAX_IDENTITIES} that somebody holds
+   */
   readonly hold: (id: SpiffeId) => Holding
   readonly held: () => readonly HeldSvid[]
+  /** Identities that are held and have no certificate, once an attempt to get one has failed. */
+  readonly waiting: () => readonly WaitingIdentity[]
   /** Stops serving the SVIDs that are bad, at once, and replaces them. */
   readonly replace: (isBad: (svid: IssuedSvid) => boolean) => void
 }
@@ -41,10 +53,17 @@ export interface SvidCacheDeps extends CivilClock {
   readonly failed: (id: SpiffeId, cause: unknown) => void
 }
 
+/** Identities at once; a node has fewer workloads. The least recently used that nobody holds goes first. */
+export const MAX_IDENTITIES = 2048
+
 interface Entry {
   readonly source: LiveSource<SvidState>
   readonly drop: () => void
+  /** Ends its rotation. */
+  readonly ended: AbortController
   holders: number
+  /** Why there is no certificate. */
+  fault?: string | undefined
   renewAt?: Temporal.Instant
   /** Makes renewal due now. */
   hurry?: AbortController
@@ -58,24 +77,32 @@ interface Entry {
  * @param signal - Ends all rotation.
  */
 export function createSvidCache(deps: SvidCacheDeps, signal: AbortSignal): SvidCache {
+  /** By last use, the least recent first. */
   const entries = new Map<SpiffeId, Entry>()
 
   const start = (id: SpiffeId): Entry => {
     const source = createLive<SvidState>({ kind: 'pending' })
     // Taken out in the turn in which its end is decided, so that nobody can hold a dying entry.
-    const drop = (): void => void entries.delete(id)
-    const entry: Entry = { source, holders: 0, drop }
-    entries.set(id, entry)
-    rotate(deps, id, entry, signal).catch((cause: unknown) => {
+    const drop = (): void => {
+      if (entries.get(id) === entry) entries.delete(id)
+    }
+    const ended = new AbortController()
+    const entry: Entry = { source, holders: 0, drop, ended }
+    const either = AbortSignal.any([signal, ended.signal])
+    rotate(deps, id, entry, either).catch((cause: unknown) => {
       drop()
-      if (!signal.aborted) deps.log('error', 'svid-rotation-ended', { id, cause: String(cause) })
+      if (!either.aborted) deps.log('error', 'svid-rotation-ended', { id, cause: String(cause) })
     })
     return entry
   }
 
   return {
     hold(id) {
-      const entry = entries.get(id) ?? start(id)
+      const known = entries.get(id)
+      if (!known) makeRoom(entries)
+      const entry = known ?? start(id)
+      entries.delete(id)
+      entries.set(id, entry)
       entry.holders += 1
       let given = true
       return {
@@ -87,6 +114,10 @@ export function createSvidCache(deps: SvidCacheDeps, signal: AbortSignal): SvidC
       }
     },
     held: () => [...entries.values()].flatMap((entry) => heldBy(entry) ?? []),
+    waiting: () =>
+      [...entries].flatMap(([id, { source, holders, fault: reason }]) =>
+        source.live.current.kind !== 'ready' && holders > 0 && reason ? [{ id, reason }] : [],
+      ),
     replace(isBad) {
       for (const { source, hurry } of entries.values()) {
         const state = source.live.current
@@ -96,6 +127,20 @@ export function createSvidCache(deps: SvidCacheDeps, signal: AbortSignal): SvidC
       }
     },
   }
+}
+
+/** Takes one identity out that nobody holds, if there is no room for another. */
+function makeRoom(entries: Map<SpiffeId, Entry>): void {
+  if (entries.size < MAX_IDENTITIES) return
+  for (const { holders, drop, ended } of entries.values()) {
+    if (holders > 0) continue
+    drop()
+    return ended.abort(new Error('it made room for another identity'))
+  }
+  throw new AgentError(
+    'AGENT_OVERLOADED',
+    `Cannot get another SVID: ${entries.size} identities are in use, expected at most ${MAX_IDENTITIES}`,
+  )
 }
 
 function heldBy({ source, renewAt, holders }: Entry): HeldSvid | undefined {
@@ -115,10 +160,14 @@ async function rotate(
   const fresh = {
     ...deps,
     fetch: () => deps.issue(id),
-    failed: (cause: unknown) => deps.failed(id, cause),
+    failed(cause: unknown) {
+      entry.fault = messageOf(cause)
+      deps.failed(id, cause)
+    },
     wanted: () => isWanted(entry),
     accept(svid: IssuedSvid, renewAt: Temporal.Instant) {
       entry.renewAt = renewAt
+      entry.fault = undefined
       source.set({ kind: 'ready', svid })
       entry.hurry = new AbortController()
       deps.rotated({ svid, renewAt, holders: entry.holders }, svid === first)
@@ -145,6 +194,7 @@ async function fetchFirst(
       return await issue(id)
     } catch (cause) {
       signal.throwIfAborted()
+      entry.fault = messageOf(cause)
       failed(id, cause)
       const waitMs = waits.next().value
       log('warn', 'svid-fetch-failed', { id, waitMs, cause: String(cause) })
@@ -162,4 +212,8 @@ async function fetchFirst(
 function isWanted({ holders, drop }: Entry): boolean {
   if (holders === 0) drop()
   return holders > 0
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
 }

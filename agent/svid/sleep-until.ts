@@ -4,12 +4,11 @@ import type { Clock } from '#core/clock.ts'
 export interface CivilClock {
   readonly clock: Clock
   readonly now: () => Temporal.Instant
+  /** Aborts at the next jump of civil time; see watch-clock.ts. Left out: nobody watches. */
+  readonly jump?: () => AbortSignal
 }
 
-/**
- * Longest single sleep, milliseconds. Elapsed time stands still while a machine is suspended and
- * civil time does not, so the latter is looked at again this often.
- */
+/** Longest single sleep, milliseconds: civil time is looked at again this often, watched or not. */
 const MAX_SLICE_MS = 30_000
 
 /**
@@ -18,7 +17,7 @@ const MAX_SLICE_MS = 30_000
  * Rejects with `signal.reason` once `signal` aborts.
  */
 export async function sleepUntil(
-  { clock, now }: CivilClock,
+  { clock, now, jump }: CivilClock,
   instant: Temporal.Instant,
   signal: AbortSignal,
 ): Promise<void> {
@@ -26,6 +25,7 @@ export async function sleepUntil(
     signal.throwIfAborted()
     const leftMs = instant.epochMilliseconds - now().epochMilliseconds
     if (leftMs <= 0) return
-    await clock.sleep(Math.min(leftMs, MAX_SLICE_MS), signal)
+    const woken = jump ? AbortSignal.any([signal, jump()]) : signal
+    await clock.sleep(Math.min(leftMs, MAX_SLICE_MS), woken).catch(() => signal.throwIfAborted())
   }
 }

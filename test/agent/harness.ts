@@ -50,6 +50,8 @@ export interface AgentStory extends AsyncDisposable {
   readonly startCa: () => Promise<void>
   /** Who everybody is from now on; `undefined`: nobody. */
   readonly callersAre: (id: SpiffeId | undefined) => void
+  /** Sets the agent's clock apart from the CA's; positive: ahead of it. */
+  readonly offsetAgent: (ms: number) => void
   /** Moves time on in steps, with room for real sockets to work in between. */
   readonly pass: (ms: number) => Promise<void>
 }
@@ -104,8 +106,10 @@ export async function startStory(options: StoryOptions = {}): Promise<AgentStory
     socketPath: `${dir.path}/agent.sock`,
     ...config,
   }
+  let offsetMs = 0
   const agentDeps: AgentDeps = {
     ...deps,
+    now: () => now().add({ milliseconds: offsetMs }),
     identify: options.identify ?? (async () => caller),
     caRoots: ca.bundle.current.roots,
   }
@@ -129,6 +133,9 @@ export async function startStory(options: StoryOptions = {}): Promise<AgentStory
     stopCa: async () => ca[Symbol.asyncDispose](),
     async startCa() {
       ca = await start()
+    },
+    offsetAgent(ms) {
+      offsetMs = ms
     },
     callersAre(id) {
       caller = id

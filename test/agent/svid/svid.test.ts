@@ -7,10 +7,11 @@ import { AgentError } from '#agent/index.ts'
 import { parseSpiffeId, type SpiffeId } from '#ca/spiffe/index.ts'
 import { FakeClock } from '#test/fakes/fake-clock.ts'
 import { createBatcher, MAX_BATCH } from '../../../agent/svid/batch.ts'
-import { createSvidCache, type SvidCacheDeps } from '../../../agent/svid/cache.ts'
+import { createSvidCache, MAX_IDENTITIES, type SvidCacheDeps } from '../../../agent/svid/cache.ts'
 import { acceptSvid, createRequest, type IssuedSvid } from '../../../agent/svid/issued-svid.ts'
 import { maxWaitMs } from '../../../agent/svid/keep-fresh.ts'
 import { sleepUntil } from '../../../agent/svid/sleep-until.ts'
+import { watchClock } from '../../../agent/svid/watch-clock.ts'
 
 const api = parseSpiffeId('spiffe://prod.example/ns/pay/sa/api')
 const web = parseSpiffeId('spiffe://prod.example/ns/pay/sa/web')
@@ -156,6 +157,54 @@ test('createSvidCache() stops trying for a caller that has gone before the first
   t.true(asked.length <= attempts + 1, `${asked.length} after ${attempts}`)
 })
 
+test('createSvidCache() has room for so many: the least recently used that nobody holds goes first', async (t) => {
+  const { cache, clock, asked } = story()
+  const idOf = (at: number) => parseSpiffeId(`spiffe://prod.example/ns/pay/sa/w${at}`)
+  const holdings = Array.from({ length: MAX_IDENTITIES }, (_, at) => cache.hold(idOf(at)))
+  await pass(clock, 1)
+  t.is(asked.length, MAX_IDENTITIES)
+  t.throws(() => cache.hold(api), { code: 'AGENT_OVERLOADED' })
+  for (const at of [5, 3]) holdings[at]?.[Symbol.dispose]()
+  cache.hold(idOf(3))[Symbol.dispose]() // used again, so 5 is the one that goes
+  t.is(cache.hold(api).state.current.kind, 'pending')
+  await pass(clock, 1)
+  const held = new Set(cache.held().map(({ svid }) => svid.id))
+  t.is(held.size, MAX_IDENTITIES)
+  t.deepEqual(
+    [idOf(5), idOf(3), api].map((id) => held.has(id)),
+    [false, true, true],
+  )
+  const before = asked.length
+  await pass(clock, 9000)
+  t.false(asked.slice(before).includes(idOf(5)), 'nobody renews what has gone')
+})
+
+test('§1.1 row 18: renewals of workloads that started together are spread by jitter', async (t) => {
+  let seed = 1
+  const random = () => {
+    seed = (seed * 48_271) % 2_147_483_647
+    return seed / 2_147_483_647
+  }
+  const renewals: number[] = []
+  const { cache, clock } = story({
+    random,
+    rotated: (_, first) => void (first || renewals.push(clock.nowMs())),
+  })
+  for (let at = 0; at < 500; at += 1) cache.hold(parseSpiffeId(`spiffe://prod.example/sa/w${at}`))
+  await pass(clock, 0)
+  await pass(clock, 8100)
+  t.is(renewals.length, 500)
+  const [first, last] = [Math.min(...renewals), Math.max(...renewals)]
+  t.true(first >= 6399 && last <= 8001, `${first} to ${last}: half of 16 s, less a tenth`)
+  const busiest = Math.max(
+    ...Array.from({ length: 17 }, (_, at) => {
+      const from = 6400 + at * 100
+      return renewals.filter((ms) => ms >= from && ms < from + 100).length
+    }),
+  )
+  t.true(busiest < 60, `${busiest} in the busiest tenth of a second, of 31 on average`)
+})
+
 test('createSvidCache() ends with its signal', async (t) => {
   const { cache, clock, asked, ending } = story()
   cache.hold(api)
@@ -179,6 +228,37 @@ test('a machine that was suspended renews at once on waking', async (t) => {
   suspendedMs = 3_600_000 // elapsed time stood still, civil time did not
   await clock.advance(30_000)
   t.true(woken)
+})
+
+test('§1.1 row 8: a clock that jumps wakes everybody at once, within a second, be they hundreds', async (t) => {
+  const clock = new FakeClock()
+  let suspendedMs = 0
+  const now = () => EPOCH.add({ milliseconds: Math.round(clock.nowMs() + suspendedMs) })
+  const ending = new AbortController()
+  const jumps: number[] = []
+  const events: string[] = []
+  const jump = watchClock(
+    { clock, now, log: (_, event) => void events.push(event), jumped: (ms) => jumps.push(ms) },
+    ending.signal,
+  )
+  let woken = 0
+  const until = EPOCH.add({ hours: 1 })
+  for (let at = 0; at < 500; at += 1) {
+    void sleepUntil({ clock, now, jump }, until, ending.signal).then(
+      () => (woken += 1),
+      () => {},
+    )
+  }
+  await pass(clock, 10_000)
+  t.deepEqual([woken, jumps], [0, []], 'time that passes is no jump')
+  suspendedMs = 3_600_000
+  await pass(clock, 1000)
+  t.deepEqual([woken, jumps], [500, [3_600_000]])
+  suspendedMs = 0
+  await pass(clock, 1000)
+  t.deepEqual(jumps, [3_600_000, -3_600_000], 'back is one too')
+  t.deepEqual(events, ['clock-jumped', 'clock-jumped'])
+  ending.abort()
 })
 
 test('sleepUntil() ends at once for the past, and with its signal', async (t) => {

@@ -1,0 +1,76 @@
+/** How much of an agent one caller can have, or a crowd of strangers. */
+import { EventEmitter } from 'node:events'
+import type { Socket } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
+import test from 'ava'
+import { parseSpiffeId, type SpiffeId } from '#ca/spiffe/index.ts'
+import { FakeClock } from '#test/fakes/fake-clock.ts'
+import { createCallers } from '../../agent/callers.ts'
+
+const api = parseSpiffeId('spiffe://prod.example/ns/pay/sa/api')
+const web = parseSpiffeId('spiffe://prod.example/ns/pay/sa/web')
+
+class FakeSocket extends EventEmitter {
+  destroyed = false
+  readonly owner: SpiffeId | undefined
+
+  constructor(owner: SpiffeId | undefined) {
+    super()
+    this.owner = owner
+  }
+
+  destroy(): void {
+    if (this.destroyed) return
+    this.destroyed = true
+    this.emit('close')
+  }
+}
+
+function story() {
+  const ending = new AbortController()
+  const callers = createCallers(
+    {
+      identify: async (socket) => (socket as unknown as FakeSocket).owner,
+      clock: new FakeClock(),
+      log: () => {},
+    },
+    ending.signal,
+  )
+  const connect = (count: number, owner: SpiffeId | undefined) =>
+    Array.from({ length: count }, () => {
+      const socket = new FakeSocket(owner)
+      callers.accept(socket as unknown as Socket)
+      return socket
+    })
+  const open = (sockets: readonly FakeSocket[]) => sockets.filter((one) => !one.destroyed).length
+  return { callers, connect, open, ending }
+}
+
+test('one identity has so many connections and no more, and leaves others theirs', async (t) => {
+  const { callers, connect, open } = story()
+  const greedy = connect(300, api)
+  await setImmediate()
+  t.is(open(greedy), 256)
+  const other = connect(2, web)
+  await setImmediate()
+  t.is(open(other), 2)
+  greedy[0]?.destroy()
+  const next = connect(1, api)
+  await setImmediate()
+  t.is(open(next), 1, 'one that ends makes room for one')
+  t.is(callers.connections(), 258)
+})
+
+test('strangers cannot take the room of those who are known', async (t) => {
+  const { callers, connect, open, ending } = story()
+  const crowd = connect(5000, undefined)
+  await setImmediate()
+  t.is(open(crowd), 2048)
+  t.true(crowd.at(-1)?.destroyed === false && crowd[0]?.destroyed, 'the first to come went first')
+  const known = connect(3, api)
+  await setImmediate()
+  t.is(open(known), 3, 'whoever proves who it is finds room, however many do not')
+  for (const socket of crowd) socket.destroy()
+  t.is(callers.connections(), 3, 'nothing is kept of those who have gone')
+  ending.abort()
+})
