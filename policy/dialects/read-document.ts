@@ -48,6 +48,7 @@ export function readDocuments(text: string): readonly ManifestDocument[] {
       ),
     ]
   }
+  if (isTower(text)) return [unreadable('Cannot read file: it is nested too deeply')]
   const lines = new LineCounter()
   try {
     const parsed = parseAllDocuments(text, {
@@ -67,6 +68,20 @@ export function readDocuments(text: string): readonly ManifestDocument[] {
       ),
     ]
   }
+}
+
+/** Opening brackets, and nothing between them, that no file of ours has. */
+const MAX_TOWER = 1000
+
+/** Brackets upon brackets: the parser would climb them for seconds before it gave up. */
+function isTower(text: string): boolean {
+  for (let at = 0, run = 0; at < text.length; at += 1) {
+    const char = text.charCodeAt(at)
+    if (char === 0x5b || char === 0x7b) run += 1
+    else if (char > 0x20) run = 0
+    if (run > MAX_TOWER) return true
+  }
+  return false
 }
 
 function hasContent({ contents }: Document): boolean {

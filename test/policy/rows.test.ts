@@ -256,6 +256,40 @@ test('§1.10 row 1: the decision tells what dry-run policies would have done, an
   ])
 })
 
+const provider = (http: object) =>
+  read({ ...MESH, spec: { extensionProviders: [{ name: 'p', envoyExtAuthzHttp: http }] } })
+const AUTHORIZER = { service: 'authz.app.svc.cluster.local', port: 8000 }
+
+test('§1.11 rows 1, 2, 3, 5: service and port are needed; 600 s, 403 and no are the rest', (t) => {
+  const isValid = (http: object) => provider(http).documents[0]?.valid
+  t.true(isValid(AUTHORIZER))
+  t.true(
+    isValid({ ...AUTHORIZER, service: 'app/authz.app.svc.cluster.local', statusOnError: '503' }),
+  )
+  for (const bad of [
+    { port: 8000 },
+    { service: 'a' },
+    { ...AUTHORIZER, port: 0 },
+    { ...AUTHORIZER, port: 65_536 },
+    { ...AUTHORIZER, service: 'a/b/c' },
+    { ...AUTHORIZER, timeout: '1us' },
+    { ...AUTHORIZER, statusOnError: '299' },
+    { ...AUTHORIZER, statusOnError: 'no' },
+  ]) {
+    t.false(isValid(bad), JSON.stringify(bad))
+  }
+  const text = JSON.stringify(provider(AUTHORIZER).intent.mesh.extensionProviders)
+  t.regex(text, /"timeoutMs":600000/)
+  t.regex(text, /403/)
+  t.notRegex(text, /"failOpen":true/)
+})
+
+test('§1.11 rows 6, 14: clearRouteCache changes nothing; includeHeadersInCheck is the old name', (t) => {
+  const of = (http: object) => provider({ ...AUTHORIZER, ...http }).intent.mesh.extensionProviders
+  t.deepEqual(of({ clearRouteCache: true }), of({}))
+  t.deepEqual(of({ includeHeadersInCheck: ['x-a'] }), of({ includeRequestHeadersInCheck: ['x-a'] }))
+})
+
 test('§1.12 row 1: DEFAULT, and nothing said, are BASE', (t) => {
   const mesh = (spec: object) => read({ ...MESH, spec }).intent.mesh.pathNormalization
   t.is(mesh({ pathNormalization: { normalization: 'DEFAULT' } }), 'BASE')

@@ -247,7 +247,7 @@ test('§1.11 gRPC that breaks, is late or says nothing is no, and yes only when 
   }
 })
 
-test('§1.11 a body goes over gRPC as text or as bytes', async (t) => {
+test('§1.11 row 10: a body goes over gRPC as text or as bytes', async (t) => {
   const post = 'POST /a HTTP/1.1\r\nhost: server\r\ncontent-length: 3\r\n\r\n\u00c3\u00a9\u00ff'
   for (const asBytes of [true, false]) {
     await using scene = await open(() => saysYes(), {

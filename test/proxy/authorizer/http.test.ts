@@ -78,7 +78,7 @@ const get = (target: string, ...lines: string[]): string =>
   `GET ${target} HTTP/1.1\r\n${['host: server', ...lines].join('\r\n')}\r\n\r\n`
 const YES = 'x-ext-authz: allow'
 
-test('§1.11 200 lets a request through, and what no rule matches is not asked about', async (t) => {
+test('§1.11 rows 1, 2: 200 lets a request through, and what no rule matches is not asked about', async (t) => {
   await using scene = await open()
   t.regex(await scene.ask(get('/a', YES)), /^HTTP\/1.1 200 /)
   t.regex(await scene.ask(get('/open')), /^HTTP\/1.1 200 /)
@@ -89,7 +89,7 @@ test('§1.11 200 lets a request through, and what no rule matches is not asked a
   t.is(scene.app.requests.length, 2)
 })
 
-test("§1.11 a refusal is the authorizer's own: status, headers and body", async (t) => {
+test("§1.11 row 12: a refusal is the authorizer's own: status, headers and body", async (t) => {
   await using scene = await open({
     answer: (_asked, response) => {
       response.writeHead(302, { location: '/login', 'set-cookie': ['a=1', 'b=2'], server: 'mine' })
@@ -116,7 +116,7 @@ test("§1.11 a refusal is the authorizer's own: status, headers and body", async
   })
 })
 
-test('§1.11 the question has method, normalised path, host, length, authorization and what was asked for', async (t) => {
+test('§1.11 rows 7, 8, 9: the question has method, normalised path, host, length, authorization and what was asked for', async (t) => {
   await using scene = await open({
     settings: {
       pathPrefix: '/check',
@@ -160,7 +160,7 @@ test('§1.11 the question has method, normalised path, host, length, authorizati
   t.regex(scene.app.requests[0] ?? '', /\r\nx-a-fixed: theirs\r\n/)
 })
 
-test('§1.11 headers of a yes go where they were asked for, and policies see them', async (t) => {
+test('§1.11 rows 11, 13: headers of a yes go where they were asked for, and policies see them', async (t) => {
   const deny: AuthorizationPolicy = {
     namespace: 'test',
     name: 'no-guests',
@@ -194,7 +194,7 @@ test('§1.11 headers of a yes go where they were asked for, and policies see the
   t.regex(refused, /^HTTP\/1.1 403 .*\r\nx-seen: yes\r\n.*RBAC: access denied$/s)
 })
 
-test('§1.11 named headers of a refusal, and those that always go', async (t) => {
+test('§1.11 row 12: named headers of a refusal, and those that always go', async (t) => {
   await using scene = await open({
     settings: { toDownstreamOnDeny: [{ kind: 'prefix', value: 'x-pub' }] },
     answer: (_asked, response) => {
@@ -215,7 +215,7 @@ test('§1.11 named headers of a refusal, and those that always go', async (t) =>
   t.regex(answer, /\r\ncontent-type: text\/plain\r\n/)
 })
 
-test('§1.11 a body goes along when asked for, whole or its beginning, and too long a one is 413', async (t) => {
+test('§1.11 row 10: a body goes along when asked for, whole or its beginning, and too long a one is 413', async (t) => {
   const yes = (_asked: unknown, response: { end: () => unknown }): void => void response.end()
   const post = (body: string, ...lines: string[]): string =>
     `POST /a HTTP/1.1\r\n${['host: server', `content-length: ${body.length}`, ...lines].join('\r\n')}\r\n\r\n${body}`
@@ -245,7 +245,7 @@ test('§1.11 a body goes along when asked for, whole or its beginning, and too l
   t.is(partial.authorizer.asked[1]?.headers['content-length'], '0')
 })
 
-test('§1.11 who cannot be asked says no with statusOnError, and yes only when told to fail open', async (t) => {
+test('§1.11 rows 4, 5: who cannot be asked says no with statusOnError, and yes only when told to fail open', async (t) => {
   const broken = (
     _asked: unknown,
     response: { writeHead: (status: number) => { end: () => void } },
