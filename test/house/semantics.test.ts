@@ -47,9 +47,6 @@ test('every row of istio-semantics §0–§3 has a test', (t) => {
     [],
     'rows without a test',
   )
-  const known = new Set(listed.map(([id]) => id))
-  const strange = [...tested].filter((id) => / row /.test(id) && !known.has(id))
-  t.deepEqual(strange, [], 'titles that name rows which are not there')
 })
 
 if (existsSync(REFERENCE)) {
