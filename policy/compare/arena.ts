@@ -2,6 +2,8 @@
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { PathNormalization } from '../model/index.ts'
 import type { Atom, AttributeId, Literal } from './literal.ts'
+import { impossibleTokens } from './token-boxes.ts'
+import type { TokenKind } from './tokens.ts'
 import { relevantBoxes } from './relevant.ts'
 import { type Box, boxesOf, chainOf, type Entry, namesPaths, type Side } from './side.ts'
 import { type Dimension, portsOf, spaceOf } from './space.ts'
@@ -14,8 +16,15 @@ export interface Arena {
   readonly space: readonly Dimension[]
 }
 
-/** @param more - boxes beside those of the sides whose attributes must be told apart */
-export function createArena(sides: readonly Side[], more: readonly Box[]): Arena {
+/**
+ * @param more - boxes beside those of the sides whose attributes must be told apart
+ * @param tokens - every kind that the sides' views are of
+ */
+export function createArena(
+  sides: readonly Side[],
+  more: readonly Box[],
+  tokens: readonly TokenKind[],
+): Arena {
   const bundles = sides.map(({ bundle }) => bundle)
   const trustDomains = new Set<TrustDomain>()
   for (const { mesh } of sides) {
@@ -31,11 +40,12 @@ export function createArena(sides: readonly Side[], more: readonly Box[]): Arena
       ? relevantBoxes(written, entriesIn(written.flat()))
       : written
   const all = [...boxes.flat(), ...more]
-  const impossible = impossibleBoxes(new Set(attributesOf(all)))
+  const impossible = impossibleBoxes(new Set(attributesOf(all)), tokens)
   const scope = {
     entries: entriesIn(all),
     trustDomains: [...trustDomains],
     pathNormalization: strictest(sides.map(({ mesh }) => mesh.pathNormalization)),
+    tokens,
     parameters: bundles.some((bundle) => bundle !== undefined && namesPaths(bundle.authorization)),
   }
   return { boxes, impossible, space: spaceOf([...all, ...impossible], scope) }
@@ -70,10 +80,15 @@ function attributesOf(boxes: readonly Box[]): readonly AttributeId[] {
   return boxes.flatMap(({ literals }) => literals.map(({ attribute }) => attribute))
 }
 
-function impossibleBoxes(read: ReadonlySet<AttributeId>): readonly Box[] {
+function impossibleBoxes(
+  read: ReadonlySet<AttributeId>,
+  tokens: readonly TokenKind[],
+): readonly Box[] {
   const box = (...literals: readonly Literal[]): Box => ({ purpose: 'refuse', literals })
   const claims = [...read].filter((attribute) => attribute.startsWith('claim:'))
+  const fromTokens = read.has('token') ? impossibleTokens(tokens, claims) : []
   return [
+    ...fromTokens.map((literals) => box(IS_HTTP, ...literals)),
     // Without TLS there is no SNI.
     ...(read.has('sni') ? [box(isAbsent('peer'), isPresent('sni'))] : []),
     // HTTP answers a QUERY without one 400.
@@ -87,6 +102,12 @@ function impossibleBoxes(read: ReadonlySet<AttributeId>): readonly Box[] {
         .map((inner) => box(isPresent(outer), isPresent(inner))),
     ),
   ]
+}
+
+const IS_HTTP: Literal = {
+  attribute: 'entry',
+  negated: false,
+  atoms: [{ phrase: 'speaks HTTP', meets: (entry) => entry?.endsWith('/http') === true }],
 }
 
 function isPresent(attribute: AttributeId): Literal {

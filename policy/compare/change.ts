@@ -5,14 +5,15 @@ import type { CheckQuery, CheckResult } from '../check/index.ts'
 import { PolicyError } from '../error.ts'
 import type { InboundBundle, Intent, PathNormalization, Workload } from '../model/index.ts'
 import { createArena } from './arena.ts'
-import { createConfirm } from './confirm.ts'
+import { type Confirmation, createConfirm } from './confirm.ts'
 import { countCubes, type Cube, cubesOf } from './cubes.ts'
 import { divide, type Rated } from './diagram.ts'
 import type { Node } from './node.ts'
 import { createPurposes, extraBits, judgeChange, plainVerdict, type Verdict } from './judge.ts'
 import type { Side } from './side.ts'
 import type { Dimension } from './space.ts'
-import { witnessOf } from './witness.ts'
+import { issuersWithOtherKeys, keyNameOf, type TokenKind, tokenKinds, tokenView } from './tokens.ts'
+import { type Witness, witnessOf } from './witness.ts'
 import { clausesOf } from './words.ts'
 
 /** `unknown`: an external provider decides. */
@@ -28,6 +29,8 @@ export interface Change {
   readonly when: readonly string[]
   /** One of them, and what the plain evaluator answers under each set. */
   readonly witness: CheckQuery
+  /** The kind of token that it carries: of a signed one the witness has the claims. Left out: none. */
+  readonly token?: TokenKind
   readonly results: { readonly before: CheckResult; readonly after: CheckResult }
 }
 
@@ -118,7 +121,7 @@ export function bundleOf(
 ): InboundBundle | undefined {
   if (workload?.sidecar !== true) return undefined
   const ports = workload.ports.map((port) => ({ ...port, address: '' }))
-  const bundle = assembleInbound(intent, { ...workload, ports })
+  const bundle = assembleInbound(intent, { ...workload, ports }, keyNameOf)
   return withAssumedProviders(intent, bundle, Object.keys(providers))
 }
 
@@ -132,10 +135,12 @@ function compareSides(
   key: string,
   { providers = {}, limit = 50 }: CompareOptions,
 ): Comparison {
+  const tokens = tokenKinds(bundles)
   const sides = bundles.map((bundle, at): Side => {
-    return { bundle, providers, mesh: (at === 0 ? intents[0] : intents[1]).mesh }
+    const { mesh } = at === 0 ? intents[0] : intents[1]
+    return { bundle, providers, mesh, tokens: tokenView(bundle, tokens) }
   })
-  const arena = createArena(sides, [])
+  const arena = createArena(sides, [], tokens)
   const purposes = createPurposes(providersOf(bundles))
   const { impossible } = extraBits(purposes, 2)
   const rated = [
@@ -153,31 +158,47 @@ function compareSides(
   const changes: Change[] = []
   for (const cube of cubesOf(root)) {
     if (changes.length >= limit) break
-    changes.push(
-      changeOf(diagram, cube, key, (query) => confirms.map((one) => one({ ...query, providers }))),
-    )
+    const witness = witnessOf(arena.space, cube, splitKey(key), tokens)
+    const confirmed = confirms.map((confirm) => {
+      return confirm({ ...witness.query, providers }, witness.token ?? 'none')
+    })
+    changes.push(changeOf(arena.space, cube, witness, confirmed))
   }
   const order: readonly Outcome[] = ['allow', 'deny', 'unknown']
   changes.sort((a, b) => order.indexOf(a.before) - order.indexOf(b.before))
   const total = Number(countCubes(root))
-  return { workloads: [key], kind: 'compared', changes, total, notes: notesOf(bundles), diagram }
+  const notes = notesOf(bundles, arena.space, tokens)
+  return { workloads: [key], kind: 'compared', changes, total, notes, diagram }
 }
 
-function notesOf([before, after]: readonly (InboundBundle | undefined)[]): readonly string[] {
+function splitKey(key: string): { readonly namespace: string; readonly name: string } {
+  const [namespace = '', name = ''] = key.split('/')
+  return { namespace, name }
+}
+
+function notesOf(
+  bundles: readonly (InboundBundle | undefined)[],
+  space: readonly Dimension[],
+  tokens: readonly TokenKind[],
+): readonly string[] {
+  const [before, after] = bundles
   if (before === undefined || after === undefined) return []
   const [old, current] = [before.pathNormalization, after.pathNormalization]
-  const tokens = [before, after].map(({ tokenRules }) => JSON.stringify(tokenRules))
+  const read = space.map(({ attribute }) => attribute)
+  const shared = tokens.flatMap(({ place }) => (place.in === 'header' ? [place.name] : []))
   return [
     ...(old === current
       ? []
       : [
           `path normalisation changes from ${old} to ${current}: paths that the two read differently are not compared`,
         ]),
-    ...(tokens[0] === tokens[1]
-      ? []
-      : [
-          'RequestAuthentication changes: whose tokens are taken is not compared, a token taken as verified is',
-        ]),
+    ...issuersWithOtherKeys(bundles).map(
+      (issuer) =>
+        `the keys of ${issuer || 'any issuer'} change: a token of it is taken as signed by keys of both`,
+    ),
+    ...[...new Set(shared)]
+      .filter((name) => read.includes(`header:${name}`))
+      .map((name) => `policies read the header ${name}, where tokens stand: taken as independent`),
   ]
 }
 
@@ -188,17 +209,14 @@ export function providersOf(bundles: readonly (InboundBundle | undefined)[]): re
 }
 
 function changeOf(
-  { space }: Diagram,
+  space: readonly Dimension[],
   cube: Cube,
-  key: string,
-  confirm: (query: CheckQuery) => readonly { verdict: Verdict; result: CheckResult }[],
+  { query, token }: Witness,
+  [before, after]: readonly Confirmation[],
 ): Change {
-  const [namespace = '', name = ''] = key.split('/')
-  const witness = witnessOf(space, cube, { namespace, name })
-  const [before, after] = confirm(witness)
   const said = [before, after].map((one) => (one === undefined ? '' : plainVerdict(one.verdict)))
   if (before === undefined || after === undefined || said.join(' → ') !== cube.verdict) {
-    const asked = JSON.stringify(witness)
+    const asked = JSON.stringify(query)
     throw new PolicyError(
       'POLICY_UNCONFIRMED',
       `Cannot confirm an example of ${cube.verdict}: the plain evaluator says ${said.join(' → ')} of ${asked}`,
@@ -212,7 +230,8 @@ function changeOf(
     after: outcomeOf(after.verdict),
     providers: [...new Set(providers)],
     when: clausesOf(space, cube),
-    witness,
+    witness: query,
+    ...(token === undefined ? {} : { token }),
     results: { before: before.result, after: after.result },
   }
 }

@@ -15,7 +15,7 @@ import {
   trustDomainPattern,
 } from './pattern.ts'
 
-/** Which attribute: one of these words, `header:<name>`, or `claim:<JSON list of names>`. */
+/** Which attribute: one word, as `path`, `header:<name>`, or `claim:<JSON list of names>`. */
 export type AttributeId = string
 
 /** One written value. */

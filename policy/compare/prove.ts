@@ -11,7 +11,8 @@ import { divide, type Rated } from './diagram.ts'
 import { createPurposes, extraBits, type Failing, judgeAssertion } from './judge.ts'
 import { regionBoxes, type Side } from './side.ts'
 import type { Dimension } from './space.ts'
-import { witnessOf } from './witness.ts'
+import { type TokenKind, tokenKinds, tokenView } from './tokens.ts'
+import { type Witness, witnessOf } from './witness.ts'
 import { clausesOf } from './words.ts'
 
 /** What became of one assertion. */
@@ -33,6 +34,8 @@ export interface Counterexample {
   /** What it and its like have in common. */
   readonly when: readonly string[]
   readonly witness: CheckQuery
+  /** The kind of token that it carries: of a signed one the witness has the claims. Left out: none. */
+  readonly token?: TokenKind
   readonly result: CheckResult
 }
 
@@ -56,7 +59,7 @@ export function proveAssertions(
   { providers = {} }: ProveOptions = {},
 ): readonly Proof[] {
   const plain = createConfirm(intent)
-  const confirm: Confirm = (query) => plain({ ...query, providers })
+  const confirm: Confirm = (query, token) => plain({ ...query, providers }, token)
   return assertions.map((assertion) => {
     const { name, kind, line } = assertion
     const concerned = intent.workloads.filter((one) => isAbout(assertion, one))
@@ -107,10 +110,16 @@ function failureOf(
   confirm: Confirm,
 ): Failure | undefined {
   const bundle = bundleOf(intent, workload, providers)
-  const side: Side = { bundle, providers, mesh: intent.mesh }
+  const tokens = tokenKinds([bundle])
+  const side: Side = {
+    bundle,
+    providers,
+    mesh: intent.mesh,
+    tokens: tokenView(bundle, tokens),
+  }
   const ports = kind === 'always' ? workload.ports.map(({ port }) => port) : undefined
   const region = regionBoxes(side, rules, workload.namespace, ports)
-  const { boxes, impossible, space } = createArena([side], region)
+  const { boxes, impossible, space } = createArena([side], region, tokens)
   const purposes = createPurposes(providersOf([bundle]))
   const bits = extraBits(purposes, 1)
   const rated: readonly Rated[] = [
@@ -119,7 +128,8 @@ function failureOf(
     ...region.map((box) => ({ box, purpose: bits.region })),
   ]
   const cube = worstCube(cubesOf(divide(space, rated, judgeAssertion(purposes, FAILING[kind]))))
-  return cube && shownBy(space, cube, workload, { kind, name, confirm })
+  const witness = cube && witnessOf(space, cube, workload, tokens)
+  return cube && witness && shownBy(space, cube, workload, { kind, name, confirm, witness })
 }
 
 function worstCube(cubes: Iterable<Cube>): Cube | undefined {
@@ -138,18 +148,23 @@ function shownBy(
   space: readonly Dimension[],
   cube: Cube,
   workload: Workload,
-  { kind, name, confirm }: Pick<Assertion, 'kind' | 'name'> & { readonly confirm: Confirm },
+  {
+    kind,
+    name,
+    confirm,
+    witness: { query, token },
+  }: Pick<Assertion, 'kind' | 'name'> & { readonly confirm: Confirm; readonly witness: Witness },
 ): Failure {
-  const witness = witnessOf(space, cube, workload)
-  const { verdict: said, result } = confirm(witness)
+  const { verdict: said, result } = confirm(query, token ?? 'none')
   const verdict = FAILING[kind](said, kind !== 'only')
   if (verdict === undefined || verdict !== cube.verdict) {
     throw new PolicyError(
       'POLICY_UNCONFIRMED',
-      `Cannot confirm a counterexample to ${JSON.stringify(name)}: the plain evaluator says ${said} of ${JSON.stringify(witness)}`,
+      `Cannot confirm a counterexample to ${JSON.stringify(name)}: the plain evaluator says ${said} of ${JSON.stringify(query)}`,
     )
   }
   const key = `${workload.namespace}/${workload.name}`
   const when = clausesOf(space, cube)
-  return { verdict, counterexample: { workload: key, when, witness, result } }
+  const shown = { workload: key, when, witness: query, result }
+  return { verdict, counterexample: token === undefined ? shown : { ...shown, token } }
 }

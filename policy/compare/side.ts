@@ -25,6 +25,8 @@ import {
   readCondition,
   readFields,
 } from './literal.ts'
+import { refusedTokens, withTokens } from './token-boxes.ts'
+import type { TokenView } from './tokens.ts'
 
 /**
  * What a box is for. `refuse`: the handshake fails. `ambiguous`: the path is one that servers read
@@ -50,6 +52,7 @@ export interface Side {
   readonly mesh: Pick<Mesh, 'trustDomain' | 'trustDomainAliases' | 'pathNormalization'>
   /** What external providers answer, by name; those left out are not known. */
   readonly providers: Readonly<Record<string, 'allow' | 'deny'>>
+  readonly tokens: TokenView
 }
 
 /** Where a request goes and what it is, as `<port>/http` or `<port>/tcp`. */
@@ -88,7 +91,16 @@ export function boxesOf(side: Side): readonly Box[] {
   )
   const chains = (['http', 'tcp'] as const).flatMap((chain) => policyBoxes(side, enforced, chain))
   const ambiguous: Box = { purpose: 'ambiguous', literals: [onChain(side, 'http'), AMBIGUOUS] }
-  return [...handshakeBoxes(side), ...(namesPaths(enforced) ? [ambiguous] : []), ...chains]
+  const onHttp = onChain(side, 'http')
+  const refused = refusedTokens(side.tokens).map((literals): Box => {
+    return { purpose: 'refuse', literals: [onHttp, ...literals] }
+  })
+  return [
+    ...handshakeBoxes(side),
+    ...refused,
+    ...(namesPaths(enforced) ? [ambiguous] : []),
+    ...chains,
+  ]
 }
 
 /** Whether a path rule applies, so that `;` in a path matters. */
@@ -113,7 +125,8 @@ const AMBIGUOUS: Literal = {
 }
 
 /**
- * Requests that some of `rules` describes, as boxes. What a rule asks of HTTP, no TCP connection meets.
+ * Requests that some of `rules` describes, as boxes. What a rule asks of HTTP, no TCP connection meets; what it
+ * asks of claims, tokens that the side takes.
  *
  * @param ports - only these; left out: every port
  */
@@ -128,8 +141,9 @@ export function regionBoxes(
   return (['http', 'tcp'] as const).flatMap((chain) => {
     const lines = linesOf(policy, { chain, trustDomains: [trustDomain, ...trustDomainAliases] })
     const here = [onChain(side, chain), ...(ports === undefined ? [] : [onPorts(ports)])]
+    const tokens = { ...side.tokens, dropped: new Set<string>() }
     return lines.flatMap((line) =>
-      alternativesOf(line, chain).map(
+      withTokens(alternativesOf(line, chain), tokens).map(
         (literals): Box => ({ purpose: 'allow', literals: [...here, ...literals] }),
       ),
     )
@@ -210,8 +224,9 @@ function policyBoxes(
     const word = group.action === 'ALLOW' ? 'allow' : 'deny'
     const purpose =
       group.action !== 'CUSTOM' || answer === 'deny' ? word : (`ask ${group.provider}` as const)
+    const tokens = group.action === 'CUSTOM' ? undefined : side.tokens
     return group.lines.flatMap((line) =>
-      alternativesOf(line, chain).flatMap((literals): readonly Box[] => {
+      withTokens(alternativesOf(line, chain), tokens).flatMap((literals): readonly Box[] => {
         const stripped = literals.map(onStrippedPath)
         return [
           { purpose, literals: [here, ...literals] },

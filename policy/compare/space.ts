@@ -10,6 +10,7 @@ import {
 } from '../model/index.ts'
 import type { Atom, AttributeId, Literal } from './literal.ts'
 import type { Box, Entry } from './side.ts'
+import { type TokenKind, tokenPhrase } from './tokens.ts'
 import { createClassOf, createMembers, valuesOf } from './values.ts'
 
 /** `undefined`: the attribute is absent. */
@@ -41,6 +42,7 @@ export interface Scope {
   readonly entries: readonly Entry[]
   readonly trustDomains: readonly TrustDomain[]
   readonly pathNormalization: PathNormalization
+  readonly tokens: readonly TokenKind[]
   /** Whether a path rule applies, so that `;` matters. */
   readonly parameters: boolean
 }
@@ -66,13 +68,14 @@ export function spaceOf(boxes: readonly Box[], scope: Scope): readonly Dimension
 function dimensionOf(attribute: AttributeId, atoms: readonly Atom[], scope: Scope): Dimension {
   const { many, values, texts } = valuesOf(attribute, atoms, scope)
   const members = createMembers(values, texts)
+  const kinds = attribute === 'token' ? scope.tokens.map(kindAtom) : []
   let words: readonly Word[] | undefined
   return {
     attribute,
     many,
     values,
     members,
-    words: () => (words ??= wordsOf(attribute, atoms, members)),
+    words: () => (words ??= wordsOf(attribute, [...kinds, ...atoms], members)),
     classOf: createClassOf(values, atoms, texts),
   }
 }
@@ -80,6 +83,7 @@ function dimensionOf(attribute: AttributeId, atoms: readonly Atom[], scope: Scop
 function byOrder(a: AttributeId, b: AttributeId): number {
   const rank = (id: AttributeId): number => {
     if (ORDER.includes(id)) return ORDER.indexOf(id)
+    if (id === 'token') return 40
     return LAST.includes(id) ? 100 + LAST.indexOf(id) : 50
   }
   return rank(a) - rank(b) || (a < b ? -1 : 1)
@@ -98,12 +102,22 @@ function uniqueAtoms(literals: readonly Literal[]): readonly Atom[] {
   return [...first.values()]
 }
 
+const ABSENCES: Readonly<Record<string, string>> = {
+  peer: 'presents no certificate',
+  token: 'carries no token',
+}
+
+function kindAtom(kind: TokenKind): Atom {
+  const { id } = kind
+  return { phrase: tokenPhrase(kind), name: id, meets: (value) => value === id }
+}
+
 function wordsOf(
   attribute: AttributeId,
   atoms: readonly Atom[],
   members: Dimension['members'],
 ): readonly Word[] {
-  const missing = attribute === 'peer' ? 'presents no certificate' : 'is absent'
+  const missing = ABSENCES[attribute] ?? 'is absent'
   const absent: Atom = { phrase: missing, meets: (value) => value === undefined }
   const parameters: Atom = {
     phrase: 'has path parameters (;)',

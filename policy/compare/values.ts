@@ -39,6 +39,8 @@ export function valuesOf(attribute: AttributeId, atoms: readonly Atom[], scope: 
       return among(textClasses(patterns, identityGrammar(scope.trustDomains)), 'last')
     case 'method':
       return one(...distinct([...FAMILIAR_METHODS, ...KNOWN_METHODS], atoms))
+    case 'token':
+      return one(undefined, ...scope.tokens.map(({ id }) => id))
     case 'path': {
       const { parameters, pathNormalization } = scope
       const grammar = pathGrammar(pathNormalization, parameters)

@@ -1,16 +1,28 @@
 /** One request of a class, as `authz check` takes it. */
 import type { SpiffeId } from '#ca/spiffe/index.ts'
 import type { CheckQuery } from '../check/index.ts'
+import type { Claims } from '../model/index.ts'
 import type { Cube } from './cubes.ts'
 import type { AttributeId } from './literal.ts'
 import type { Dimension, Value } from './space.ts'
+import type { TokenKind } from './tokens.ts'
+
+/** A request, and the kind of token that it carries: `query.claims` are those of a signed one. */
+export interface Witness {
+  readonly query: CheckQuery
+  readonly token: TokenKind | undefined
+}
+
+/** What is no token, whoever reads it. */
+const INVALID = 'not-a-token'
 
 /** The plainest request of `cube`. */
 export function witnessOf(
   space: readonly Dimension[],
   cube: Cube,
   to: { readonly namespace: string; readonly name: string },
-): CheckQuery {
+  tokens: readonly TokenKind[],
+): Witness {
   const one = new Map<AttributeId, Value>()
   const many = new Map<AttributeId, readonly string[]>()
   for (const [at, { attribute, many: isMany, values }] of space.entries()) {
@@ -27,9 +39,10 @@ export function witnessOf(
     // Left out, it would be what a sidecar sends; empty, it meets what an absent one meets.
     ...(one.has('sni') && from !== undefined ? { sni: one.get('sni') ?? '' } : {}),
   }
-  if (speaks === 'tcp') return { ...connection, protocol: 'tcp' }
+  if (speaks === 'tcp') return { query: { ...connection, protocol: 'tcp' }, token: undefined }
   const method = one.get('method') ?? 'GET'
-  return {
+  const token = tokens.find(({ id }) => id === one.get('token'))
+  const query: CheckQuery = {
     ...connection,
     protocol: 'http1',
     method,
@@ -37,8 +50,23 @@ export function witnessOf(
     ...textField('host', one.get('host')),
     ...textField('remoteIp', one.get('remoteIp')),
     ...headersOf(one, many, method),
-    ...claimsOf(many),
+    ...(token?.signed === undefined ? {} : { claims: claimsOf(many) }),
   }
+  return { query: token?.signed === undefined ? withInvalid(query, token) : query, token }
+}
+
+/** Puts what is no token where `token` stands. */
+function withInvalid(query: CheckQuery, token: TokenKind | undefined): CheckQuery {
+  if (token === undefined) return query
+  const { place } = token
+  if (place.in === 'parameter') {
+    return { ...query, path: `${query.path}?${encodeURIComponent(place.name)}=${INVALID}` }
+  }
+  const [name, line] =
+    place.in === 'header'
+      ? [place.name, `${place.prefix}${INVALID}`]
+      : ['cookie', `${place.name}=${INVALID}`]
+  return { ...query, headers: { ...query.headers, [name]: [line] } }
 }
 
 /** The first, but of paths one without parameters. */
@@ -75,7 +103,7 @@ function headersOf(
   return Object.keys(headers).length === 0 ? {} : { headers }
 }
 
-function claimsOf(many: ReadonlyMap<AttributeId, readonly string[]>): Pick<CheckQuery, 'claims'> {
+function claimsOf(many: ReadonlyMap<AttributeId, readonly string[]>): Claims {
   const claims: Record<string, unknown> = {}
   for (const [attribute, values] of many) {
     if (!attribute.startsWith('claim:') || values.length === 0) continue
@@ -90,5 +118,5 @@ function claimsOf(many: ReadonlyMap<AttributeId, readonly string[]>): Pick<Check
     // A text with spaces would be a list for some claims.
     at[path.at(-1) ?? ''] = values.length === 1 && !only.includes(' ') ? only : values
   }
-  return Object.keys(claims).length === 0 ? {} : { claims }
+  return claims
 }

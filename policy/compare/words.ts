@@ -24,6 +24,7 @@ export function clausesOf(space: readonly Dimension[], cube: Cube): readonly str
 const SUBJECTS: Readonly<Record<string, string>> = {
   entry: 'the request',
   peer: 'the caller',
+  token: 'the request',
   method: 'the method',
   path: 'the path',
   host: 'the host',
@@ -133,6 +134,8 @@ const NEGATIONS: readonly (readonly [RegExp, string])[] = [
   [/^is absent$/, 'is there'],
   [/^presents no certificate$/, 'presents a certificate'],
   [/^presents a certificate$/, 'presents no certificate'],
+  [/^carries no token$/, 'carries a token'],
+  [/^carries /, 'does not carry '],
   [/^is /, 'is not '],
   [/^has /, 'does not have '],
   [/^begins /, 'does not begin '],

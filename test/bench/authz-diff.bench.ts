@@ -12,6 +12,11 @@ apiVersion: redoubt.io/v1alpha1
 kind: Workload
 metadata: { name: web, namespace: app, labels: { app: web } }
 spec: { serviceAccount: web, ports: [{ name: http, port: 8080 }] }
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: tokens, namespace: app }
+spec: { jwtRules: [{ issuer: https://issuer-1 }, { issuer: https://issuer-2 }] }
 `
 const { intent: base } = readManifests([{ path: 'mesh.yaml', text: WORKLOAD }])
 

@@ -84,15 +84,24 @@ test('authz diff takes PeerAuthentication into account', async (t) => {
   t.true(out.includes('now: the caller speaks mTLS, and the port takes plaintext only'), out)
 })
 
-test('authz diff exits 2 where something changes that it does not compare, and says so', async (t) => {
+test('authz diff takes RequestAuthentication into account, and exits 2 where keys are others', async (t) => {
+  const tokens = (keys: string): string =>
+    `apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: { name: tokens, namespace: qotm }\nspec: { jwtRules: [{ issuer: "https://issuer", ${keys} }] }\n`
   using next = edited('namespaces: [x]', 'namespaces: [x]')
-  writeFileSync(
-    join(next.path, 'tokens.yaml'),
-    'apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: { name: tokens, namespace: qotm }\nspec: { jwtRules: [{ issuer: "https://issuer", jwks: "{\\"keys\\":[]}" }] }\n',
-  )
+  writeFileSync(join(next.path, 'tokens.yaml'), tokens('jwks: "{\\"keys\\":[]}"'))
   const { exitCode, out } = await diff(next.path)
-  t.is(exitCode, 2, out)
-  t.regex(out, /no request changes\n {2}note: RequestAuthentication changes: /)
+  t.is(exitCode, 1, out)
+  t.regex(
+    out,
+    /allow → deny {2}when .*the request carries an invalid token \(header authorization\)/,
+  )
+  t.true(out.includes("--header 'authorization=Bearer not-a-token'"), out)
+
+  using other = edited('namespaces: [x]', 'namespaces: [x]')
+  writeFileSync(join(other.path, 'tokens.yaml'), tokens('jwksUri: "https://issuer/keys"'))
+  const keys = await runCommand(authzDiff, { cwd, arguments: [next.path, other.path] })
+  t.is(keys.exitCode, 2, keys.out)
+  t.regex(keys.out, /no request changes\n {2}note: the keys of https:\/\/issuer change: /)
 })
 
 test('authz diff counts the logged requests that it would have hit', async (t) => {

@@ -5,20 +5,47 @@ import test from 'ava'
 import fc from 'fast-check'
 
 import { serviceAccountOf, trustDomainOf } from '#ca/spiffe/index.ts'
-import { compareIntents, createConfirm, plainVerdict } from '#policy/compare/index.ts'
+import {
+  type CarriedToken,
+  compareIntents,
+  createConfirm,
+  plainVerdict,
+  tokenKinds,
+} from '#policy/compare/index.ts'
+import { assembleInbound } from '#policy/index.ts'
+import type { JwtRule } from '#policy/model/index.ts'
+import { keyNameOf } from '../../../policy/compare/tokens.ts'
 import type { CheckQuery, Intent } from '#policy/index.ts'
 import { connection, http, policies, trust } from '../random-authorization.ts'
 import { changeOf, meshWith } from './mesh.ts'
 
 const FIXED_SEED = 20_261_121
 const mode = fc.constantFrom('STRICT', 'PERMISSIVE', 'DISABLE', undefined)
-const change = fc.record({ policies, trust, mtls: mode, portMtls: mode })
+const ISSUER = 'https://iss'
+/** Whose tokens a side may take: anybody's with one key set, an issuer's, for an audience, from elsewhere, into a header. */
+const jwtRules = fc.subarray<Partial<JwtRule>>(
+  [
+    { jwksUri: 'https://keys' },
+    { issuer: ISSUER },
+    { issuer: ISSUER, audiences: ['http://a/'], fromHeaders: [{ name: 'x-jwt', prefix: '' }] },
+    {
+      issuer: 'other',
+      fromCookies: ['t'],
+      outputClaimToHeaders: [{ header: 'x-a', claim: 'sub' }],
+    },
+  ],
+  { maxLength: 2 },
+)
+const change = fc.record({ policies, trust, mtls: mode, portMtls: mode, jwtRules })
 
 /** Both answers, as a comparison tells them. */
-function changeByHand(before: Intent, after: Intent): (query: CheckQuery) => string | undefined {
+function changeByHand(
+  before: Intent,
+  after: Intent,
+): (query: CheckQuery, token: CarriedToken) => string | undefined {
   const confirms = [before, after].map(createConfirm)
-  return (query) => {
-    const [was, is] = confirms.map((confirm) => plainVerdict(confirm(query).verdict))
+  return (query, token) => {
+    const [was, is] = confirms.map((confirm) => plainVerdict(confirm(query, token).verdict))
     return was === is ? undefined : `${was} → ${is}`
   }
 }
@@ -55,10 +82,25 @@ const request: fc.Arbitrary<CheckQuery> = fc
     }
   })
 
+/** The workload's bundle, with names for keys. */
+function bundleIn(intent: Intent) {
+  const [workload] = intent.workloads
+  if (workload === undefined) throw new Error('the mesh has a workload')
+  const ports = workload.ports.map((port) => ({ ...port, address: '' }))
+  return assembleInbound(intent, { ...workload, ports }, keyNameOf)
+}
+
+/** Claims are those of the token: it names its issuer, and without one there are none. */
+function withTokenOf({ claims, ...query }: CheckQuery, token: CarriedToken): CheckQuery {
+  if (token === 'none' || token.signed === undefined) return query
+  const { issuer } = token.signed
+  return { ...query, claims: { ...claims, ...(issuer === undefined ? {} : { iss: issuer }) } }
+}
+
 for (const [which, seed] of Object.entries({ fixed: FIXED_SEED, fresh: randomInt(2 ** 31) })) {
   test(`a comparison of random policies agrees with the plain evaluator, ${which} seed`, (t) => {
     const kinds: Record<string, number> = {}
-    const requests = fc.array(request, { minLength: 12, maxLength: 12 })
+    const requests = fc.array(fc.tuple(request, fc.nat(20)), { minLength: 12, maxLength: 12 })
     fc.assert(
       fc.property(change, change, requests, (one, other, asked) => {
         const [before, after] = [meshWith(one), meshWith({ ...other, trust: one.trust })]
@@ -66,16 +108,24 @@ for (const [which, seed] of Object.entries({ fixed: FIXED_SEED, fresh: randomInt
         if (comparison === undefined) return false
         const byHand = changeByHand(before, after)
         const trusted = [one.trust.trustDomain, ...one.trust.trustDomainAliases]
-        return asked.every((query) => {
+        const tokens: readonly CarriedToken[] = [
+          'none',
+          ...tokenKinds([before, after].map(bundleIn)),
+        ]
+        return asked.every(([plain, pick]) => {
+          const isTcp = plain.protocol === 'tcp' || plain.to.port === 9000
+          const token = isTcp ? 'none' : (tokens[pick % tokens.length] ?? 'none')
+          const query = withTokenOf(plain, token)
           const { from } = query
           const isIssued =
             from === undefined ||
             (trusted.includes(trustDomainOf(from)) &&
               /^[^/]*\/\/[^/]+\/ns\/[^/]+\/sa\/[^/]+$/.test(from))
           if (!isIssued || (from && serviceAccountOf(from) === undefined)) return true
-          const expected = byHand(query)
+          const expected = byHand(query, token)
           kinds[`${expected}`] = (kinds[`${expected}`] ?? 0) + 1
-          const told = changeOf(comparison, query)
+          const told = changeOf(comparison, query, token)
+          if (told !== expected) t.log(JSON.stringify({ query, token, told, expected }))
           return told === expected
         })
       }),

@@ -1,9 +1,14 @@
 /** A mesh of one workload for comparisons, and requests as both sides know them. */
 import { type Intent, readManifests } from '#policy/index.ts'
 import { type Known, verdictsOf } from '#policy/compare/index.ts'
-import type { Comparison } from '#policy/compare/index.ts'
+import type { CarriedToken, Comparison } from '#policy/compare/index.ts'
 import type { CheckQuery } from '#policy/index.ts'
-import { type AuthorizationPolicy, headerValues, normalizePath } from '#policy/model/index.ts'
+import {
+  type AuthorizationPolicy,
+  headerValues,
+  type JwtRule,
+  normalizePath,
+} from '#policy/model/index.ts'
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 
 const MANIFESTS = `
@@ -17,6 +22,17 @@ spec:
 
 export const BASE: Intent = readManifests([{ path: 'mesh.yaml', text: MANIFESTS }]).intent
 
+const PLAIN_RULE: JwtRule = {
+  audiences: [],
+  fromHeaders: [],
+  fromParams: [],
+  fromCookies: [],
+  forwardOriginalToken: false,
+  outputClaimToHeaders: [],
+  spaceDelimitedClaims: [],
+  timeoutMs: 5000,
+}
+
 export interface MeshChange {
   readonly policies?: readonly AuthorizationPolicy[]
   readonly trust?: {
@@ -25,10 +41,18 @@ export interface MeshChange {
   }
   readonly mtls?: 'STRICT' | 'PERMISSIVE' | 'DISABLE' | undefined
   readonly portMtls?: 'STRICT' | 'PERMISSIVE' | 'DISABLE' | undefined
+  /** Whose tokens are taken. */
+  readonly jwtRules?: readonly Partial<JwtRule>[]
 }
 
 /** The mesh with these policies. */
-export function meshWith({ policies = [], trust, mtls, portMtls }: MeshChange): Intent {
+export function meshWith({
+  policies = [],
+  trust,
+  mtls,
+  portMtls,
+  jwtRules = [],
+}: MeshChange): Intent {
   const { mesh } = BASE
   return {
     ...BASE,
@@ -47,14 +71,26 @@ export function meshWith({ policies = [], trust, mtls, portMtls }: MeshChange): 
         dryRun: false,
       },
     ],
+    requestAuthentications: [
+      {
+        namespace: 'app',
+        name: 'tokens',
+        targeted: false,
+        jwtRules: jwtRules.map((rule) => ({ ...PLAIN_RULE, ...rule })),
+      },
+    ],
   }
 }
 
 /** The change that a comparison tells for a request, `undefined` for none; a request that it takes for impossible fails. */
-export function changeOf(comparison: Comparison, query: CheckQuery): string | undefined {
+export function changeOf(
+  comparison: Comparison,
+  query: CheckQuery,
+  token: CarriedToken = 'none',
+): string | undefined {
   const { diagram } = comparison
   if (diagram === undefined) throw new Error('it was not compared')
-  const verdicts = verdictsOf(diagram.space, diagram.root, knownOf(query))
+  const verdicts = verdictsOf(diagram.space, diagram.root, knownOf(query, token))
   const [only, ...others] = verdicts
   if (verdicts.size !== 1) {
     throw new Error(
@@ -65,7 +101,7 @@ export function changeOf(comparison: Comparison, query: CheckQuery): string | un
 }
 
 /** Every attribute of a query. */
-export function knownOf(query: CheckQuery): Known {
+export function knownOf(query: CheckQuery, token: CarriedToken): Known {
   const { protocol, to, from, sourceIp = '127.0.0.1', destinationIp = '127.0.0.1' } = query
   const isTcp = protocol === 'tcp' || to.port === 9000
   const path = normalizePath(query.path ?? '/', 'BASE')
@@ -79,12 +115,14 @@ export function knownOf(query: CheckQuery): Known {
     ['path', path.kind === 'ok' ? path.path : '/'],
     ['host', query.host],
     ['remoteIp', query.remoteIp ?? sourceIp],
+    ['token', token === 'none' ? undefined : token.id],
   ])
   for (const name of ['x-a', 'x-user', 'accept']) {
     const values = headerValues(name, query.headers?.[name] ?? [])
     known.set(`header:${name}`, name === 'accept' ? values[0] : values)
   }
-  const { claims = {} } = query
+  const isSigned = token !== 'none' && token.signed !== undefined
+  const claims = isSigned ? (query.claims ?? {}) : {}
   for (const path of CLAIMS) known.set(`claim:${JSON.stringify(path)}`, textsAt(claims, path))
   return known
 }
