@@ -55,7 +55,8 @@ export async function listCertificates(
   return query.execute()
 }
 
-const COLUMNS = [
+/** All but the certificate itself. */
+export const COLUMNS = [
   'log_index',
   'serial',
   'kind',

@@ -9,6 +9,7 @@ import {
 import { certificateOf } from '../authorities/make.ts'
 import type { Authorities } from '../authorities/open-authorities.ts'
 import type { Database } from '../issue/database.ts'
+import type { Subscriber } from '../serve/subscribers.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
 import type { TrustBundle } from '../x509/index.ts'
 import { countLiveLeaves } from './list-certificates.ts'
@@ -39,6 +40,8 @@ export interface CaStatus {
   readonly ready: boolean
   readonly reasons: readonly string[]
   readonly authorities: readonly AuthorityStatus[]
+  /** Who judges peers by the trust bundle. */
+  readonly subscribers: readonly Subscriber[]
   /** The change of the root that is under way. */
   readonly rotation?: Omit<Rotation, 'startedAt'> & { readonly startedAt: Temporal.Instant }
 }
@@ -48,6 +51,7 @@ export interface StatusDeps {
   readonly now: () => Temporal.Instant
   readonly bundle: { readonly current: TrustBundle }
   readonly authorities: Authorities
+  readonly subscribers: () => readonly Subscriber[]
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
 }
 
@@ -62,6 +66,7 @@ export async function readStatus(deps: StatusDeps): Promise<CaStatus> {
     trustDomain,
     generation,
     ...health(),
+    subscribers: deps.subscribers(),
     authorities: book.authorities.map((entry) => ({
       ...entry,
       notBefore: certificateOf(entry).notBefore,

@@ -1,18 +1,50 @@
 /** What administrators are told, on the wire. */
 import { type ListedCertificate, pageSize } from '../admin/list-certificates.ts'
+import type { StepOutcome } from '../admin/rotate.ts'
 import type { AuthorityStatus, CaStatus } from '../admin/status.ts'
 import type {
   AuthorityStatus as AuthorityMessage,
   CaStatus as StatusMessage,
   LedgerRow,
   ListCertificatesResponse,
+  StepResponse,
+  SubscriberStatus,
 } from '../proto/gen/admin.ts'
+import { refusalToProto } from './to-proto.ts'
+import type { Subscriber } from './subscribers.ts'
 
-export function statusToProto({ authorities, generation, ...status }: CaStatus): StatusMessage {
+export function statusToProto(status: CaStatus): StatusMessage {
+  const { authorities, generation, rotation, subscribers, ...rest } = status
   return {
-    ...status,
+    ...rest,
     generation: BigInt(generation),
     authorities: authorities.map(authorityToProto),
+    rotation: rotation && {
+      phase: rotation.phase,
+      fromKeyId: rotation.from,
+      toKeyId: rotation.to,
+      startedAtMs: BigInt(rotation.startedAt.epochMilliseconds),
+    },
+    subscribers: subscribers.map(subscriberToProto),
+  }
+}
+
+function subscriberToProto({ generation, ...subscriber }: Subscriber): SubscriberStatus {
+  return { ...subscriber, generation: BigInt(generation) }
+}
+
+/** What has become of a step, with the state of the CA afterwards. */
+export function stepToProto(
+  { notYet, laggards, leaves }: StepOutcome,
+  status: CaStatus,
+): StepResponse {
+  return {
+    notYet: notYet && refusalToProto(notYet),
+    laggards: laggards.map(subscriberToProto),
+    leaves: leaves.rows.map(rowToProto),
+    leafCount: BigInt(leaves.count),
+    replacedCount: BigInt(leaves.replaced),
+    status: statusToProto(status),
   }
 }
 

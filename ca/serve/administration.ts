@@ -6,29 +6,39 @@ import type { Log } from '#core/log.ts'
 import type { Administrator } from '../admin/administrator.ts'
 import { type IssueForDeps, issueFor } from '../admin/issue-for.ts'
 import { listCertificates } from '../admin/list-certificates.ts'
+import { type CrlDeps, exportCrls } from '../admin/crl.ts'
+import { revoke } from '../admin/revoke.ts'
+import {
+  ROTATE_STEPS,
+  rotate,
+  type RotateDeps,
+  type RotateStep,
+  type StepOutcome,
+  taint,
+} from '../admin/rotate.ts'
 import type { CaStatus } from '../admin/status.ts'
 import { CaError } from '../error.ts'
-import type { Database } from '../issue/database.ts'
 import type {
   AdministrationServer,
   IssueForRequest,
   IssueForResponse,
   ListCertificatesRequest,
   ListCertificatesResponse,
+  StepResponse,
 } from '../proto/gen/admin.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
 import type { TrustBundle } from '../x509/index.ts'
-import { listToProto, statusToProto } from './admin-to-proto.ts'
+import { listToProto, statusToProto, stepToProto } from './admin-to-proto.ts'
 import type { VerifiedPeer } from './listen-tls.ts'
 import { type LogCallDeps, prune, readLog } from './log-calls.ts'
 import type { CaMetrics } from './metrics.ts'
-import { bundleToProto, callErrorFrom, svidToProto } from './to-proto.ts'
+import { bufferOf, bundleToProto, callErrorFrom, svidToProto } from './to-proto.ts'
 
 /** What answering administrators needs. */
-export interface AdminCallDeps extends IssueForDeps, LogCallDeps {
+export interface AdminCallDeps extends IssueForDeps, LogCallDeps, RotateDeps, CrlDeps {
   readonly log: Log
   readonly metrics: CaMetrics
-  readonly queries: Database
+  readonly denials: RotateDeps['denials'] & CrlDeps['denials']
   readonly bundle: Live<TrustBundle>
   readonly status: () => Promise<CaStatus>
   readonly isAdministrator: (id: SpiffeId) => boolean
@@ -44,7 +54,32 @@ export function administrationCalls(deps: AdminCallDeps): AdministrationServer {
     issueFor: (call, callback) => answer(deps, call, callback, issue),
     readLog: (call, callback) => answer(deps, call, callback, readLog),
     pruneLedger: (call, callback) => answer(deps, call, callback, prune),
+    rotate: (call, callback) =>
+      answer(deps, call, callback, (_, by, { step, force }) =>
+        stepped(deps, rotate(deps, by, { step: rotateStep(step), force })),
+      ),
+    taint: (call, callback) =>
+      answer(deps, call, callback, (_, by, { keyId }) => stepped(deps, taint(deps, by, keyId))),
+    revoke: (call, callback) =>
+      answer(deps, call, callback, (_, by, request) => stepped(deps, revoke(deps, by, request))),
+    exportCrls: (call, callback) =>
+      answer(deps, call, callback, async () => ({ crls: (await exportCrls(deps)).map(bufferOf) })),
   }
+}
+
+async function stepped(deps: AdminCallDeps, step: Promise<StepOutcome>): Promise<StepResponse> {
+  const outcome = await step
+  if (outcome.notYet) deps.metrics.refused(outcome.notYet.code)
+  return stepToProto(outcome, await deps.status())
+}
+
+function rotateStep(text: string): RotateStep {
+  const step = ROTATE_STEPS.find((each) => each === text)
+  if (step) return step
+  throw new CaError(
+    'CA_ROTATION_REFUSED',
+    `Cannot rotate: the step is ${JSON.stringify(text.slice(0, 32))}, expected ${ROTATE_STEPS.join(', ')}`,
+  )
 }
 
 async function list(

@@ -69,7 +69,8 @@ export function jwtResultToProto(result: IssuedJwtSvid | CaError): JwtResult {
   return { outcome: { $case: 'svid', svid } }
 }
 
-function refusalToProto(refusal: CaError): Refusal {
+/** A refusal that is an answer. */
+export function refusalToProto(refusal: CaError): Refusal {
   const { code: reason, message } = refusal
   return { reason, message, retryAfterMs: retryAfterOf(refusal) }
 }
@@ -125,6 +126,7 @@ const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
   CA_LOG_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
 }
 
-function bufferOf(bytes: Uint8Array): Buffer {
+/** The same bytes. */
+export function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }

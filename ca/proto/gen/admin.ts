@@ -18,7 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Bundle, Svid } from "./ca.ts";
+import { Bundle, Refusal, Svid } from "./ca.ts";
 
 export const protobufPackage = "redoubt.ca.v1";
 
@@ -35,6 +35,29 @@ export interface CaStatus {
   /** Why it is not ready, or will not be for ever. */
   readonly reasons: readonly string[];
   readonly authorities: readonly AuthorityStatus[];
+  /** Left out while no root is being rotated. */
+  readonly rotation: RotationStatus | undefined;
+  readonly subscribers: readonly SubscriberStatus[];
+}
+
+export interface RotationStatus {
+  /** `started`: the next root is in every bundle. `promoted`: it signs. */
+  readonly phase: string;
+  /** Key of the root that is left, and of the one that is gone to. */
+  readonly fromKeyId: string;
+  readonly toKeyId: string;
+  readonly startedAtMs: bigint;
+}
+
+/** Who judges peers by the trust bundle. */
+export interface SubscriberStatus {
+  readonly id: string;
+  /** `agent`, or `proxy` for a process behind one. */
+  readonly kind: string;
+  readonly name: string;
+  /** Of the trust bundle that it has acknowledged; 0: none. */
+  readonly generation: bigint;
+  readonly connected: boolean;
 }
 
 export interface AuthorityStatus {
@@ -140,6 +163,51 @@ export interface PruneLedgerResponse {
   readonly rows: bigint;
 }
 
+export interface RotateRequest {
+  /** `start`, `promote`, `finish` or `cancel`. */
+  readonly step: string;
+  /** Waits for nobody: neither for acknowledgements nor for leaves that would be cut off. */
+  readonly force: boolean;
+}
+
+export interface TaintRequest {
+  readonly keyId: string;
+}
+
+export interface RevokeRequest {
+  /** A serial (lower-case hex), a SPIFFE ID, or the identifier of a tainted key of the CA. */
+  readonly subject: string;
+  /** Takes it back: of a serial or a SPIFFE ID. */
+  readonly undo: boolean;
+  /** Of a key: cuts off leaves that have no successor yet. */
+  readonly force: boolean;
+}
+
+/** What has become of a step. One that could not be taken yet has changed nothing. */
+export interface StepResponse {
+  /** Set if it could not be taken yet: ask again after `retry_after_ms`. */
+  readonly notYet:
+    | Refusal
+    | undefined;
+  /** Who has not acknowledged the bundle that the step needs; those who are away are told, not waited for. */
+  readonly laggards: readonly SubscriberStatus[];
+  /** Leaves that the step would cut off, the last to end first: 100 of them. */
+  readonly leaves: readonly LedgerRow[];
+  readonly leafCount: bigint;
+  /** Of those: how many have a successor already. */
+  readonly replacedCount: bigint;
+  /** Afterwards. */
+  readonly status: CaStatus | undefined;
+}
+
+export interface ExportCrlsRequest {
+}
+
+export interface ExportCrlsResponse {
+  /** DER of CertificateList, one for each authority that can still sign it. */
+  readonly crls: readonly Buffer[];
+}
+
 function createBaseStatusRequest(): StatusRequest {
   return {};
 }
@@ -176,7 +244,15 @@ export const StatusRequest: MessageFns<StatusRequest> = {
 };
 
 function createBaseCaStatus(): CaStatus {
-  return { trustDomain: "", generation: 0n, ready: false, reasons: [], authorities: [] };
+  return {
+    trustDomain: "",
+    generation: 0n,
+    ready: false,
+    reasons: [],
+    authorities: [],
+    rotation: undefined,
+    subscribers: [],
+  };
 }
 
 export const CaStatus: MessageFns<CaStatus> = {
@@ -198,6 +274,12 @@ export const CaStatus: MessageFns<CaStatus> = {
     }
     for (const v of message.authorities) {
       AuthorityStatus.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.rotation !== undefined) {
+      RotationStatus.encode(message.rotation, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.subscribers) {
+      SubscriberStatus.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -253,6 +335,197 @@ export const CaStatus: MessageFns<CaStatus> = {
             }
 
             message.authorities.push(AuthorityStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.rotation = RotationStatus.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.subscribers.push(SubscriberStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRotationStatus(): RotationStatus {
+  return { phase: "", fromKeyId: "", toKeyId: "", startedAtMs: 0n };
+}
+
+export const RotationStatus: MessageFns<RotationStatus> = {
+  encode(message: RotationStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.phase !== "") {
+      writer.uint32(10).string(message.phase);
+    }
+    if (message.fromKeyId !== "") {
+      writer.uint32(18).string(message.fromKeyId);
+    }
+    if (message.toKeyId !== "") {
+      writer.uint32(26).string(message.toKeyId);
+    }
+    if (message.startedAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.startedAtMs) !== message.startedAtMs) {
+        throw new globalThis.Error("value provided for field message.startedAtMs of type int64 too large");
+      }
+      writer.uint32(32).int64(message.startedAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotationStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotationStatus() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.phase = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.fromKeyId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.toKeyId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.startedAtMs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubscriberStatus(): SubscriberStatus {
+  return { id: "", kind: "", name: "", generation: 0n, connected: false };
+}
+
+export const SubscriberStatus: MessageFns<SubscriberStatus> = {
+  encode(message: SubscriberStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.kind !== "") {
+      writer.uint32(18).string(message.kind);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.generation);
+    }
+    if (message.connected !== false) {
+      writer.uint32(40).bool(message.connected);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscriberStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscriberStatus() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.connected = reader.bool();
             continue;
           }
         }
@@ -1108,6 +1381,365 @@ export const PruneLedgerResponse: MessageFns<PruneLedgerResponse> = {
   },
 };
 
+function createBaseRotateRequest(): RotateRequest {
+  return { step: "", force: false };
+}
+
+export const RotateRequest: MessageFns<RotateRequest> = {
+  encode(message: RotateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== "") {
+      writer.uint32(10).string(message.step);
+    }
+    if (message.force !== false) {
+      writer.uint32(16).bool(message.force);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.step = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTaintRequest(): TaintRequest {
+  return { keyId: "" };
+}
+
+export const TaintRequest: MessageFns<TaintRequest> = {
+  encode(message: TaintRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.keyId !== "") {
+      writer.uint32(10).string(message.keyId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaintRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaintRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRevokeRequest(): RevokeRequest {
+  return { subject: "", undo: false, force: false };
+}
+
+export const RevokeRequest: MessageFns<RevokeRequest> = {
+  encode(message: RevokeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.subject !== "") {
+      writer.uint32(10).string(message.subject);
+    }
+    if (message.undo !== false) {
+      writer.uint32(16).bool(message.undo);
+    }
+    if (message.force !== false) {
+      writer.uint32(24).bool(message.force);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokeRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subject = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.undo = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStepResponse(): StepResponse {
+  return { notYet: undefined, laggards: [], leaves: [], leafCount: 0n, replacedCount: 0n, status: undefined };
+}
+
+export const StepResponse: MessageFns<StepResponse> = {
+  encode(message: StepResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.notYet !== undefined) {
+      Refusal.encode(message.notYet, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.laggards) {
+      SubscriberStatus.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.leaves) {
+      LedgerRow.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.leafCount !== 0n) {
+      if (BigInt.asUintN(64, message.leafCount) !== message.leafCount) {
+        throw new globalThis.Error("value provided for field message.leafCount of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.leafCount);
+    }
+    if (message.replacedCount !== 0n) {
+      if (BigInt.asUintN(64, message.replacedCount) !== message.replacedCount) {
+        throw new globalThis.Error("value provided for field message.replacedCount of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.replacedCount);
+    }
+    if (message.status !== undefined) {
+      CaStatus.encode(message.status, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StepResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStepResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.notYet = Refusal.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.laggards.push(SubscriberStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.leaves.push(LedgerRow.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.leafCount = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.replacedCount = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.status = CaStatus.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseExportCrlsRequest(): ExportCrlsRequest {
+  return {};
+}
+
+export const ExportCrlsRequest: MessageFns<ExportCrlsRequest> = {
+  encode(_: ExportCrlsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportCrlsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportCrlsRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseExportCrlsResponse(): ExportCrlsResponse {
+  return { crls: [] };
+}
+
+export const ExportCrlsResponse: MessageFns<ExportCrlsResponse> = {
+  encode(message: ExportCrlsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.crls) {
+      writer.uint32(10).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportCrlsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportCrlsResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.crls.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * Every call needs a client certificate that names an administrator, from loopback too. A call that
  * changes something is an entry of the log with the caller's identity, done or refused.
@@ -1166,6 +1798,46 @@ export const AdministrationService = {
     responseSerialize: (value: PruneLedgerResponse): Buffer => Buffer.from(PruneLedgerResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PruneLedgerResponse => PruneLedgerResponse.decode(value),
   },
+  /** One phase of the way from one root to the next. */
+  rotate: {
+    path: "/redoubt.ca.v1.Administration/Rotate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RotateRequest): Buffer => Buffer.from(RotateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RotateRequest => RotateRequest.decode(value),
+    responseSerialize: (value: StepResponse): Buffer => Buffer.from(StepResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StepResponse => StepResponse.decode(value),
+  },
+  /** Renews everything that a key of the CA signed; one that signs now is replaced first. */
+  taint: {
+    path: "/redoubt.ca.v1.Administration/Taint" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TaintRequest): Buffer => Buffer.from(TaintRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TaintRequest => TaintRequest.decode(value),
+    responseSerialize: (value: StepResponse): Buffer => Buffer.from(StepResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StepResponse => StepResponse.decode(value),
+  },
+  /** Takes trust from a certificate, an identity, or a tainted key of the CA; or gives it back. */
+  revoke: {
+    path: "/redoubt.ca.v1.Administration/Revoke" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RevokeRequest): Buffer => Buffer.from(RevokeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RevokeRequest => RevokeRequest.decode(value),
+    responseSerialize: (value: StepResponse): Buffer => Buffer.from(StepResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StepResponse => StepResponse.decode(value),
+  },
+  /** Revocation lists (RFC 5280) for those who do not follow the mesh. */
+  exportCrls: {
+    path: "/redoubt.ca.v1.Administration/ExportCrls" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExportCrlsRequest): Buffer => Buffer.from(ExportCrlsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExportCrlsRequest => ExportCrlsRequest.decode(value),
+    responseSerialize: (value: ExportCrlsResponse): Buffer => Buffer.from(ExportCrlsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExportCrlsResponse => ExportCrlsResponse.decode(value),
+  },
 } as const;
 
 export interface AdministrationServer extends UntypedServiceImplementation {
@@ -1179,6 +1851,14 @@ export interface AdministrationServer extends UntypedServiceImplementation {
   readLog: handleUnaryCall<ReadLogRequest, ReadLogResponse>;
   /** Lets go of rows of leaves that ended long ago; their hashes stay. A row of the log. */
   pruneLedger: handleUnaryCall<PruneLedgerRequest, PruneLedgerResponse>;
+  /** One phase of the way from one root to the next. */
+  rotate: handleUnaryCall<RotateRequest, StepResponse>;
+  /** Renews everything that a key of the CA signed; one that signs now is replaced first. */
+  taint: handleUnaryCall<TaintRequest, StepResponse>;
+  /** Takes trust from a certificate, an identity, or a tainted key of the CA; or gives it back. */
+  revoke: handleUnaryCall<RevokeRequest, StepResponse>;
+  /** Revocation lists (RFC 5280) for those who do not follow the mesh. */
+  exportCrls: handleUnaryCall<ExportCrlsRequest, ExportCrlsResponse>;
 }
 
 export interface AdministrationClient extends Client {
@@ -1258,6 +1938,67 @@ export interface AdministrationClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PruneLedgerResponse) => void,
+  ): ClientUnaryCall;
+  /** One phase of the way from one root to the next. */
+  rotate(
+    request: RotateRequest,
+    callback: (error: ServiceError | null, response: StepResponse) => void,
+  ): ClientUnaryCall;
+  rotate(
+    request: RotateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: StepResponse) => void,
+  ): ClientUnaryCall;
+  rotate(
+    request: RotateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: StepResponse) => void,
+  ): ClientUnaryCall;
+  /** Renews everything that a key of the CA signed; one that signs now is replaced first. */
+  taint(request: TaintRequest, callback: (error: ServiceError | null, response: StepResponse) => void): ClientUnaryCall;
+  taint(
+    request: TaintRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: StepResponse) => void,
+  ): ClientUnaryCall;
+  taint(
+    request: TaintRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: StepResponse) => void,
+  ): ClientUnaryCall;
+  /** Takes trust from a certificate, an identity, or a tainted key of the CA; or gives it back. */
+  revoke(
+    request: RevokeRequest,
+    callback: (error: ServiceError | null, response: StepResponse) => void,
+  ): ClientUnaryCall;
+  revoke(
+    request: RevokeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: StepResponse) => void,
+  ): ClientUnaryCall;
+  revoke(
+    request: RevokeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: StepResponse) => void,
+  ): ClientUnaryCall;
+  /** Revocation lists (RFC 5280) for those who do not follow the mesh. */
+  exportCrls(
+    request: ExportCrlsRequest,
+    callback: (error: ServiceError | null, response: ExportCrlsResponse) => void,
+  ): ClientUnaryCall;
+  exportCrls(
+    request: ExportCrlsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExportCrlsResponse) => void,
+  ): ClientUnaryCall;
+  exportCrls(
+    request: ExportCrlsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExportCrlsResponse) => void,
   ): ClientUnaryCall;
 }
 
