@@ -99,6 +99,7 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
     {
       ...deps,
       jump,
+      isSuperseded: (svid) => isSuperseded(trust, svid),
       issue: async (id) => issuers.svid(await createRequest(id)),
       failed: (_id, cause) => failed(cause),
       rotated({ svid, renewAt }, first) {
@@ -116,6 +117,7 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
   })
   const core = { node, trust, followers, cache, tokens, skew, metrics, listeners, signal, now }
   void dropDenied(core)
+  void renewSuperseded(core)
   return core
 }
 
@@ -142,6 +144,19 @@ async function dropDenied({ node, trust, cache, tokens, signal, now }: Core): Pr
       node.disown('its certificate is on the deny-list')
     }
   }
+}
+
+/** What was signed by a key that the CA has left is renewed while that key is good still. */
+async function renewSuperseded({ node, trust, cache, signal }: Core): Promise<void> {
+  for await (const _ of trust.bundle.changes(signal)) {
+    cache.renew()
+    const { current } = node.state
+    if (current.kind === 'attested' && isSuperseded(trust, current.svid)) node.renew()
+  }
+}
+
+function isSuperseded({ bundle }: Trust, { keyIds }: IssuedSvid): boolean {
+  return bundle.current.renewKeys?.some((keyId) => keyIds.includes(keyId)) ?? false
 }
 
 function authorityId(trustDomain: TrustDomain): SpiffeId {

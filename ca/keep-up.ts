@@ -12,7 +12,8 @@ export interface KeepUpDeps {
   readonly clock: Clock
   readonly now: () => Temporal.Instant
   readonly log: Log
-  readonly random: () => number
+  /** Numbers in [0, 1). @default Math.random */
+  readonly random?: () => number
 }
 
 /** What is kept up. */
@@ -29,7 +30,8 @@ export interface KeptUp {
 const LOOK_MS = 5000
 
 /** Keeps it up until disposed; disposing waits for what is under way. */
-export function keepCaUp(kept: KeptUp, deps: KeepUpDeps): AsyncDisposable {
+export function keepCaUp(kept: KeptUp, world: KeepUpDeps): AsyncDisposable {
+  const deps = { random: Math.random, ...world }
   const { authority, own, renewOwn, report } = kept
   const ended = new AbortController()
   const { signal } = ended
@@ -77,7 +79,7 @@ async function lookAgain(
 /** The CA's own certificate follows its keys like all others, and first. */
 async function followBook(
   { authority, own, renewOwn, report }: KeptUp,
-  { clock, random, log }: KeepUpDeps,
+  { clock, random, log }: Required<KeepUpDeps>,
   signal: AbortSignal,
 ): Promise<void> {
   let before = authority.authorities.book.current

@@ -4,6 +4,7 @@ import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { adminIdOf, type Administrator } from './admin/administrator.ts'
 import { admitAdministrator } from './admin/issue-for.ts'
+import { rotate, type RotateStep, type StepOutcome } from './admin/rotate.ts'
 import { readStatus } from './admin/status.ts'
 import { createAttestors } from './attest/attestors.ts'
 import { activePair } from './authorities/book.ts'
@@ -67,6 +68,16 @@ export interface Ca extends AsyncDisposable {
   readonly subscribers: () => readonly Subscriber[]
   /** Counts up whenever `subscribers` has something new to say. */
   readonly acknowledgements: Live<number>
+  /**
+   * A step of a root rotation for the owner of a mesh on this machine: the way that is left when
+   * nothing can be signed, not even an administrator's certificate.
+   *
+   * @throws {CaError} `CA_ROTATION_REFUSED`
+   */
+  readonly rotate: (
+    by: Administrator,
+    step: { readonly step: RotateStep; readonly force: boolean },
+  ) => Promise<StepOutcome>
   readonly log: CaLog
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
   /** Prometheus text. */
@@ -95,10 +106,12 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   // Without a chain that is in order it shows no certificate, and says so on its other port.
   let own = authority.authorities.fault() === undefined ? await issueOwn() : undefined
   const health = () => healthOf(authority.authorities, exactLives(config).caTtl, now())
-  const status = () => readStatus({ ...authority, now, health })
   const guards = guardsOf(config, deps, authority, metrics)
   const subscribers = createSubscribers(now)
-  const calls = { ...deps, ...authority, ...guards, metrics, rules, subscribers, status }
+  const transient = [serverId, adminIdOf(trustDomain)]
+  const status = () => readStatus({ ...authority, now, health, subscribers })
+  const answering = { ...guards, metrics, rules, subscribers, status, transient }
+  const calls = { ...deps, ...authority, ...answering }
   const server = opening.use(await serveCa({ ...calls, listen, identity: () => own?.identity }))
   const report = () => reportExpiry(metrics, authority, own)
   report()
@@ -108,8 +121,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     report()
     log('info', 'ca-server-certificate-renewed', { notAfter: String(own.life.notAfter) })
   }
-  const kept = { authority, own: () => own, renewOwn, report }
-  opening.use(keepCaUp(kept, { random: Math.random, ...deps }))
+  opening.use(keepCaUp({ authority, own: () => own, renewOwn, report }, deps))
   opening.use(keepLedger(deps, authority, config.retention))
   opening.use(replaceDenied({ denials, own: () => own, now, log, renew: renewOwn }))
   log('info', 'ca-open', { address: server.address, trustDomain })
@@ -122,6 +134,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     addJoinToken: (token, caller = 'supervisor') => authority.agents.add(token, caller),
     denials,
     admitAdministrator: admitAdministrator.bind(undefined, { ...authority, rules, now }),
+    rotate: rotate.bind(undefined, calls),
     subscribers: subscribers.list,
     acknowledgements: subscribers.changes,
     log: authority.caLog,

@@ -10,7 +10,7 @@ import {
   type IssuedSvid,
   type SvidRequest,
 } from '../svid/issued-svid.ts'
-import { keepFresh } from '../svid/keep-fresh.ts'
+import { hurryDelayMs, keepFresh } from '../svid/keep-fresh.ts'
 import type { CivilClock } from '../svid/sleep-until.ts'
 import type { ClockSkew } from '../clock-skew.ts'
 import type { TrustSource } from '../trust/trust.ts'
@@ -36,6 +36,8 @@ export interface Node {
   readonly attest: (proof: NodeProof, signal: AbortSignal) => Promise<void>
   /** Takes the CA at its word that it does not know this node (any more). */
   readonly disown: (reason: string) => void
+  /** Renews its own SVID soon, because the CA has left the key that signed it. */
+  readonly renew: () => void
 }
 
 export interface NodeDeps extends CivilClock {
@@ -58,9 +60,10 @@ export interface NodeDeps extends CivilClock {
  * @param signal - Ends renewal and closes the channel.
  */
 export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
-  const { agentId, ownTtl, trust, connect, now, issue, log, failed } = deps
+  const { agentId, ownTtl, trust, connect, clock, random, now, issue, log, failed } = deps
   const state = createLive<NodeState>({ kind: 'unattested', reason: 'it has not attested yet' })
   let renewal = new AbortController()
+  let hurry = new AbortController()
 
   const close = (): void => {
     const { current } = state.live
@@ -83,7 +86,8 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
       fetch: async () => issue(await createRequest(agentId, ownTtl)),
       wanted: () => true,
       failed,
-      accept(svid: IssuedSvid, renewAt: Temporal.Instant): undefined {
+      accept(svid: IssuedSvid, renewAt: Temporal.Instant) {
+        hurry = new AbortController()
         const { current } = state.live
         state.set({ kind: 'attested', svid, renewAt, connection: connect(svid) })
         if (current.kind === 'attested') current.connection[Symbol.dispose]()
@@ -91,6 +95,7 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
           serial: svid.serial,
           notAfter: String(svid.life.notAfter),
         })
+        return hurry.signal
       },
       expired: () => disown('its own SVID ran out before the CA renewed it'),
     }
@@ -103,6 +108,18 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
   return {
     state: state.live,
     disown,
+    renew() {
+      const { current } = state.live
+      if (current.kind !== 'attested') return
+      const { signal: replaced } = hurry
+      const due = hurry
+      clock
+        .sleep(hurryDelayMs(current.svid.life, random()), AbortSignal.any([signal, replaced]))
+        .then(
+          () => due.abort(),
+          () => undefined, // it ends before
+        )
+    },
     async attest(proof, until) {
       const either = AbortSignal.any([signal, until])
       using connection = connect(undefined)

@@ -17,6 +17,9 @@ import type { SvidAnswer } from '../svid/issued-svid.ts'
 /** Roots in one bundle; more would be a mistake, or an attack on every handshake. */
 const MAX_ROOTS = 64
 
+/** Keys of issuing CAs that were left; each search for one is a walk over them. */
+const MAX_RENEWED = 256
+
 /** @throws {AgentError} `AGENT_SVID_INVALID` if a field is missing or out of range */
 export function svidFromProto(message: SvidMessage | undefined): SvidAnswer {
   if (!message || message.chain.length === 0) {
@@ -82,7 +85,9 @@ export function bundleFromProto(
   }
   if (message.roots.length > MAX_ROOTS) throw refused(`it has ${message.roots.length} roots`)
   if (!message.roots.every(isCaCertificate)) throw refused('a root of it is not a CA certificate')
-  return { trustDomain, generation, roots: message.roots, jwtKeys: jwtKeysFrom(message) }
+  const { roots, renewKeys } = message
+  if (renewKeys.length > MAX_RENEWED) throw refused(`it renews ${renewKeys.length} keys`)
+  return { trustDomain, generation, roots, jwtKeys: jwtKeysFrom(message), renewKeys }
 }
 
 function jwtKeysFrom({ jwtKeys }: BundleMessage): readonly JwtKey[] {

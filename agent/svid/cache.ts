@@ -4,7 +4,7 @@ import { createLive, type Live, type LiveSource } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { AgentError } from '../error.ts'
 import type { IssuedSvid } from './issued-svid.ts'
-import { keepFresh } from './keep-fresh.ts'
+import { hurryDelayMs, keepFresh } from './keep-fresh.ts'
 import type { CivilClock } from './sleep-until.ts'
 
 /** What is known of one identity. An expired SVID is `pending`: it is never served. */
@@ -43,12 +43,16 @@ export interface SvidCache {
   readonly waiting: () => readonly WaitingIdentity[]
   /** Stops serving the SVIDs that are bad, at once, and replaces them. */
   readonly replace: (isBad: (svid: IssuedSvid) => boolean) => void
+  /** Renews the SVIDs that are superseded, each after a delay of its own; they are served meanwhile. */
+  readonly renew: () => void
 }
 
 export interface SvidCacheDeps extends CivilClock {
   readonly random: () => number
   readonly log: Log
   readonly issue: (id: SpiffeId) => Promise<IssuedSvid>
+  /** Whether what signed it is left by the CA. */
+  readonly isSuperseded: (svid: IssuedSvid) => boolean
   readonly rotated: (held: HeldSvid, first: boolean) => void
   readonly failed: (id: SpiffeId, cause: unknown) => void
 }
@@ -67,6 +71,8 @@ interface Entry {
   renewAt?: Temporal.Instant
   /** Makes renewal due now. */
   hurry?: AbortController
+  /** It is going to. */
+  isHurried?: boolean
 }
 
 /**
@@ -126,6 +132,9 @@ export function createSvidCache(deps: SvidCacheDeps, signal: AbortSignal): SvidC
         hurry?.abort()
       }
     },
+    renew() {
+      for (const entry of entries.values()) renewSuperseded(deps, entry, 0, signal)
+    },
   }
 }
 
@@ -170,6 +179,9 @@ async function rotate(
       entry.fault = undefined
       source.set({ kind: 'ready', svid })
       entry.hurry = new AbortController()
+      entry.isHurried = false
+      // Of one that is new already: the CA that signed it has yet to hear that its key was left.
+      renewSuperseded(deps, entry, AGAIN_MS, signal)
       deps.rotated({ svid, renewAt, holders: entry.holders }, svid === first)
       return entry.hurry.signal
     },
@@ -179,6 +191,28 @@ async function rotate(
     },
   }
   await keepFresh(fresh, first, signal)
+}
+
+/** Milliseconds before a new SVID is asked for again because it came from a key that was left. */
+const AGAIN_MS = 1000
+
+function renewSuperseded(
+  { isSuperseded, clock, now, random }: SvidCacheDeps,
+  entry: Entry,
+  afterMs: number,
+  signal: AbortSignal,
+): void {
+  const { source, hurry, isHurried } = entry
+  const state = source.live.current
+  if (state.kind !== 'ready' || !hurry || isHurried || !isSuperseded(state.svid)) return
+  const waitMs = afterMs + hurryDelayMs(state.svid.life, random())
+  entry.isHurried = true
+  entry.renewAt = now().add({ milliseconds: Math.round(waitMs) })
+  const settled = AbortSignal.any([signal, hurry.signal])
+  clock.sleep(waitMs, settled).then(
+    () => hurry.abort(),
+    () => undefined, // it was replaced before
+  )
 }
 
 /** Tries until it succeeds, is refused for good, or nobody waits for it any more. */

@@ -76,6 +76,17 @@ async function replace<Svid extends Rotatable>(
   }
 }
 
+/**
+ * Milliseconds by which a renewal that all have to make at once is put off: up to a twentieth of the
+ * life, 30 s at most, so that the CA is not called by everybody together.
+ *
+ * @param spread - A number in [0, 1); pass `random()`.
+ */
+export function hurryDelayMs({ issuedAt, notAfter }: Life, spread: number): number {
+  const lifeMs = notAfter.epochMilliseconds - issuedAt.epochMilliseconds
+  return spread * Math.min(30_000, lifeMs / 20)
+}
+
 /** A twentieth of the life, within 1 s and 30 s: many attempts before the end, and no storm. */
 export function maxWaitMs({ issuedAt, notAfter }: Life): number {
   const lifeMs = notAfter.epochMilliseconds - issuedAt.epochMilliseconds

@@ -79,6 +79,7 @@ function isSame(a: TrustBundle, b: TrustBundle): boolean {
   return (
     a.generation === b.generation &&
     a.roots.length === b.roots.length &&
+    String(a.renewKeys ?? []) === String(b.renewKeys ?? []) &&
     a.roots.every((root, index) => Buffer.compare(root, b.roots[index] ?? root.subarray(1)) === 0)
   )
 }

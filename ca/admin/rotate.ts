@@ -15,7 +15,7 @@ import { type Authorities, makePair } from '../authorities/open-authorities.ts'
 import { CaError } from '../error.ts'
 import type { Database } from '../issue/database.ts'
 import type { Denials } from '../issue/denials.ts'
-import type { Subscriber } from '../serve/subscribers.ts'
+import type { Subscriber, Subscribers } from '../serve/subscribers.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
 import { type Administrator, type AuditDeps, audited, callRow } from './administrator.ts'
 import { findLiveLeaves, type LiveLeaves } from './live-leaves.ts'
@@ -28,7 +28,7 @@ export interface RotateDeps extends AuditDeps {
   readonly queries: Database
   readonly denials: Pick<Denials, 'deny' | 'lift'>
   readonly bundle: { readonly current: { readonly generation: number } }
-  readonly subscribers: () => readonly Subscriber[]
+  readonly subscribers: Pick<Subscribers, 'list'>
   /** Whose leaves hold nothing up: the CA's own is renewed at once, an administrator's is used once. */
   readonly transient: readonly SpiffeId[]
 }
@@ -85,21 +85,30 @@ async function whatHoldsUp(deps: RotateDeps, step: RotateStep): Promise<StepOutc
   const { rotation } = deps.authorities.book.current
   if (step === 'promote' && rotation?.phase === 'started') return laggardsFor(deps)
   if (step !== 'finish' || rotation?.phase !== 'promoted') return DONE
+  const laggards = agentsBelow(deps, rotation.from)
   const leaves = await leavesBelow(deps, rotation.from)
-  if (leaves.count === 0) return DONE
+  if (leaves.count + laggards.length === 0) return DONE
+  return { notYet: notFinished(deps, leaves, laggards.length), laggards, leaves }
+}
+
+function notFinished({ now }: RotateDeps, leaves: LiveLeaves, agents: number): CaError {
   const [last] = leaves.rows
-  const notYet = new CaError(
+  const end = last?.not_after ?? now().epochMilliseconds
+  const reasons = [
+    leaves.count > 0 &&
+      `${leaves.count} live leaves chain to the old root, ${leaves.replaced} of them replaced already; the last ends at ${isoText(end)}`,
+    agents > 0 && `${agents} agents show a certificate that does`,
+  ]
+  return new CaError(
     'CA_ROTATION_NOT_YET',
-    `Cannot finish the rotation: ${leaves.count} live leaves chain to the old root, ` +
-      `${leaves.replaced} of them replaced already; the last ends at ${isoText(last?.not_after ?? 0)}`,
-    { retryAfterMs: Math.max(1000, (last?.not_after ?? 0) - deps.now().epochMilliseconds) },
+    `Cannot finish the rotation: ${reasons.filter((reason) => reason !== false).join('; ')}`,
+    { retryAfterMs: Math.max(1000, end - now().epochMilliseconds) },
   )
-  return { notYet, laggards: [], leaves }
 }
 
 function laggardsFor({ subscribers, bundle }: RotateDeps): StepOutcome {
   const { generation } = bundle.current
-  const laggards = subscribers().filter((each) => each.generation < generation)
+  const laggards = subscribers.list().filter((each) => each.generation < generation)
   const late = laggards.filter(({ connected }) => connected)
   if (late.length === 0) return { laggards, leaves: NO_LEAVES }
   const notYet = new CaError(
@@ -147,14 +156,15 @@ export function revokeAuthority(
     const book = authorities.book.current
     revokeKey(book, keyId) // says why not, before anything is denied
     const leaves = force ? NO_LEAVES : await leavesBelow(deps, keyId)
-    const bare = leaves.count - leaves.replaced
+    const laggards = force ? [] : agentsBelow(deps, keyId)
+    const bare = leaves.count - leaves.replaced + laggards.length
     if (bare > 0) {
       const notYet = new CaError(
         'CA_ROTATION_NOT_YET',
         `Cannot revoke ${keyId}: ${bare} live leaves that it signed have no successor yet`,
       )
       await ledger.record({ calls: [callRow(call, notYet.code, now())] })
-      return { notYet, laggards: [], leaves }
+      return { notYet, laggards, leaves }
     }
     // Denied first: what is between the two is repeated by asking again.
     const entry = mustHave(book, keyId, 'revoke')
@@ -173,12 +183,19 @@ export function revokeAuthority(
 /** Characters of a name that somebody asked for. */
 const MAX_LOGGED = 128
 
-function leavesBelow(
+/** Agents that show a certificate below a key. Of their own leaves those that they show are what counts. */
+function agentsBelow({ subscribers }: RotateDeps, keyId: string): readonly Subscriber[] {
+  return subscribers.list().filter(({ keyIds }) => keyIds.includes(keyId))
+}
+
+async function leavesBelow(
   { authorities, queries, transient, now }: RotateDeps,
   keyId: string,
 ): Promise<LiveLeaves> {
   const issuerSerials = serialsBelow(authorities.book.current, keyId)
-  return findLiveLeaves(queries, { issuerSerials, except: transient, now: now() })
+  const agents = await queries.selectFrom('agents').select('agent_id').execute()
+  const except = [...transient, ...agents.map(({ agent_id }) => agent_id)]
+  return findLiveLeaves(queries, { issuerSerials, except, now: now() })
 }
 
 function serialsBelow(book: Book, keyId: string): readonly string[] {

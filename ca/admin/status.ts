@@ -9,7 +9,7 @@ import {
 import { certificateOf } from '../authorities/make.ts'
 import type { Authorities } from '../authorities/open-authorities.ts'
 import type { Database } from '../issue/database.ts'
-import type { Subscriber } from '../serve/subscribers.ts'
+import type { Subscriber, Subscribers } from '../serve/subscribers.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
 import type { TrustBundle } from '../x509/index.ts'
 import { countLiveLeaves } from './list-certificates.ts'
@@ -51,7 +51,7 @@ export interface StatusDeps {
   readonly now: () => Temporal.Instant
   readonly bundle: { readonly current: TrustBundle }
   readonly authorities: Authorities
-  readonly subscribers: () => readonly Subscriber[]
+  readonly subscribers: Pick<Subscribers, 'list'>
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
 }
 
@@ -66,7 +66,7 @@ export async function readStatus(deps: StatusDeps): Promise<CaStatus> {
     trustDomain,
     generation,
     ...health(),
-    subscribers: deps.subscribers(),
+    subscribers: deps.subscribers.list(),
     authorities: book.authorities.map((entry) => ({
       ...entry,
       notBefore: certificateOf(entry).notBefore,

@@ -29,8 +29,9 @@ export function statusToProto(status: CaStatus): StatusMessage {
   }
 }
 
-function subscriberToProto({ generation, ...subscriber }: Subscriber): SubscriberStatus {
-  return { ...subscriber, generation: BigInt(generation) }
+function subscriberToProto(subscriber: Subscriber): SubscriberStatus {
+  const { id, kind, name, generation, connected } = subscriber
+  return { id, kind, name, generation: BigInt(generation), connected }
 }
 
 /** What has become of a step, with the state of the CA afterwards. */

@@ -9,7 +9,7 @@ import type { Bundle, BundleAck } from '../proto/gen/ca.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
 import { denyChangesSince, type TrustBundle } from '../x509/index.ts'
 import { acknowledgementFromProto } from './from-proto.ts'
-import type { Subscribers, Subscription } from './subscribers.ts'
+import type { SubscribedPeer, Subscribers, Subscription } from './subscribers.ts'
 import { bundleToProto } from './to-proto.ts'
 
 export interface BundleStreamDeps {
@@ -18,12 +18,6 @@ export interface BundleStreamDeps {
   readonly subscribers: Subscribers
   readonly now: () => Temporal.Instant
   readonly log: Log
-}
-
-/** Who follows, and until when its certificate says so. */
-export interface Follower {
-  readonly id: SpiffeId
-  readonly notAfter: Temporal.Instant
 }
 
 /**
@@ -36,10 +30,11 @@ export interface Follower {
 export async function streamBundles(
   deps: BundleStreamDeps,
   call: ServerDuplexStream<BundleAck, Bundle>,
-  { id, notAfter }: Follower,
+  peer: SubscribedPeer,
   signal: AbortSignal,
 ): Promise<void> {
-  using subscription = deps.subscribers.open(id, notAfter)
+  const { id } = peer
+  using subscription = deps.subscribers.open(peer)
   const held = await firstWord(deps, call, { id, subscription }, signal)
   if (held === undefined) return
   let told = held

@@ -114,9 +114,9 @@ async function bundles(deps: CallDeps, call: ServerDuplexStream<BundleAck, Bundl
   const ended = new AbortController()
   for (const event of ['end', 'cancelled', 'error', 'close']) call.on(event, () => ended.abort())
   const { id } = await authenticate(deps, call)
-  const { notAfter = deps.now() } = deps.peerOf(call.getPeer()) ?? {}
+  const { notAfter = deps.now(), keyIds = [] } = deps.peerOf(call.getPeer()) ?? {}
   const signal = AbortSignal.any([ended.signal, deps.closing])
-  await streamBundles(deps, call, { id, notAfter }, signal)
+  await streamBundles(deps, call, { id, notAfter, keyIds }, signal)
   call.end()
 }
 

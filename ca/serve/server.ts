@@ -41,7 +41,7 @@ export interface CaServerDeps
   extends Omit<CallDeps & AdminCallDeps, 'peerOf' | 'closing'>,
     Pick<TlsListenOptions, 'listen' | 'identity'> {
   readonly clock: Clock
-  readonly denials: Pick<Denials, 'list' | 'denies'>
+  readonly denials: Denials
 }
 
 /**

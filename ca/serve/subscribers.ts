@@ -18,6 +18,8 @@ export interface Subscriber {
   readonly denials: number
   /** An agent that is not: how it was last, until its certificate has ended. */
   readonly connected: boolean
+  /** Of the certificate by which an agent is connected, and of each CA above it; none of a process behind one. */
+  readonly keyIds: readonly string[]
 }
 
 /** What a caller says of itself, or of one process behind it. */
@@ -47,12 +49,19 @@ export interface Subscription extends Disposable {
   readonly hear: (acknowledgement: Acknowledgement) => void
 }
 
+/** An agent as its certificate says. */
+export interface SubscribedPeer {
+  readonly id: SpiffeId
+  readonly notAfter: Temporal.Instant
+  readonly keyIds: readonly string[]
+}
+
 export interface Subscribers {
   readonly list: () => readonly Subscriber[]
   /** Counts up whenever the list is another. */
   readonly changes: Live<number>
-  /** @param until - End of the certificate that the agent showed. */
-  readonly open: (agent: SpiffeId, until: Temporal.Instant) => Subscription
+  /** @param peer - The agent, by the certificate that it showed. */
+  readonly open: (peer: SubscribedPeer) => Subscription
 }
 
 /** Processes behind one agent; it has no more connections on its socket. */
@@ -62,6 +71,7 @@ interface AgentRecord extends Standing {
   readonly id: SpiffeId
   readonly name: string
   readonly until: Temporal.Instant
+  readonly keyIds: readonly string[]
   /** The stream that speaks for it; `undefined`: it is not connected. */
   readonly stream: Subscription | undefined
   readonly processes: Map<number, ProcessReport & { readonly kind: 'there' }>
@@ -77,7 +87,7 @@ export function createSubscribers(now: () => Temporal.Instant): Subscribers {
   return {
     changes: ticks.live,
     list: () => [...agents.values()].flatMap(subscribersOf),
-    open(id, until) {
+    open({ id, notAfter: until, keyIds }) {
       let key: string | undefined
       const stream: Subscription = {
         hear({ name, generation, denials, processes }) {
@@ -85,7 +95,7 @@ export function createSubscribers(now: () => Temporal.Instant): Subscribers {
           if (known && known.stream !== stream) return // a newer stream speaks for it
           key ??= `${id} ${name}`
           const record: AgentRecord = known ?? {
-            ...{ id, name, until, stream, generation, denials },
+            ...{ id, name, until, keyIds, stream, generation, denials },
             processes: new Map(),
           }
           for (const report of processes) take(record.processes, report)
@@ -112,15 +122,15 @@ function take(processes: AgentRecord['processes'], report: ProcessReport): void 
 }
 
 function subscribersOf(agent: AgentRecord): readonly Subscriber[] {
-  const { id, name, generation, denials, stream, processes } = agent
+  const { id, name, generation, denials, stream, processes, keyIds } = agent
   const connected = stream !== undefined
   return [
-    { id, kind: 'agent', name, generation, denials, connected },
+    { id, kind: 'agent', name, generation, denials, connected, keyIds },
     ...[...processes.values()].map((one): Subscriber => {
       const { id: processId, name: processName } = one
       return {
         ...{ id: processId, kind: 'proxy', name: processName },
-        ...{ generation: one.generation, denials: one.denials, connected },
+        ...{ generation: one.generation, denials: one.denials, connected, keyIds: [] },
       }
     }),
   ]

@@ -25,12 +25,13 @@ export function svidToProto({ spiffeId, chain, issuedAt, notAfter }: IssuedSvid)
 }
 
 export function bundleToProto(bundle: TrustBundle, denials?: DenyChanges): Bundle {
-  const { trustDomain, generation, roots, jwtKeys } = bundle
+  const { trustDomain, generation, roots, jwtKeys, renewKeys = [] } = bundle
   return {
     trustDomain,
     generation: BigInt(generation),
     roots: roots.map(bufferOf),
     jwtKeys: Buffer.from(jwtKeysText(jwtKeys ?? [])),
+    renewKeys,
     denials: denials && denyChangesToProto(denials),
   }
 }

@@ -92,6 +92,7 @@ test('bundleFromProto() takes no other domain, no older generation, and no root 
     roots: roots.map((root) => Buffer.from(root)),
     jwtKeys: Buffer.from('{"keys":[]}'),
     denials: undefined,
+    renewKeys: [],
   }
   const read = { trustDomain, after: 3 }
   t.is(bundleFromProto(message, read).generation, 3)
@@ -102,6 +103,7 @@ test('bundleFromProto() takes no other domain, no older generation, and no root 
     'a generation beyond exact numbers': { generation: 2n ** 60n },
     'garbage for keys of tokens': { jwtKeys: Buffer.from('garbage') },
     'garbage for a root': { roots: [Buffer.from('garbage')] },
+    'too many keys to renew': { renewKeys: Array.from({ length: 257 }, () => 'ab') },
     'too many roots': { roots: Array.from({ length: 65 }, () => message.roots[0] as Buffer) },
   }
   for (const [what, change] of Object.entries(wrong)) {

@@ -136,7 +136,11 @@ export interface Bundle {
   /** JWK Set (RFC 7517) of the keys that verify JWT-SVIDs, those that will be used next included. */
   readonly jwtKeys: Buffer;
   /** What changed of the deny-list since the last message on the stream; all of it in an AttestResponse. */
-  readonly denials: DenyChanges | undefined;
+  readonly denials:
+    | DenyChanges
+    | undefined;
+  /** Key identifiers, lower-case hex: SVIDs that these signed are to be renewed at once, with jitter. */
+  readonly renewKeys: readonly string[];
 }
 
 export interface DenyChanges {
@@ -1042,7 +1046,7 @@ export const Subscriber: MessageFns<Subscriber> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", generation: 0n, roots: [], jwtKeys: Buffer.alloc(0), denials: undefined };
+  return { trustDomain: "", generation: 0n, roots: [], jwtKeys: Buffer.alloc(0), denials: undefined, renewKeys: [] };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -1064,6 +1068,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     if (message.denials !== undefined) {
       DenyChanges.encode(message.denials, writer.uint32(90).fork()).join();
+    }
+    for (const v of message.renewKeys) {
+      writer.uint32(98).string(v!);
     }
     return writer;
   },
@@ -1119,6 +1126,14 @@ export const Bundle: MessageFns<Bundle> = {
             }
 
             message.denials = DenyChanges.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.renewKeys.push(reader.string());
             continue;
           }
         }

@@ -38,6 +38,7 @@ function story(change: Partial<SvidCacheDeps> = {}) {
       log: () => {},
       rotated: () => {},
       failed: () => {},
+      isSuperseded: () => false,
       async issue(id) {
         asked.push(id)
         if (ca.refusal) throw ca.refusal
