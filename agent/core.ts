@@ -103,8 +103,8 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
       issue: async (id) => issuers.svid(await createRequest(id)),
       failed: (_id, cause) => failed(cause),
       rotated({ svid, renewAt }, first) {
-        metrics.add('redoubt_agent_rotations_total', { result: 'taken', reason: '' })
         const { id: spiffeId, serial, life } = svid
+        metrics.add('redoubt_agent_rotations_total', { result: 'taken', reason: '' })
         for (const listener of listeners) listener({ spiffeId, serial, ...life, renewAt, first })
       },
     },
@@ -116,9 +116,13 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
     issue: (id, audience) => issuers.token({ id, audience }),
   })
   const core = { node, trust, followers, cache, tokens, skew, metrics, listeners, signal, now }
+  followTrust(core)
+  return core
+}
+
+function followTrust(core: Core): void {
   void dropDenied(core)
   void renewSuperseded(core)
-  return core
 }
 
 /** Life that a node asks for itself. */
