@@ -1,5 +1,7 @@
 /** The log as those who are not the CA see it. */
+import { writeBackup } from './backup/backup.ts'
 import { type AuditReport, auditLedger } from './issue/audit.ts'
+import type { OpenDatabase } from './issue/database.ts'
 import { type PruneDeps, pruneLedger } from './issue/prune.ts'
 import type { TransparencyLog } from './issue/transparency.ts'
 
@@ -20,10 +22,21 @@ export interface CaLog extends CaLogReader {
    * @returns how many
    */
   readonly prune: (by: string, retention: Temporal.Duration) => Promise<number>
+  /**
+   * Writes keys and ledger to a new encrypted file.
+   *
+   * @param by - Who, for the log: the backup has that entry.
+   * @param to - Absolute path.
+   * @throws {CaError} `CA_BACKUP_INVALID`
+   */
+  readonly backup: (by: string, to: string, passphrase: string) => Promise<void>
 }
 
 export interface CaLogDeps extends PruneDeps {
   readonly transparency: TransparencyLog
+  readonly database: Pick<OpenDatabase, 'copyTo'>
+  /** Absolute. */
+  readonly stateDir: string
 }
 
 /** The log of an open ledger. */
@@ -37,5 +50,13 @@ export function caLogOf(deps: CaLogDeps): CaLog {
     publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
     audit: () => auditLedger({ queries, publicKey }),
     prune: (by, retention) => pruneLedger(deps, by, now().subtract(retention)),
+    async backup(by, to, passphrase) {
+      const detail = JSON.stringify({ to })
+      const at = now().epochMilliseconds
+      await deps.ledger.record({
+        calls: [{ at, caller: by, action: 'backup', detail, outcome: 'done' }],
+      })
+      await writeBackup({ ...deps, to, passphrase })
+    },
   }
 }

@@ -7,6 +7,9 @@ export type {
   TokenVerdict,
 } from './attest/kubernetes.ts'
 export type { AttestationConfig, CaConfig } from './config.ts'
+export { backupState } from './backup/backup-state.ts'
+export type { Restored } from './backup/restore.ts'
+export { restoreState } from './backup/restore.ts'
 export type { CaLog, CaLogReader } from './ca-log.ts'
 export { configFaults } from './config.ts'
 export type { CaErrorCode } from './error.ts'

@@ -38,7 +38,7 @@ export async function openLedger(
     queries,
     ledger,
     transparency,
-    caLog: caLogOf({ queries, ledger, transparency, now }),
+    caLog: caLogOf({ queries, ledger, transparency, database, stateDir: state.path, now }),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }

@@ -2,6 +2,7 @@
 import type { KeyObject } from 'node:crypto'
 
 import { isSignedHead, type SignedHead } from '../log/head.ts'
+import { readSuccession, RESTORE_ACTION, type Succession } from '../log/succession.ts'
 import { EMPTY_TREE, type Frontier, grow, rootOf, type TreeNode } from '../log/tree.ts'
 import { type AuditFault, pageFaults, readPage } from './audit-page.ts'
 import type { Database } from './database.ts'
@@ -18,6 +19,8 @@ export interface AuditReport {
   readonly calls: number
   /** Places whose rows were let go of, as an entry of the log says. */
   readonly pruned: number
+  /** Times that the CA was restored from a backup, and the logs that this one goes on. */
+  readonly successions: readonly Succession[]
   /** The first {@link MAX_FAULTS}. */
   readonly faults: readonly AuditFault[]
   /** All of them. */
@@ -82,7 +85,9 @@ export async function auditLedger({ queries, publicKey }: AuditDeps): Promise<Au
       message: `there are rows outside of places 0 to ${size - 1} of the head`,
     })
   }
-  return { ok: faultCount === 0, head: head ?? null, ...counts, faults: found, faultCount }
+  const successions = await readSuccessions(queries)
+  const ok = faultCount === 0
+  return { ok, head: head ?? null, ...counts, successions, faults: found, faultCount }
 }
 
 type Tell = (fault: AuditFault) => void
@@ -153,6 +158,21 @@ async function hasNoOther(queries: Database, size: number): Promise<boolean> {
     if (other) return false
   }
   return true
+}
+
+/** Successions that the log which was left agreed to; that they are entries of this one, its audit tells. */
+async function readSuccessions(queries: Database): Promise<readonly Succession[]> {
+  const rows = await queries
+    .selectFrom('calls')
+    .select('detail')
+    .where('action', '=', RESTORE_ACTION)
+    .where('outcome', '=', 'done')
+    .orderBy('log_index')
+    .execute()
+  return rows.flatMap(({ detail }) => {
+    const succession = readSuccession(detail)
+    return succession ? [succession] : []
+  })
 }
 
 function nextTurn(): Promise<void> {

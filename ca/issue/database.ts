@@ -1,5 +1,5 @@
 /** The CA's database: what it holds, and opening it so that exactly one process has it. */
-import { DatabaseSync } from 'node:sqlite'
+import { backup, DatabaseSync } from 'node:sqlite'
 import { Kysely } from 'kysely'
 
 import { CaError } from '../error.ts'
@@ -134,6 +134,8 @@ export interface OpenDatabase extends Disposable {
   readonly queries: Database
   /** Writes one commit of the ledger. */
   readonly write: WriteAddition
+  /** Copies it, as it is at one instant, to a new file. @throws {CaError} `CA_STATE_UNUSABLE` */
+  readonly copyTo: (path: string) => Promise<void>
   /** Whether others may write to it, too. */
   readonly isShared: boolean
 }
@@ -158,6 +160,7 @@ export function openDatabase(path: string): OpenDatabase {
       queries,
       write: createBatchWriter(database, queries),
       isShared: false,
+      copyTo: copierOf(database),
       [Symbol.dispose]: () => database.close(),
     }
   })
@@ -169,12 +172,16 @@ export function openDatabase(path: string): OpenDatabase {
  * @throws {CaError} `CA_STATE_UNUSABLE` as {@link openDatabase} does, and if its tables are of another
  *   version: they are not brought up to date
  */
-export function readDatabase(path: string): Pick<OpenDatabase, 'queries'> & Disposable {
+export function readDatabase(path: string): Pick<OpenDatabase, 'queries' | 'copyTo'> & Disposable {
   return told(path, () => {
     const database = opened(path, { readOnly: true }, (old) => assertVersion(old, path))
     const queries = new Kysely<CaDatabase>({ dialect: sqliteDialect(database) })
-    return { queries, [Symbol.dispose]: () => database.close() }
+    return { queries, copyTo: copierOf(database), [Symbol.dispose]: () => database.close() }
   })
+}
+
+function copierOf(database: DatabaseSync): OpenDatabase['copyTo'] {
+  return async (to) => void (await backup(database, to))
 }
 
 function opened(

@@ -105,22 +105,30 @@ export async function openLog(input: OpenLogInput): Promise<TransparencyLog> {
     publicKey: signer.publicKey,
     catchUp,
     plan(addition) {
-      const entries = entriesOf(addition)
-      const leaves = entries.map(({ leaf }) => leaf)
-      const { tree: next, kept } = grow(tree, leaves)
-      const newest = headRow(signed(next))
-      return {
-        batch: { from: tree.size, entries, kept, head: newest, changes: addition.changes },
-        done() {
-          if (next.size > tree.size) tree = next
-        },
-      }
+      return planCommit(tree, addition, signed, (next) => {
+        if (next.size > tree.size) tree = next
+      })
     },
     head,
     keepSeen: () => writeSeenHead(state, signed(tree)),
     prove: async (serial) => proveCertificate(queries, await head(), serial),
     proveSince: async (size) => proveSince(queries, await head(), size),
   }
+}
+
+/** The commit that adds `addition` to `tree`. Pure, but for `done`, which takes the tree that it makes. */
+export function planCommit(
+  tree: Frontier,
+  addition: LogAddition,
+  signed: (tree: Frontier) => SignedHead,
+  take: (next: Frontier) => void,
+): PlannedCommit {
+  const entries = entriesOf(addition)
+  const leaves = entries.map(({ leaf }) => leaf)
+  const { tree: next, kept } = grow(tree, leaves)
+  const head = headRow(signed(next))
+  const batch = { from: tree.size, entries, kept, head, changes: addition.changes }
+  return { batch, done: () => take(next) }
 }
 
 function entriesOf({ certificates, calls }: LogAddition): readonly BatchEntry[] {

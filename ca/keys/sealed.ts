@@ -54,7 +54,8 @@ export async function unseal(
   }
 }
 
-function derive(passphrase: string, salt: Uint8Array): Promise<Buffer> {
+/** The key that a passphrase makes with a salt: 32 bytes. */
+export function derive(passphrase: string, salt: Uint8Array): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     scrypt(passphrase.normalize('NFC'), salt, KEY_BYTES, COST, (cause, key) =>
       cause ? reject(cause) : resolve(key),

@@ -46,14 +46,17 @@ export function inclusionFault(
 /**
  * Why `proof` does not show that its head follows on `earlier`; `undefined` when it does. Never
  * throws.
+ *
+ * @param earlierKey - Of a log that this one succeeds, if that one signed `earlier`.
  */
 export function consistencyFault(
   proof: ConsistencyProof,
   earlier: SignedHead,
   publicKey: KeyObject,
+  earlierKey: KeyObject = publicKey,
 ): string | undefined {
   const { head, path, first } = proof
-  if (!isSignedHead(earlier, publicKey)) return "the earlier head is not signed by this log's key"
+  if (!isSignedHead(earlier, earlierKey)) return "the earlier head is not signed by this log's key"
   if (!isSignedHead(head, publicKey)) return "the head is not signed by this log's key"
   if (head.log !== earlier.log) return `it is of the log of ${head.log}, not of ${earlier.log}`
   if (first !== earlier.size) return `it begins at ${first} entries, not at ${earlier.size}`

@@ -124,6 +124,7 @@ const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
   CA_ROTATION_NOT_YET: { status: status.FAILED_PRECONDITION, retryAfterMs: 1000 },
   CA_NOT_ADMINISTRATOR: { status: status.PERMISSION_DENIED, retryAfterMs: 0 },
   CA_RATE_LIMITED: { status: status.RESOURCE_EXHAUSTED, retryAfterMs: 1000 },
+  CA_BACKUP_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
   CA_LOG_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
 }
 

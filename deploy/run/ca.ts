@@ -8,6 +8,7 @@ import { listenHealth } from '../standalone/health-listener.ts'
 import type {
   AdministratorCall,
   AdministratorSvid,
+  BackupCall,
   CaEvent,
   CaProcessConfig,
   CaReady,
@@ -66,6 +67,10 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
       'log-prove': async (serial: string) => (await ca.log.prove(serial)) ?? null,
       'log-prove-since': (size: number) => ca.log.proveSince(size),
       'log-audit': () => ca.log.audit(),
+      async backup({ to, passphrase, uid }: BackupCall) {
+        await ca.log.backup(`uid:${uid}`, to, passphrase)
+        return { to }
+      },
     },
     async [Symbol.asyncDispose]() {
       await health[Symbol.asyncDispose]()

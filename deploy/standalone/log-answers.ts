@@ -1,8 +1,11 @@
+import { readPassphrase } from './read-passphrase.ts'
 import type { AdminAnswers } from './admin-server.ts'
+import type { BackupCall } from './messages.ts'
 
-/** What `admin.sock` answers about the CA's log; the CA's process knows. */
+/** What `admin.sock` answers about the CA's log and ledger; the CA's process knows. */
 export function logAnswers(
   callCa: (name: string, body?: unknown) => Promise<unknown>,
+  uid: number,
 ): AdminAnswers {
   return {
     '/ca/log/key': () => callCa('log-key'),
@@ -10,5 +13,9 @@ export function logAnswers(
     '/ca/log/prove': (query) => callCa('log-prove', query.get('serial') ?? ''),
     '/ca/log/prove-since': (query) => callCa('log-prove-since', Number(query.get('size'))),
     '/ca/log/audit': () => callCa('log-audit'),
+    '/ca/backup': async (query) => {
+      const passphrase = await readPassphrase(query.get('passphraseFile') ?? '')
+      return callCa('backup', { to: query.get('to') ?? '', passphrase, uid } satisfies BackupCall)
+    },
   }
 }

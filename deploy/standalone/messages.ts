@@ -57,6 +57,15 @@ export interface CaEvent {
   readonly generation: number
 }
 
+/** Argument of the CA's call `backup`. */
+export interface BackupCall {
+  /** Absolute path of the new file. */
+  readonly to: string
+  readonly passphrase: string
+  /** Of who asks. */
+  readonly uid: number
+}
+
 /** Argument of the CA's call `add-join-token`. */
 export interface JoinTokenCall {
   readonly tokenSha256: string

@@ -75,7 +75,7 @@ export async function openStandalone(
         '/manifests': () => mesh.inForce(),
         '/administrator': (query) =>
           mesh.admitAdministrator({ csr: query.get('csr') ?? '', uid: deps.uid }),
-        ...logAnswers(mesh.callCa),
+        ...logAnswers(mesh.callCa, deps.uid),
         '/certificate': (query) => mesh.certificate(query.get('workload') ?? ''),
       },
       { uid: deps.uid, log },

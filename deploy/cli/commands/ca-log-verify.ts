@@ -8,10 +8,18 @@ import {
   type InclusionProof,
   inclusionFault,
   readProof,
+  type SignedHead,
 } from '#ca/log/index.ts'
 import { DeployError } from '../../error.ts'
 import { CA_OPTIONS } from '../ca-client.ts'
-import { LOG_KEY_OPTION, openCaLog, readHeadFile, readLogKey, readText } from '../ca-log.ts'
+import {
+  LOG_KEY_OPTION,
+  openCaLog,
+  type OpenCaLog,
+  readHeadFile,
+  readLogKey,
+  readText,
+} from '../ca-log.ts'
 import { type Command, type ExitCode, type Input, type Io, textOption } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 import { readBytes } from '../read-bytes.ts'
@@ -57,11 +65,7 @@ async function verifyLedger(io: Io, input: Input, signal: AbortSignal): Promise<
   const report = await log.audit()
   const since = textOption(input, 'since')
   const growth = since === undefined ? undefined : await readHeadFile(io, since)
-  const fault =
-    growth &&
-    (growth.size > (report.head?.size ?? 0)
-      ? `the log had ${growth.size} entries then, and has ${report.head?.size ?? 0} now`
-      : consistencyFault(await log.proveSince(growth.size), growth, key))
+  const fault = growth && (await growthFault(log, report, growth, key))
   const value = {
     ...report,
     ok: report.ok && fault === undefined,
@@ -74,6 +78,24 @@ async function verifyLedger(io: Io, input: Input, signal: AbortSignal): Promise<
       : []),
   ])
   return value.ok ? 0 : 1
+}
+
+/** Why the log does not follow on a head that was kept: of its own, or of one that it succeeds. */
+async function growthFault(
+  log: OpenCaLog,
+  { head, successions }: AuditReport,
+  kept: SignedHead,
+  key: KeyObject,
+): Promise<string | undefined> {
+  const left = successions.find(({ last }) => last.keyId === kept.keyId)
+  const size = left?.last.size ?? head?.size ?? 0
+  if (kept.size > size) {
+    return left
+      ? `the CA was restored from a backup of ${size} entries: those from ${size} to ${kept.size - 1} are lost`
+      : `the log had ${kept.size} entries then, and has ${size} now`
+  }
+  const earlierKey = left ? createPublicKey(left.lastKey) : key
+  return consistencyFault(await log.proveSince(kept.size), kept, key, earlierKey)
 }
 
 async function verifyProof(
@@ -154,6 +176,10 @@ function auditLines(
       `the ledger is the log: ${counted(certificates, 'certificate')} and ${counted(calls, 'call')}${pruned > 0 ? `, ${pruned} pruned` : ''}, under the head of ${head?.time}`,
     ),
     ...told,
+    ...counts.successions.map(
+      ({ last }) =>
+        `  restored from a backup of ${last.size} entries, of ${last.time}; before, its key was ${last.keyId.slice(0, 16)}`,
+    ),
     ...(faultCount > told.length ? [`  and ${faultCount - told.length} more`] : []),
   ]
 }

@@ -17,6 +17,8 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
     (await import('./ca-log-prove.ts')).caLogProve,
     (await import('./ca-log-verify.ts')).caLogVerify,
     (await import('./ca-log-prune.ts')).caLogPrune,
+    (await import('./ca-backup.ts')).caBackup,
+    (await import('./ca-restore.ts')).caRestore,
   ],
   cert: async () => [
     (await import('./cert-inspect.ts')).certInspect,

@@ -1,0 +1,61 @@
+import { mkdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+
+import { restoreState } from '#ca/index.ts'
+import { DeployError } from '../../error.ts'
+import { lockOwner } from '../../standalone/lock.ts'
+import { readPassphrase } from '../../standalone/read-passphrase.ts'
+import { stateDirOf } from '../../standalone/state-dir.ts'
+import { type Command, textOption } from '../command.ts'
+import { OUTPUT_OPTION, outputFormat, print } from '../output.ts'
+import { STATE_OPTION } from '../state-option.ts'
+
+/** `redoubt ca restore`: the CA of a backup, whose log goes on under a new key. */
+export const caRestore: Command = {
+  name: 'ca restore',
+  summary: 'put the CA of a backup in an empty state directory; its log goes on under a new key',
+  arguments: [{ name: 'FILE', summary: 'what ca backup wrote', required: true }],
+  options: [
+    {
+      flags: '--passphrase-file <file>',
+      summary: 'its first line opens the backup',
+      required: true,
+    },
+    STATE_OPTION,
+    OUTPUT_OPTION,
+  ],
+  examples: [
+    {
+      what: 'On a new machine, before the mesh is started',
+      command: 'redoubt ca restore ca-monday.backup --passphrase-file passphrase',
+    },
+    {
+      what: 'Try a backup out beside what runs',
+      command:
+        'redoubt ca restore ca-monday.backup --passphrase-file passphrase --state /tmp/tried',
+    },
+  ],
+  async run(io, input) {
+    const from = resolve(io.cwd, input.arguments[0] ?? '')
+    const file = resolve(io.cwd, textOption(input, 'passphraseFile') ?? '')
+    const passphrase = await readPassphrase(file)
+    const state = stateDirOf(textOption(input, 'state'), io.env, io.cwd)
+    if (await lockOwner(state)) {
+      throw new DeployError(
+        'DEPLOY_STATE_IN_USE',
+        `Cannot restore a CA in ${state}: a mesh runs on it; stop it first`,
+      )
+    }
+    await mkdir(state, { recursive: true, mode: 0o700 })
+    const by = `uid:${io.uid}`
+    const stateDir = join(state, 'ca')
+    const { last, head } = await restoreState({ from, stateDir, passphrase, by, now: io.now })
+    print(io, outputFormat(input), { stateDir, last, head }, () => [
+      `${stateDir} is the CA of ${last.log} as it was at ${last.time}, with ${last.size} entries`,
+      `its log goes on under the key ${head.keyId.slice(0, 16)} (before: ${last.keyId.slice(0, 16)})`,
+      'What the CA issued, denied or let in after that is not known here. Agents join anew; see that',
+      'the CA that the backup is of never runs again, and deny again what it had denied since.',
+    ])
+    return 0
+  },
+}
