@@ -30,6 +30,11 @@ export interface CaConfig {
   readonly administrators?: readonly SpiffeId[]
   /** How much callers may ask for. @default DEFAULT_RATES */
   readonly signing?: SigningRates
+  /**
+   * Absolute path of a directory with a CA of somebody else's, in the layout of Istio's `cacerts`.
+   * It is followed as it changes. @default the CA makes its own root and issuing CA
+   */
+  readonly pluggedIn?: string
   /** Whom it believes of an agent, besides join tokens. @default nobody */
   readonly attestation?: AttestationConfig
   /** Where its keys are. @default files that are not encrypted */
@@ -57,6 +62,10 @@ export function configFaults(config: CaConfig): readonly string[] {
   const isPort = Number.isInteger(port) && port >= 0 && port <= 65_535
   return faultsOf([
     [stateDir.startsWith('/'), `stateDir is "${stateDir}", expected an absolute path`],
+    [
+      config.pluggedIn?.startsWith('/') ?? true,
+      `pluggedIn is "${config.pluggedIn}", expected an absolute path`,
+    ],
     [host !== '', 'listen.host is empty, expected an address'],
     [isPort, `listen.port is ${port}, expected 0 to 65535`],
     ...rateRules(config.signing ?? DEFAULT_RATES),

@@ -5,7 +5,7 @@ import type { Live } from '#core/live.ts'
 import { type AgentRegistry, createAgentRegistry } from './attest/join-token.ts'
 import { type Book, renewedKeys } from './authorities/book.ts'
 import { rootsOf } from './authorities/make.ts'
-import { type Authorities, openAuthorities } from './authorities/open-authorities.ts'
+import { openAuthorities } from './authorities/open-authorities.ts'
 import { forgetOlderState, readOlderState } from './authorities/older-state.ts'
 import { type CaConfig, exactLives } from './config.ts'
 import { type BundleSource, createBundleSource } from './issue/bundle-source.ts'
@@ -16,10 +16,12 @@ import { KEYS_FOLDER, openFileKeys } from './keys/file-keys.ts'
 import type { KeyStore } from './keys/signing-key.ts'
 import { openStateDir } from './keys/state-dir.ts'
 import { type OpenLedger, openLedger } from './open-ledger.ts'
+import type { Plugged } from './plugged/keep-plugged.ts'
+import { type MaybePlugged, pluggedSource, withPlugged } from './plugged/plugged-authorities.ts'
 import type { TrustBundle } from './x509/index.ts'
 
 /** What can sign, and what remembers. Disposing it closes the ledger and lets go of the state. */
-export interface OpenAuthority extends OpenLedger {
+export interface OpenAuthority extends OpenLedger, MaybePlugged {
   readonly agents: AgentRegistry
   readonly bundle: Live<TrustBundle>
   readonly publish: BundleSource['publish']
@@ -28,24 +30,29 @@ export interface OpenAuthority extends OpenLedger {
   readonly jwtSigner: JwtKeyring['signer']
   /** Of the newest key for tokens. */
   readonly jwtLife: JwtKeyring['life']
-  /** Roots and issuing CAs, and how they change. */
-  readonly authorities: Authorities
   /** The issuing CA that signs now. @throws {CaError} `CA_SIGNER_UNAVAILABLE` if its chain is not in order */
   readonly signer: () => SvidSigner
   /** Prepares the next key for JWT-SVIDs and puts it in the bundle. */
   readonly renewJwt: () => Promise<void>
 }
 
+/** Opening what can be of several kinds, once nobody else has the state. */
+export interface OpenWith {
+  /** What keeps the CA's keys. @default files that are not encrypted */
+  readonly openKeys?: (stateDir: string) => Promise<KeyStore>
+  /** A CA of somebody else's; left out: the CA makes its own. */
+  readonly openPlugged?: ((store: KeyStore) => Promise<Plugged>) | undefined
+}
+
 /**
  * Opens what lies below `config.stateDir`, making it on first start.
  *
- * @param openKeys - Opens what keeps its keys, once nobody else has the state.
  * @throws {CaError} `CA_STATE_UNUSABLE`, `CA_SIGNER_UNAVAILABLE`
  */
 export async function openAuthority(
   config: CaConfig,
   now: () => Temporal.Instant,
-  openKeys: (stateDir: string) => Promise<KeyStore> = plainFileKeys,
+  { openKeys = plainFileKeys, openPlugged }: OpenWith = {},
 ): Promise<OpenAuthority> {
   const { trustDomain, stateDir } = config
   await using opening = new AsyncDisposableStack()
@@ -54,6 +61,7 @@ export async function openAuthority(
   const recorded = opening.use(await openLedger(config, state, now))
   const { queries, ledger, transparency } = recorded
   const store = opening.use(await openKeys(state.path))
+  const plugged = await openPlugged?.(store)
   const keys = { ...exactLives(config), state, store, trustDomain, now }
   let published: BundleSource | undefined
   const trusted = (book: Book) => ({ roots: rootsOf(book), renewKeys: renewedKeys(book) })
@@ -61,6 +69,7 @@ export async function openAuthority(
     ...keys,
     queries,
     ledger,
+    plugged: plugged && pluggedSource(plugged, keys),
     before: () => readOlderState(keys),
     changed: async (book) => published?.publish(trusted(book)),
   })
@@ -82,7 +91,7 @@ export async function openAuthority(
     denials,
     jwtSigner: jwt.signer,
     jwtLife: jwt.life,
-    authorities,
+    ...withPlugged(authorities, plugged),
     signer: authorities.signer,
     async renewJwt() {
       await jwt.prepare(now())

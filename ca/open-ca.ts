@@ -16,11 +16,11 @@ import type { AdmitRules } from './issue/admit.ts'
 import type { Denials } from './issue/denials.ts'
 import type { IssuedSvid } from './issue/issue-svid.ts'
 import { createSigningLimit, DEFAULT_RATES } from './issue/signing-limit.ts'
-import { healthOf } from './health.ts'
+import { type CaHealth, healthOf } from './health.ts'
 import { keepLedger } from './keep-ledger.ts'
 import { keepCaUp } from './keep-up.ts'
-import { openKeyStore } from './keys/open-keys.ts'
 import { type OpenAuthority, openAuthority } from './open-authority.ts'
+import { keepPluggedIn, openWith, pluggedHealth } from './open-with.ts'
 import { type CaMetrics, createCaMetrics } from './serve/metrics.ts'
 import { issueOwnSvid, type OwnSvid, replaceDenied } from './serve/own-svid.ts'
 import { serveCa } from './serve/server.ts'
@@ -96,16 +96,14 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const metrics = createCaMetrics()
   await using opening = new AsyncDisposableStack()
 
-  const openKeys = (stateDir: string) =>
-    openKeyStore(config.keys ?? { kind: 'files' }, stateDir, { ...deps, env: deps.env ?? {} })
-  const authority = opening.use(await openAuthority(config, now, openKeys))
+  const authority = opening.use(await openAuthority(config, now, openWith(config, deps)))
   const { denials } = authority
   const rules = rulesOf(config, authority, now)
   const { serverId } = rules
   const issueOwn = () => issueOwnSvid({ ...authority, serverId, ttl: rules.leafTtl, now })
   // Without a chain that is in order it shows no certificate, and says so on its other port.
   let own = authority.authorities.fault() === undefined ? await issueOwn() : undefined
-  const health = () => healthOf(authority.authorities, exactLives(config).caTtl, now())
+  const health = () => caHealth(authority, config, now())
   const guards = guardsOf(config, deps, authority, metrics)
   const subscribers = createSubscribers(now)
   const transient = [serverId, adminIdOf(trustDomain)]
@@ -122,6 +120,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     log('info', 'ca-server-certificate-renewed', { notAfter: String(own.life.notAfter) })
   }
   opening.use(keepCaUp({ authority, own: () => own, renewOwn, report }, deps))
+  opening.use(keepPluggedIn(authority, config, deps))
   opening.use(keepLedger(deps, authority, config.retention))
   opening.use(replaceDenied({ denials, own: () => own, now, log, renew: renewOwn }))
   log('info', 'ca-open', { address: server.address, trustDomain })
@@ -142,6 +141,13 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     metrics: metrics.render,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+function caHealth(authority: OpenAuthority, config: CaConfig, now: Temporal.Instant): CaHealth {
+  const { caTtl, leafTtl } = exactLives(config)
+  // Nobody makes an issuing CA under a root that is not ours: leaves are what it must outlive.
+  const below = authority.plugged ? leafTtl : caTtl
+  return pluggedHealth(healthOf(authority.authorities, below, now), authority, config, now)
 }
 
 function rulesOf(

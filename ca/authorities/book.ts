@@ -27,6 +27,8 @@ export interface AuthorityEntry {
   readonly activeAt?: number
   /** What it signed is to be renewed at once. */
   readonly renew?: true
+  /** When one that was plugged in, or signed before one was, was replaced. */
+  readonly oldSince?: number
 }
 
 /** The change from one root to the next, while it is under way. */

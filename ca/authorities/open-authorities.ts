@@ -49,8 +49,22 @@ export interface AuthoritiesDeps extends MakeDeps {
   readonly ledger: Ledger
   /** Authorities of a version of this program that had no book. */
   readonly before: () => Promise<Book | undefined>
+  /** Where what signs is somebody else's; left out: it is made here. */
+  readonly plugged?: PluggedSource | undefined
   /** Told of each book that comes into force, in order; the next waits for it. */
   readonly changed: (book: Book) => Promise<void>
+}
+
+/** Authorities that are not made here. */
+export interface PluggedSource {
+  /** By key identifier; `undefined` for one that is not of that kind, or not any more. */
+  readonly authority: (keyId: string) => Authority | undefined
+  /** Whether what is plugged in now is what signs in a book. */
+  readonly covers: (book: Book) => boolean
+  /** The book in which it does. */
+  readonly plug: (book: Book) => Book
+  /** What is due at an instant, epoch milliseconds; `undefined` if nothing is. */
+  readonly upkeep: (book: Book, now: number) => Book | undefined
 }
 
 /** Tries of one step, each after another CA was faster. */
@@ -62,7 +76,7 @@ const MAX_TRIES = 5
  * @throws {CaError} `CA_STATE_UNUSABLE` if the state is another trust domain's, or a key is missing
  */
 export async function openAuthorities(deps: AuthoritiesDeps): Promise<Authorities> {
-  const { queries, ledger, store, now, changed } = deps
+  const { queries, ledger, store, now, changed, plugged } = deps
   const source = createLive<Book>({ version: 0, authorities: [] })
   let signer: SvidSigner | undefined
   let last: Promise<unknown> = Promise.resolve()
@@ -70,7 +84,7 @@ export async function openAuthorities(deps: AuthoritiesDeps): Promise<Authoritie
   const open = (entry: AuthorityEntry) => openEntry(deps, entry)
   const take = async (next: Book): Promise<void> => {
     const issuing = activeOf(next, 'issuing')
-    if (issuing && issuing.keyId !== signer?.authority.key.id) {
+    if (issuing && issuing.certificate !== certificateText(signer)) {
       signer = createSvidSigner(await open(issuing))
     }
     source.set(next)
@@ -120,11 +134,18 @@ export async function openAuthorities(deps: AuthoritiesDeps): Promise<Authoritie
   const stored = await readBook(queries)
   if (!stored) {
     const older = await deps.before()
-    await stepNow(async (_, make) => older ?? firstBook(await makePair(make)), [])
-  } else if (await hasKeys(deps, stored)) await take(stored)
+    await stepNow(
+      async (from, make) =>
+        plugged?.plug(older ?? from) ?? older ?? firstBook(await makePair(make)),
+      [],
+    )
+  } else if (plugged ? plugged.covers(stored) : await hasKeys(deps, stored)) await take(stored)
   else {
     source.set(stored)
-    await stepNow(async (from, make) => replaceLost(from, await makePair(make)), [])
+    await stepNow(
+      async (from, make) => plugged?.plug(from) ?? replaceLost(from, await makePair(make)),
+      [],
+    )
   }
   const fault = () => faultOf(source.live.current, now())
   return {
@@ -142,10 +163,18 @@ export async function openAuthorities(deps: AuthoritiesDeps): Promise<Authoritie
         await catchUp()
         for (let version = -1; version !== source.live.current.version; ) {
           version = source.live.current.version
-          await stepNow((from, make) => upkeep(from, make, now().epochMilliseconds), [])
+          const at = now().epochMilliseconds
+          await stepNow(
+            (from, make) => (plugged ? plugged.upkeep(from, at) : upkeep(from, make, at)),
+            [],
+          )
         }
       }),
   }
+}
+
+function certificateText(signer: SvidSigner | undefined): string | undefined {
+  return signer && Buffer.from(signer.authority.certificate.der).toString('base64')
 }
 
 /** A root and an issuing CA under it. */
@@ -155,9 +184,11 @@ export async function makePair(make: Maker): Promise<Pair> {
 }
 
 async function openEntry(
-  { store }: Pick<AuthoritiesDeps, 'store'>,
+  { store, plugged }: Pick<AuthoritiesDeps, 'store' | 'plugged'>,
   entry: AuthorityEntry,
 ): Promise<Authority> {
+  const foreign = plugged?.authority(entry.keyId)
+  if (foreign) return foreign
   const key = await store.open(entry.keyId)
   if (key) return { certificate: certificateOf(entry), key }
   throw new CaError(

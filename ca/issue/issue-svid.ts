@@ -101,7 +101,7 @@ export async function signSvid(
   const leafDer = await seal(template)
   return {
     spiffeId: template.spiffeId,
-    chain: [leafDer, certificate.der],
+    chain: [leafDer, ...(authority.presented ?? [certificate.der])],
     serial: serialText(entropy),
     issuerSerial: certificate.serial,
     issuedAt,

@@ -22,6 +22,8 @@ import type { SigningKey } from './signing-key.ts'
 export interface Authority {
   readonly certificate: Certificate
   readonly key: SigningKey
+  /** DER of what goes with each leaf after it. @default the certificate */
+  readonly presented?: readonly Uint8Array[]
 }
 
 /** An authority from its parts. @throws {CaError} `CA_DER_INVALID` */

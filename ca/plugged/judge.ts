@@ -13,6 +13,7 @@ import { localKey, type SigningKey, storeIdOf } from '../keys/signing-key.ts'
 import { serviceAccountId, type TrustDomain } from '../spiffe/index.ts'
 import { sameBytes } from '../x509/certificate.ts'
 import { type Certificate, derFromPem, readCertificate, verifySvid } from '../x509/index.ts'
+import { isIssuedBy } from '../x509/known-issuers.ts'
 import { meetsConstraints } from '../x509/name-constraints.ts'
 import type { PluggedFiles } from './files.ts'
 
@@ -23,6 +24,8 @@ export interface PluggedCa {
   readonly intermediates: readonly Uint8Array[]
   /** DER of every root in the set. */
   readonly roots: readonly Uint8Array[]
+  /** DER of the root that it chains to: one of `roots`. */
+  readonly anchor: Uint8Array
 }
 
 export interface JudgeInput {
@@ -54,6 +57,7 @@ export async function judgePlugged(files: PluggedFiles, input: JudgeInput): Prom
     authority: { certificate, key },
     intermediates: ordered(certificate, intermediates).map(({ der }) => der),
     roots: roots.map(({ der }) => der),
+    anchor: anchorOf([certificate, ...intermediates], roots).der,
   }
   if (faults.length === 0) faults.push(...(await probeFaults(plugged, input)))
   if (faults.length > 0) throw refused(faults)
@@ -149,6 +153,17 @@ const URI = 6
 
 function isSelfIssued({ issuer, subject }: Certificate): boolean {
   return sameBytes(issuer, subject)
+}
+
+/** The root that issued the topmost of `path`, or is it; any, if none did: the probe says so then. */
+function anchorOf(
+  path: readonly [Certificate, ...Certificate[]],
+  roots: readonly Certificate[],
+): Certificate {
+  const [certificate, ...others] = path
+  const top = ordered(certificate, others).at(-1) ?? certificate
+  const found = roots.find((root) => sameBytes(root.der, top.der) || isIssuedBy(top, root))
+  return found ?? certificate
 }
 
 function isRooted(

@@ -16,6 +16,8 @@ export interface PluggedDeps extends Omit<JudgeInput, 'now'> {
 
 /** A CA of somebody else's, as its files are. */
 export interface Plugged {
+  /** Absolute path of the directory. */
+  readonly dir: string
   /** The last set that was in order. */
   readonly live: Live<PluggedCa>
   /** What is wrong with the files as they are now; `undefined` while they are what is in force. */
@@ -63,6 +65,7 @@ export async function openPlugged(deps: PluggedDeps): Promise<Plugged> {
     log('info', 'plugged-ca-taken', { serial, notAfter: String(notAfter) })
   }
   return {
+    dir,
     live: source.live,
     fault: () => fault,
     async follow(signal) {

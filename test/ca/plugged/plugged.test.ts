@@ -4,14 +4,26 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
+import { type Ca, openCa } from '#ca/index.ts'
 import { createSvidSigner, signSvid } from '#ca/issue/issue-svid.ts'
 import { localKey } from '#ca/keys/signing-key.ts'
+import { openAuthority } from '#ca/open-authority.ts'
+import { openWith } from '#ca/open-with.ts'
 import { pluggedStamp, readPluggedFiles } from '#ca/plugged/files.ts'
 import { judgePlugged, type JudgeInput, type PluggedCa } from '#ca/plugged/judge.ts'
 import { openPlugged } from '#ca/plugged/keep-plugged.ts'
 import { pemFromDer, verifySvid } from '#ca/x509/index.ts'
 import { FakeClock } from '../../fakes/fake-clock.ts'
-import { newKey, temporaryDir, trustDomain, workloadId } from '../harness.ts'
+import {
+  attestedClient,
+  configIn,
+  newCsr,
+  newKey,
+  realClock,
+  temporaryDir,
+  trustDomain,
+  workloadId,
+} from '../harness.ts'
 import { ext, type Forged, forgeIssuing, forgeRoot, nameOf, NOW, USAGE } from '../x509/forge.ts'
 
 const input: JudgeInput = { trustDomain, now: NOW, openKey: async () => undefined }
@@ -423,4 +435,133 @@ withOpenssl('a PKI made by openssl is taken as it is', async (t) => {
     'leaf.pem',
   )
   t.is(said.toString().trim(), 'leaf.pem: OK')
+})
+
+/** The base over the machine's own time, for a CA that serves. */
+const today = Temporal.Now.instant()
+const good = { notBefore: today.subtract({ hours: 1 }), notAfter: today.add({ hours: 100 }) }
+const liveRoot = forgeRoot(good)
+const liveMiddle = forgeIssuing(liveRoot, { ...good, key: newKey(), name: nameOf('middle') })
+const setOf = (ca: Forged, above: readonly Forged[], roots: readonly Forged[]) => ({
+  'ca-cert.pem': pem(ca),
+  'ca-key.pem': keyPem(ca.key),
+  'cert-chain.pem': pem(ca, ...above),
+  'root-cert.pem': pem(...roots),
+})
+const one = forgeIssuing(liveMiddle, good)
+const two = forgeIssuing(liveMiddle, {
+  ...good,
+  key: newKey(),
+  name: nameOf('two'),
+  serial: Uint8Array.of(2),
+})
+const otherRoot = forgeRoot({
+  ...good,
+  key: newKey(),
+  name: nameOf('other root'),
+  serial: Uint8Array.of(3),
+})
+const three = forgeIssuing(otherRoot, {
+  ...good,
+  key: newKey(),
+  name: nameOf('three'),
+  serial: Uint8Array.of(4),
+})
+
+test('a CA with a plugged-in CA serves its chain, and survives restarts and changes of root', async (t) => {
+  await using dir = await temporaryDir()
+  const pluggedIn = await put(join(dir.path, 'cacerts'), setOf(one, [liveMiddle], [liveRoot]))
+  const stateDir = join(dir.path, 'state')
+  const clock = new FakeClock()
+  const now = () => today.add({ milliseconds: Math.round(clock.nowMs()) })
+  const lives = {
+    leafTtl: Temporal.Duration.from('PT10M'),
+    maxLeafTtl: Temporal.Duration.from('PT10M'),
+  }
+  const open = () =>
+    openCa(configIn(stateDir, { pluggedIn, ...lives }), { now, clock, log: () => {} })
+  const settle = async (ms: number) => {
+    for (let left = ms; left > 0; left -= 1000) {
+      await clock.advance(1000)
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+  const issuerOf = async (ca: Ca) => {
+    using agent = await attestedClient(ca)
+    const { results } = await agent.client.issue({ spiffeId: workloadId, csr: newCsr() })
+    const [outcome] = results
+    const chain = outcome?.outcome?.$case === 'svid' ? outcome.outcome.svid.chain : []
+    t.is(verifySvid(chain, [ca.bundle.current], now(), 'client').kind, 'ok')
+    return chain.slice(1).map((der) => Buffer.from(der))
+  }
+  const ders = (...all: readonly Forged[]) => all.map(({ der }) => Buffer.from(der))
+
+  let ca = await open()
+  t.deepEqual(await issuerOf(ca), ders(one, liveMiddle), 'the chain up to the root, without it')
+  t.deepEqual(ca.bundle.current.roots.map(Buffer.from), ders(liveRoot))
+  await put(pluggedIn, setOf(two, [liveMiddle], [liveRoot]))
+  await settle(5000)
+  t.deepEqual(
+    await issuerOf(ca),
+    ders(two, liveMiddle),
+    'a new CA under a known root signs at once',
+  )
+
+  await put(pluggedIn, setOf(three, [], [otherRoot]))
+  await settle(6000)
+  t.deepEqual(ca.bundle.current.roots.map(Buffer.from).length, 2, 'its root is announced first')
+  t.deepEqual(await issuerOf(ca), ders(two, liveMiddle))
+  await settle(16_000)
+  t.deepEqual(await issuerOf(ca), ders(three))
+  t.is(ca.bundle.current.roots.length, 2, 'leaves of the other live still')
+  await ca[Symbol.asyncDispose]()
+
+  ca = await open()
+  t.deepEqual(await issuerOf(ca), ders(three))
+  t.is(ca.bundle.current.roots.length, 2)
+  await writeFile(join(pluggedIn, 'root-cert.pem'), 'x')
+  await settle(3000)
+  t.true(ca.health().ready)
+  t.regex(
+    ca.health().reasons.join(),
+    /the roots cannot be read: .*; the last that was in order signs/,
+  )
+  await clock.advance(600_000)
+  await settle(6000)
+  t.deepEqual(
+    ca.bundle.current.roots.map(Buffer.from),
+    ders(otherRoot),
+    'after the longest life of a leaf it goes',
+  )
+  await ca[Symbol.asyncDispose]()
+  await t.throwsAsync(open(), { code: 'CA_CONFIG_INVALID', message: /the roots cannot be read/ })
+})
+
+test('a CA that made its own keys goes over to a plugged-in CA, and is trusted with both meanwhile', async (t) => {
+  await using dir = await temporaryDir()
+  const deps = { now: () => Temporal.Now.instant(), clock: realClock, log: () => {} }
+  const own = await openCa(configIn(join(dir.path, 'state')), deps)
+  const [before] = own.bundle.current.roots
+  await own[Symbol.asyncDispose]()
+  const pluggedIn = await put(join(dir.path, 'cacerts'), setOf(one, [liveMiddle], [liveRoot]))
+  await using ca = await openCa(configIn(join(dir.path, 'state'), { pluggedIn }), deps)
+  t.deepEqual(ca.bundle.current.roots.map(Buffer.from), [
+    Buffer.from(liveRoot.der),
+    Buffer.from(before!),
+  ])
+})
+
+test('the keys of a plugged-in CA are changed by nobody but its files', async (t) => {
+  await using dir = await temporaryDir()
+  const pluggedIn = await put(join(dir.path, 'cacerts'), setOf(one, [liveMiddle], [liveRoot]))
+  const deps = { now: () => Temporal.Now.instant(), clock: realClock, log: () => {} }
+  const config = configIn(join(dir.path, 'state'), { pluggedIn })
+  await using authority = await openAuthority(config, deps.now, openWith(config, deps))
+  await t.throwsAsync(
+    authority.authorities.step((book) => book),
+    {
+      code: 'CA_ROTATION_REFUSED',
+      message: `Cannot change the CA's keys: they are those in ${pluggedIn}; put the next ones there`,
+    },
+  )
 })
