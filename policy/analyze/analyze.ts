@@ -3,10 +3,12 @@ import { editManifest } from '../dialects/edit-manifest.ts'
 import { pointerFromPath } from '../dialects/pointer.ts'
 import type { ManifestFile } from '../dialects/read-manifests.ts'
 import type { DocumentReport, Fault } from '../model/index.ts'
+import { findAnnotations } from './annotations.ts'
 import { findContradicted, findUnreachable } from './contradicted.ts'
 import { CODES, type Draft, type Finding, type FindingCode } from './finding.ts'
 import { findHttpOnTcp } from './http-on-tcp.ts'
 import { findMethods, findPaths, findRepeated, findSchemes } from './never-matches.ts'
+import { findConflictingSelectors } from './one-for-each.ts'
 import { findPlaintext } from './plaintext.ts'
 import {
   findClaimRoutes,
@@ -38,6 +40,13 @@ import {
   findUnselectedOthers,
   findUnselectedPolicies,
 } from './unselected.ts'
+import {
+  findDeprecated,
+  findNegativeConditions,
+  findUnaddressedEntries,
+  findUnknownGateways,
+  findUnverifiedServers,
+} from './written.ts'
 
 const CHECKS: readonly ((scene: Scene) => readonly Draft[])[] = [
   findShadowed,
@@ -69,6 +78,13 @@ const CHECKS: readonly ((scene: Scene) => readonly Draft[])[] = [
   findDestinationRules,
   findPortNames,
   findEntryProtocols,
+  findAnnotations,
+  findConflictingSelectors,
+  findDeprecated,
+  findNegativeConditions,
+  findUnaddressedEntries,
+  findUnknownGateways,
+  findUnverifiedServers,
 ]
 
 /** What was found, and what could not be looked for. */

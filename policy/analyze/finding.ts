@@ -18,18 +18,31 @@ const warning = (title: string, when: string): CodeMeaning => ({ severity: 'warn
 const info = (title: string, when: string): CodeMeaning => ({ severity: 'info', title, when })
 
 export type FindingCode =
+  | 'IST0002'
   | 'IST0101'
   | 'IST0106'
+  | 'IST0107'
+  | 'IST0108'
   | 'IST0109'
+  | 'IST0110'
+  | 'IST0111'
   | 'IST0112'
   | 'IST0116'
   | 'IST0118'
+  | 'IST0125'
   | 'IST0127'
+  | 'IST0128'
+  | 'IST0129'
   | 'IST0130'
   | 'IST0131'
   | 'IST0133'
+  | 'IST0134'
+  | 'IST0135'
   | 'IST0137'
   | 'IST0149'
+  | 'IST0159'
+  | 'IST0160'
+  | 'IST0171'
   | 'IST0173'
   | 'IST0174'
   | 'IST0177'
@@ -58,6 +71,7 @@ export type FindingCode =
 
 /** Every code that is raised; the table in `policy/analyze/README.md` is made of it. */
 export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
+  IST0002: warning('Deprecated', 'a field is used that Istio has replaced'),
   IST0101: error(
     'ReferencedResourceNotFound',
     'a route names a host or subset, or a policy a namespace, that does not exist',
@@ -66,9 +80,19 @@ export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
     'SchemaValidationError',
     'a document is not valid; the others are analyzed without it',
   ),
+  IST0107: warning(
+    'MisplacedAnnotation',
+    "an annotation of Istio's stands on a kind that nobody reads it of",
+  ),
+  IST0108: warning('UnknownAnnotation', 'Istio has no such annotation'),
   IST0109: error(
     'ConflictingMeshGatewayVirtualServiceHosts',
     'two VirtualServices for sidecars have one host',
+  ),
+  IST0110: error('ConflictingSidecarWorkloadSelectors', 'two Sidecars select one workload'),
+  IST0111: error(
+    'MultipleSidecarsWithoutWorkloadSelectors',
+    'a namespace has several Sidecars without a selector',
   ),
   IST0112: error(
     'VirtualServiceDestinationPortSelectorRequired',
@@ -79,9 +103,18 @@ export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
     'services give one workload port different protocols',
   ),
   IST0118: info('PortNameIsNotUnderNamingConvention', "a service port's name tells no protocol"),
+  IST0125: warning('InvalidAnnotation', 'the value of an annotation means nothing'),
   IST0127: warning(
     'NoMatchingWorkloadsFound',
     "an AuthorizationPolicy's selector selects no workload",
+  ),
+  IST0128: warning(
+    'NoServerCertificateVerificationDestinationLevel',
+    'TLS to a server has no CA to verify it by',
+  ),
+  IST0129: warning(
+    'NoServerCertificateVerificationPortLevel',
+    'TLS to one port of a server has no CA to verify it by',
   ),
   IST0130: warning(
     'VirtualServiceUnreachableRule',
@@ -89,6 +122,11 @@ export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
   ),
   IST0131: info('VirtualServiceIneffectiveMatch', 'a match stands in an earlier route already'),
   IST0133: warning('SchemaWarning', 'a document is valid and probably not what is meant'),
+  IST0134: warning(
+    'ServiceEntryAddressesRequired',
+    'a ServiceEntry has a TCP port and no addresses',
+  ),
+  IST0135: info('DeprecatedAnnotation', 'an annotation is used that Istio has replaced'),
   IST0137: warning(
     'DeploymentConflictingPorts',
     'services lead different ports to one workload port',
@@ -97,6 +135,12 @@ export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
     'JwtClaimBasedRoutingWithoutRequestAuthN',
     'a route asks for claims and no RequestAuthentication verifies any',
   ),
+  IST0159: error('ConflictingTelemetryWorkloadSelectors', 'two Telemetries select one workload'),
+  IST0160: error(
+    'MultipleTelemetriesWithoutWorkloadSelectors',
+    'a namespace has several Telemetries without a selector',
+  ),
+  IST0171: warning('NegativeConditionStatus', "a condition in an object's status is False"),
   IST0173: error(
     'DestinationRuleSubsetNotSelectPods',
     'a subset selects no workload of its service',

@@ -30,6 +30,8 @@ export interface Scene {
   /** Valid or not; of two with one kind and name the first is found. */
   readonly find: (subject: Subject) => Written | undefined
   readonly ofKind: (kind: string) => readonly Written[]
+  /** Every object, in order. */
+  readonly all: readonly Written[]
   /**
    * There are workloads in the manifests. Without any, nobody can say that a selector selects nothing
    * or that an identity is unknown.
@@ -70,6 +72,7 @@ export function readScene(files: readonly ManifestFile[]): Scene {
     intent,
     reports,
     find: (subject) => byKey.get(keyOf(subject)),
+    all: written,
     ofKind: (kind) => written.filter((one) => one.kind === kind),
     hasInventory: workloads.length > 0,
     selected: ({ namespace, selector }) =>

@@ -90,6 +90,8 @@ const GROUPS: Readonly<Record<string, string>> = {
   VirtualService: 'networking.istio.io',
   DestinationRule: 'networking.istio.io',
   ServiceEntry: 'networking.istio.io',
+  Sidecar: 'networking.istio.io',
+  Telemetry: 'telemetry.istio.io',
   PeerAuthentication: 'security.istio.io',
   RequestAuthentication: 'security.istio.io',
   Workload: 'redoubt.io',
@@ -117,6 +119,33 @@ const VERIFIED = object(
   'RequestAuthentication',
   '{ selector: { matchLabels: { app: api } }, jwtRules: [{ issuer: me, jwksUri: "https://example.com/keys" }] }',
 )
+
+/** Of two objects each selects its own, or none has a selector. */
+const SIDECAR = (name: string, app?: string): string =>
+  object(
+    'Sidecar',
+    app === undefined
+      ? '{ egress: [{ hosts: ["./*"] }] }'
+      : `{ workloadSelector: { labels: { app: ${app} } }, egress: [{ hosts: ["./*"] }] }`,
+    { name },
+  )
+const TELEMETRY = (name: string, app?: string): string =>
+  object(
+    'Telemetry',
+    app === undefined
+      ? '{ tracing: [{ disableSpanReporting: true }] }'
+      : `{ selector: { matchLabels: { app: ${app} } }, tracing: [{ disableSpanReporting: true }] }`,
+    { name },
+  )
+const SPECS: Readonly<Record<string, string>> = {
+  Service: '{ selector: { app: web }, ports: [{ name: http, port: 80, targetPort: 8080 }] }',
+  Workload: '{ serviceAccount: web, ports: [{ name: http, port: 8080 }], address: 127.0.0.1 }',
+}
+const annotated = (kind: string, annotation: string): string =>
+  object(kind, SPECS[kind] ?? '{}').replace(
+    'namespace: shop }',
+    `namespace: shop, annotations: { ${annotation} } }`,
+  )
 
 export const ROWS: readonly Row[] = [
   {
@@ -455,5 +484,110 @@ spec: { serviceAccount: web, ports: [{ name: http, port: 8080 }], address: 127.0
 ${policy(`- ${WEB}`, { app: 'bare' })}`,
     on: /spec:/,
     silent: policy(`- ${WEB}`),
+  },
+  {
+    code: 'IST0002',
+    raised: object(
+      'VirtualService',
+      '\n  hosts: [api]\n  http:\n    - fault: { delay: { percent: 5, fixedDelay: 1s } }\n      route: [{ destination: { host: api } }]',
+    ),
+    on: /percent/,
+    silent: object(
+      'VirtualService',
+      '{ hosts: [api], http: [{ fault: { delay: { percentage: { value: 5 }, fixedDelay: 1s } }, route: [{ destination: { host: api } }] }] }',
+    ),
+  },
+  {
+    code: 'IST0101',
+    raised: object(
+      'VirtualService',
+      '\n  hosts: [api]\n  gateways: [nowhere, mesh]\n  http: [{ route: [{ destination: { host: api } }] }]',
+    ),
+    on: /gateways/,
+    silent: object(
+      'VirtualService',
+      '{ hosts: [api], gateways: [mesh], http: [{ route: [{ destination: { host: api } }] }] }',
+    ),
+  },
+  {
+    code: 'IST0107',
+    raised: annotated('Service', 'proxy.istio.io/config: "{}"'),
+    on: /proxy\.istio\.io/,
+    silent: annotated('Service', 'networking.istio.io/exportTo: "*"'),
+  },
+  {
+    code: 'IST0108',
+    raised: annotated('Service', 'networking.istio.io/exportsTo: "*"'),
+    on: /exportsTo/,
+    silent: annotated('Service', 'example.com/exportsTo: "*"'),
+  },
+  {
+    code: 'IST0110',
+    raised: SIDECAR('one', 'api') + SIDECAR('two', 'api'),
+    on: /two/,
+    silent: SIDECAR('one', 'api') + SIDECAR('two', 'web'),
+  },
+  {
+    code: 'IST0111',
+    raised: SIDECAR('one') + SIDECAR('two'),
+    on: /two/,
+    silent: SIDECAR('one') + SIDECAR('two', 'web'),
+  },
+  {
+    code: 'IST0125',
+    raised: annotated('Service', 'galley.istio.io/analyze-suppress: IST127'),
+    on: /IST127/,
+    silent: annotated('Service', 'galley.istio.io/analyze-suppress: "IST0127, RDB0005"'),
+  },
+  {
+    code: 'IST0128',
+    raised: object('DestinationRule', '{ host: api, trafficPolicy: { tls: { mode: SIMPLE } } }'),
+    on: /SIMPLE/,
+    silent: object(
+      'DestinationRule',
+      '{ host: api, trafficPolicy: { tls: { mode: SIMPLE, caCertificates: /ca.pem } } }',
+    ),
+  },
+  {
+    code: 'IST0129',
+    raised: object(
+      'DestinationRule',
+      '{ host: api, trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, tls: { mode: SIMPLE } }] } }',
+    ),
+    on: /SIMPLE/,
+    silent: object(
+      'DestinationRule',
+      '{ host: api, trafficPolicy: { portLevelSettings: [{ port: { number: 80 }, tls: { mode: ISTIO_MUTUAL } }] } }',
+    ),
+  },
+  {
+    code: 'IST0134',
+    raised: ENTRY('one', 'TCP'),
+    on: /number: 443/,
+    silent: ENTRY('one', 'TLS'),
+  },
+  {
+    code: 'IST0135',
+    raised: annotated('Workload', 'sidecar.istio.io/inject: "true"'),
+    on: /inject/,
+    silent: annotated('Workload', 'example.com/inject: "true"'),
+  },
+  {
+    code: 'IST0159',
+    raised: TELEMETRY('one', 'api') + TELEMETRY('two', 'api'),
+    on: /two/,
+    silent: TELEMETRY('one', 'api') + TELEMETRY('two', 'db'),
+  },
+  {
+    code: 'IST0160',
+    raised: TELEMETRY('one') + TELEMETRY('two'),
+    on: /two/,
+    silent: TELEMETRY('one') + TELEMETRY('two', 'db'),
+  },
+  {
+    code: 'IST0171',
+    raised: `${object('ServiceEntry', '{ hosts: [a.example.com], resolution: DNS, ports: [{ number: 443, name: tls, protocol: TLS }] }')}status: { conditions: [{ type: Reconciled, status: "False", reason: Busy }] }\n`,
+    on: /Reconciled/,
+    silent: `${object('ServiceEntry', '{ hosts: [a.example.com], resolution: DNS, ports: [{ number: 443, name: tls, protocol: TLS }] }')}status: { conditions: [{ type: Reconciled, status: "True" }] }\n`,
   },
 ]
