@@ -15,7 +15,8 @@ import type {
 } from '../model/intent.ts'
 import { portProtocol } from '../model/port-protocol.ts'
 import { type PeerModes, peerModes, portMode, triedModes } from './peer-mode.ts'
-import { assembleProviders } from './providers.ts'
+import type { CasbinRows } from './casbin.ts'
+import { assembleProviders, withMeantProvider } from './providers.ts'
 import { proxiedProtocol, servicesOf } from './registry.ts'
 import { selects } from './select.ts'
 import { assembleTokenRules, type KeySetOf } from './token-rules.ts'
@@ -24,11 +25,13 @@ import { assembleTokenRules, type KeySetOf } from './token-rules.ts'
  * Everything that the sidecar of `workload` guards its app with. Pure.
  *
  * @param keySetOf - keys that rules name by URI; left out: none could be had
+ * @param rowsOf - lines of CasbinPolicies that are in a database; left out: none was read
  */
 export function assembleInbound(
   intent: Intent,
   workload: WorkloadInstance,
   keySetOf: KeySetOf = () => undefined,
+  rowsOf: CasbinRows = new Map(),
 ): InboundBundle {
   const { mesh } = intent
   const modes = peerModes(intent, workload)
@@ -44,22 +47,20 @@ export function assembleInbound(
     ...(tried.workload === undefined ? {} : { mtlsDryRun: tried.workload }),
     ports: inboundPorts(intent, workload, { modes, tried }),
     authorization,
-    providers: assembleProviders(intent, authorization),
+    providers: assembleProviders(intent, authorization, rowsOf),
     tokenRules: assembleTokenRules(intent, workload, keySetOf),
     outboundPolicy: mesh.outboundPolicy,
   }
 }
 
-function policiesOf(
-  { authorizationPolicies, mesh }: Intent,
-  workload: WorkloadInstance,
-): readonly AuthorizationPolicy[] {
+function policiesOf(intent: Intent, workload: WorkloadInstance): readonly AuthorizationPolicy[] {
+  const { authorizationPolicies, mesh } = intent
   return authorizationPolicies
     .filter(
       ({ targeted, namespace }) => !targeted && inScope(namespace, workload, mesh.rootNamespace),
     )
     .filter(({ selector }) => selects(selector, workload.labels))
-    .map(({ policy }) => policy)
+    .map(({ policy }) => withMeantProvider(intent, policy))
     .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1))
 }
 

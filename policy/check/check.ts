@@ -15,6 +15,7 @@ import {
   type Intent,
   type Workload,
 } from '../model/index.ts'
+import { type AskCasbin, createAskCasbin } from './ask-casbin.ts'
 import type { CheckQuery, CheckReason, CheckResult, QueryProtocol } from './query.ts'
 import { readHttpRequest } from './request.ts'
 import { type Answer, settle } from './settle.ts'
@@ -79,7 +80,8 @@ export function createPreparer(
       sni: query.from && (query.sni ?? sidecarSni(intent, port))?.toLowerCase(),
     }
     const engine = withMtlsDryRun(target.engine(), port)
-    const attempt = { connection, mtlsMode, engine, token: undefined }
+    const { askCasbin } = target
+    const attempt = { connection, mtlsMode, engine, token: undefined, askCasbin }
     const protocol = protocolOf(query, port)
     if (protocol === 'tcp') {
       const opaque = { ...attempt, http: undefined, isGrpc: false }
@@ -99,6 +101,7 @@ interface Target {
   readonly workload: Workload
   readonly bundle: InboundBundle
   readonly engine: () => Engine
+  readonly askCasbin: AskCasbin
 }
 
 function createTargets(
@@ -122,6 +125,7 @@ function createTargets(
     const target: Target = {
       workload,
       bundle,
+      askCasbin: createAskCasbin(bundle),
       engine: () => {
         engine ??= compileAuthorization({ ...bundle, policies: bundle.authorization })
         return engine

@@ -9,6 +9,7 @@ import type {
   HttpAttributes,
   MtlsMode,
 } from '../model/index.ts'
+import type { AskCasbin } from './ask-casbin.ts'
 import type { CheckQuery, CheckResult } from './query.ts'
 
 /** An attempt, and the engine that answers for it. */
@@ -19,6 +20,7 @@ export interface Answer {
   readonly http: HttpAttributes | undefined
   readonly isGrpc: boolean
   readonly mtlsMode: MtlsMode
+  readonly askCasbin: AskCasbin
   /** Where tokens were looked for: the request before that, and what became of them. */
   readonly token:
     | {
@@ -36,7 +38,9 @@ export function settle(attempt: Answer, { providers = {} }: CheckQuery): CheckRe
   // CUSTOM sees the request as it came, all others what the token made of it (§1.3).
   const { before, refused } = attempt.token
   let early = decide(before)
-  while (early.kind === 'ask' && answerOf(early, providers) === 'allow') early = early.proceed()
+  while (early.kind === 'ask' && answerOf(early, attempt, providers) === 'allow') {
+    early = early.proceed()
+  }
   if (early.kind === 'ask') return asked(early, attempt, providers)
   if (early.kind === 'deny' && early.action === 'CUSTOM') return denied(early, attempt)
   if (refused !== undefined) return tokenRefused(refused, attempt)
@@ -56,8 +60,17 @@ function tokenRefused({ reason, status, message }: Refused, attempt: Answer): Ch
   return { ...none, ...refusal(attempt, status), reason: 'token-refused', detail: message }
 }
 
-function answerOf({ provider }: AskProvider, providers: Answers): 'allow' | 'deny' | undefined {
-  return Object.hasOwn(providers, provider) ? providers[provider] : undefined
+/** What was said on the command line goes first; a CasbinPolicy also goes by its name alone. */
+function answerOf(
+  { provider }: AskProvider,
+  { connection, http, token, askCasbin }: Answer,
+  providers: Answers,
+): 'allow' | 'deny' | undefined {
+  for (const name of [provider, provider.slice(provider.indexOf('/') + 1)]) {
+    if (Object.hasOwn(providers, name)) return providers[name]
+  }
+  // It sees the request as it came (§1.3).
+  return askCasbin(provider, { connection, http: token?.before ?? http })
 }
 
 type Answers = Readonly<Record<string, 'allow' | 'deny'>>
@@ -100,7 +113,7 @@ function denied(decision: Denied, attempt: Answer): CheckResult {
 
 function asked(decision: AskProvider, attempt: Answer, providers: Answers): CheckResult {
   const { provider, policy, rule, proceed } = decision
-  const answer = answerOf(decision, providers)
+  const answer = answerOf(decision, attempt, providers)
   if (answer === 'allow') return resultOf(proceed(), attempt, providers)
   const base = { ...common(decision, attempt), action: 'CUSTOM', policy, rule } as const
   if (answer === 'deny') {

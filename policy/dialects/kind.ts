@@ -3,9 +3,12 @@ import { z } from 'zod'
 
 import type {
   AuthorizationIntent,
+  CasbinPolicy,
+  ConfigMap,
   Mesh,
   Namespace,
   PeerAuthentication,
+  Secret,
   Service,
   ServiceEntry,
   Workload,
@@ -29,6 +32,9 @@ export interface Placed {
   readonly requestAuthentications: RequestAuthentication
   readonly virtualServices: VirtualService
   readonly destinationRules: DestinationRule
+  readonly configMaps: ConfigMap
+  readonly secrets: Secret
+  readonly casbinPolicies: CasbinPolicy
 }
 
 export type Placement = {
@@ -72,6 +78,8 @@ export interface KindDefinition<Raw extends z.ZodType> {
   readonly scope?: 'namespaced' | 'cluster'
   /** `spec`, or its optional form where a manifest may leave it out. */
   readonly spec: Raw
+  /** Whether the fields of `spec`, an object, stand beside `metadata` instead of below `spec`. @default false */
+  readonly flat?: boolean
   /** What the object as a whole must satisfy; paths are from the document. */
   readonly check?: (manifest: Manifest<z.output<Raw>>, report: Report) => void
   readonly warn?: (manifest: Manifest<z.output<Raw>>) => readonly Warning[]
@@ -94,16 +102,18 @@ const RESERVED_ANNOTATIONS = [
 /** Completes `definition` with what every document has. */
 export function defineKind<Raw extends z.ZodType>(definition: KindDefinition<Raw>): Kind {
   const { group, versions, kind, scope = 'namespaced', spec, check, warn, place } = definition
+  const { flat = false } = definition
   const manifestOf = (value: unknown, file: string): Manifest<z.output<Raw>> => {
     const raw = value as RawManifest<z.output<Raw>>
-    return { metadata: readMetadata(raw.metadata, scope), spec: raw.spec, file }
+    const body = flat ? (value as z.output<Raw>) : raw.spec
+    return { metadata: readMetadata(raw.metadata, scope), spec: body, file }
   }
   const schema = fields(
     {
       apiVersion: z.string(),
       kind: z.literal(kind),
       metadata: metadataSchema(scope),
-      spec,
+      ...(flat && spec instanceof z.ZodObject ? spec.shape : { spec }),
       status: z.unknown().optional(),
     },
     {

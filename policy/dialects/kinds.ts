@@ -11,8 +11,10 @@ import { sidecarKind } from './istio/sidecar.ts'
 import { telemetryKind } from './istio/telemetry.ts'
 import { workloadEntryKind, workloadGroupKind } from './istio/workload-entry.ts'
 import type { Kind } from './kind.ts'
+import { configMapKind, secretKind } from './kubernetes/config-map.ts'
 import { namespaceKind } from './kubernetes/namespace.ts'
 import { serviceKind } from './kubernetes/service.ts'
+import { casbinPolicyKind } from './redoubt/casbin-policy.ts'
 import { meshKind } from './redoubt/mesh.ts'
 import { workloadKind } from './redoubt/workload.ts'
 import { suggest } from './suggest.ts'
@@ -20,9 +22,12 @@ import { suggest } from './suggest.ts'
 export const KINDS: readonly Kind[] = [
   namespaceKind,
   serviceKind,
+  configMapKind,
+  secretKind,
   serviceEntryKind,
   workloadKind,
   meshKind,
+  casbinPolicyKind,
   authorizationPolicyKind,
   peerAuthenticationKind,
   requestAuthenticationKind,

@@ -163,6 +163,9 @@ function intentOf(judged: readonly Judged[]): Intent {
     requestAuthentications: [],
     virtualServices: [],
     destinationRules: [],
+    configMaps: [],
+    secrets: [],
+    casbinPolicies: [],
   }
   for (const { placed } of judged) {
     if (placed) (collected[placed.into] as unknown[]).push(placed.value)

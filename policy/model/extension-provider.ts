@@ -66,7 +66,25 @@ export interface GrpcAuthorizer extends Authorizer {
   readonly kind: 'grpc'
 }
 
-export type ExtensionProvider = HttpAuthorizer | GrpcAuthorizer
+/** A service that is asked. */
+export type ServiceProvider = HttpAuthorizer | GrpcAuthorizer
+
+/** A CasbinPolicy: decided in the sidecar. */
+export interface CasbinDecider {
+  readonly kind: 'casbin'
+  /** Casbin's configuration text. */
+  readonly model: string
+  /** Each: its definition (`p`, `g`…), then its columns. */
+  readonly lines: readonly (readonly string[])[]
+  /** Attributes by field of the model's request definition; others have their defaults. */
+  readonly request: Readonly<Record<string, string>>
+  /** Milliseconds that one decision may take. */
+  readonly timeMs: number
+  /** What is wrong with its texts: a sidecar refuses the bundle with these words, and keeps what it has. */
+  readonly fault?: string
+}
+
+export type ExtensionProvider = ServiceProvider | CasbinDecider
 
 const namePattern: Reader<NamePattern> = object<NamePattern>({
   kind: oneOf(['exact', 'prefix', 'suffix']),
@@ -101,4 +119,12 @@ export const extensionProvider: Reader<ExtensionProvider> = tagged<ExtensionProv
     toDownstreamOnAllow: list(namePattern),
   }),
   grpc: object<GrpcAuthorizer>({ kind: oneOf(['grpc']), ...common }),
+  casbin: object<CasbinDecider>({
+    kind: oneOf(['casbin']),
+    model: text,
+    lines: list(list(text)),
+    request: map(text),
+    timeMs: whole(1, Number.MAX_SAFE_INTEGER),
+    fault: optional(text),
+  }),
 })

@@ -50,18 +50,22 @@ export { createMtlsDryRun } from './mtls-dry-run.ts'
 export type { TellMtlsDryRun } from './mtls-dry-run.ts'
 export type {
   Authorizer,
+  CasbinDecider,
   CheckedBody,
   ExtensionProvider,
   GrpcAuthorizer,
   HttpAuthorizer,
   NamePattern,
+  ServiceProvider,
 } from './extension-provider.ts'
 export type { PolicyErrorCode } from '../error.ts'
 export { PolicyError } from '../error.ts'
 export { headerValues } from './header-lines.ts'
 export type {
   AuthorizationIntent,
+  CasbinPolicy,
   CertificateLives,
+  ConfigMap,
   DocumentReport,
   ExportTo,
   Fault,
@@ -73,6 +77,7 @@ export type {
   Namespace,
   ObjectRef,
   PeerAuthentication,
+  PostgresSource,
   ProxyPorts,
   ReadinessProbe,
   Service,

@@ -11,7 +11,7 @@
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { AuthorizationPolicy } from './authorization.ts'
 import type { MtlsMode, PathNormalization, PortProtocol } from './bundle.ts'
-import type { ExtensionProvider } from './extension-provider.ts'
+import type { ServiceProvider } from './extension-provider.ts'
 import type { RequestAuthentication } from './request-authentication.ts'
 import type { DestinationRule, RetryIntent, VirtualService } from './traffic.ts'
 
@@ -62,7 +62,7 @@ export interface NamedProvider {
   readonly name: string
   /** Of the service, where the host alone would not say which. */
   readonly namespace?: string
-  readonly settings: ExtensionProvider
+  readonly settings: ServiceProvider
 }
 
 export interface CertificateLives {
@@ -198,6 +198,60 @@ export interface PeerAuthentication extends ObjectRef {
   readonly dryRun: boolean
 }
 
+/** A Kubernetes ConfigMap. */
+export interface ConfigMap extends ObjectRef {
+  readonly data: Readonly<Record<string, string>>
+}
+
+/** A Kubernetes Secret. It stays where manifests are read: no sidecar gets any of it. */
+export interface Secret extends ObjectRef {
+  /** Decoded. */
+  readonly data: Readonly<Record<string, string>>
+}
+
+/** An entry of a ConfigMap or Secret of the same namespace. */
+export interface KeyRef {
+  readonly name: string
+  readonly key: string
+}
+
+/** A text in a manifest, or in a ConfigMap beside it. */
+export type TextSource =
+  | { readonly kind: 'inline'; readonly text: string }
+  | ({ readonly kind: 'config-map' } & KeyRef)
+
+/** A secret text: of a Secret, or in a file of whoever reads the database. */
+export type SecretSource =
+  | ({ readonly kind: 'secret' } & KeyRef)
+  | { readonly kind: 'file'; readonly path: string }
+
+/** Where rows of a policy are kept. */
+export interface PostgresSource {
+  readonly kind: 'postgres'
+  /** Name, address, or a folder with a Unix socket. */
+  readonly host: string
+  readonly port: number
+  readonly database: string
+  readonly user: string
+  readonly table: string
+  readonly password?: SecretSource
+  /** `verify`: the server proves its name by `ca`, or by the system's roots. */
+  readonly tls: 'verify' | 'disable'
+  readonly ca?: TextSource
+  /** Milliseconds between two readings. */
+  readonly refreshMs: number
+}
+
+/** Kind `CasbinPolicy` of `redoubt.io/v1alpha1`: a model and policy of the operator's own. */
+export interface CasbinPolicy extends ObjectRef {
+  readonly model: TextSource
+  readonly policy: TextSource | PostgresSource
+  /** Attributes by field of the model's request definition. */
+  readonly request: Readonly<Record<string, string>>
+  /** Milliseconds that one decision may take. */
+  readonly timeMs: number
+}
+
 export interface Intent {
   readonly mesh: Mesh
   readonly namespaces: readonly Namespace[]
@@ -209,6 +263,9 @@ export interface Intent {
   readonly requestAuthentications: readonly RequestAuthentication[]
   readonly virtualServices: readonly VirtualService[]
   readonly destinationRules: readonly DestinationRule[]
+  readonly configMaps: readonly ConfigMap[]
+  readonly secrets: readonly Secret[]
+  readonly casbinPolicies: readonly CasbinPolicy[]
 }
 
 /** A workload that runs, and where its peers reach it. */

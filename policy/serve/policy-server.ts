@@ -7,6 +7,7 @@ import type { SpiffeId } from '#ca/spiffe/index.ts'
 import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
+import type { CasbinRows } from '../assemble/casbin.ts'
 import type { Intent, WorkloadInstance } from '../model/intent.ts'
 import { PolicyDiscoveryService } from '../proto/gen/policy.ts'
 import type { KeySets } from './key-sets.ts'
@@ -30,6 +31,8 @@ export interface PolicyServerDeps {
   readonly instances: Live<readonly WorkloadInstance[]>
   /** Key sets that RequestAuthentications name by URI (`openKeySets`). @default none can be had */
   readonly keySets?: Live<KeySets>
+  /** Lines of CasbinPolicies in databases (`openCasbinRows`). @default none was read */
+  readonly casbinRows?: Live<CasbinRows>
   readonly clock: Clock
   /** Numbers in [0, 1). */
   readonly random: () => number
@@ -72,6 +75,7 @@ export function openPolicyServer(deps: PolicyServerDeps): PolicyServer {
       intent: intent.current,
       instances: instances.current,
       ...(deps.keySets && { keySets: deps.keySets.current }),
+      ...(deps.casbinRows && { casbinRows: deps.casbinRows.current }),
     })
   let resources = world()
   let connections = 0
@@ -160,7 +164,9 @@ export function openPolicyServer(deps: PolicyServerDeps): PolicyServer {
   const follow = async (source: Live<unknown>): Promise<void> => {
     for await (const _ of source.changes(closing.signal)) await push()
   }
-  const following = [intent, instances, ...(deps.keySets ? [deps.keySets] : [])].map(follow)
+  const following = [intent, instances, deps.keySets, deps.casbinRows]
+    .filter((source) => source !== undefined)
+    .map(follow)
 
   return {
     accept(socket, peer) {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 
 import { type SpiffeId, serviceAccountId } from '#ca/spiffe/index.ts'
 import { assembleDestination } from '../assemble/destination.ts'
+import type { CasbinRows } from '../assemble/casbin.ts'
 import { assembleInbound } from '../assemble/inbound.ts'
 import { lookupOf } from '../assemble/lookup.ts'
 import type { Intent, WorkloadInstance } from '../model/intent.ts'
@@ -18,6 +19,8 @@ export interface World {
   readonly instances: readonly WorkloadInstance[]
   /** Fetched key sets. @default none */
   readonly keySets?: KeySets
+  /** Lines that were read from databases. @default none */
+  readonly casbinRows?: CasbinRows
 }
 
 export interface Content {
@@ -43,7 +46,7 @@ export interface Subscriber {
  * Reads resources of one `world`. Many sidecars share a destination's content, so it is kept for
  * as long as the reader is.
  */
-export function createResources({ intent, instances, keySets }: World): {
+export function createResources({ intent, instances, keySets, casbinRows }: World): {
   readonly read: (name: string, subscriber: Subscriber) => Lookup
 } {
   const destinations = new Map<string, Content>()
@@ -74,7 +77,12 @@ export function createResources({ intent, instances, keySets }: World): {
       const content =
         resource.kind === 'inbound'
           ? contentOf(
-              assembleInbound(intent, instance, (rule) => keySets?.get(keySetName(rule) ?? '')),
+              assembleInbound(
+                intent,
+                instance,
+                (rule) => keySets?.get(keySetName(rule) ?? ''),
+                casbinRows,
+              ),
             )
           : destination(instance, resource.host, resource.port)
       return { kind: 'content', content }

@@ -4,7 +4,7 @@ import { compileAskHttp } from './ask-http.ts'
 import { changeResponse, headerText, linesOfOwn } from './change-headers.ts'
 import { consultConnection } from './consult-connection.ts'
 import { Consultation } from './consultation.ts'
-import type { Ask, AskedProvider } from './question.ts'
+import type { AskedProvider } from './question.ts'
 import type { Providers } from './providers.ts'
 
 export async function compileProviders(
@@ -12,9 +12,7 @@ export async function compileProviders(
 ): Promise<Providers> {
   const compiled = await Promise.all(
     Object.entries(providers).map(async ([name, settings]) => {
-      const { failOpen, statusOnError, body } = settings
-      const ask = await compileAsk(settings)
-      return [name, { failOpen, statusOnError, body, ask }] as const
+      return [name, await compileProvider(settings)] as const
     }),
   )
   const asked: ReadonlyMap<string, AskedProvider> = new Map(compiled)
@@ -28,14 +26,13 @@ export async function compileProviders(
   }
 }
 
-async function compileAsk(settings: ExtensionProvider): Promise<Ask> {
-  switch (settings.kind) {
-    case 'http':
-      return compileAskHttp(settings)
-    case 'grpc':
-      // Whoever asks over HTTP alone loads no gRPC.
-      return (await import('./ask-grpc.ts')).compileAskGrpc(settings)
-    default:
-      return settings satisfies never
-  }
+async function compileProvider(settings: ExtensionProvider): Promise<AskedProvider> {
+  if (settings.kind === 'casbin') return (await import('./ask-casbin.ts')).compileCasbin(settings)
+  const { failOpen, statusOnError, body } = settings
+  // Whoever asks over HTTP alone loads no gRPC.
+  const ask =
+    settings.kind === 'http'
+      ? compileAskHttp(settings)
+      : (await import('./ask-grpc.ts')).compileAskGrpc(settings)
+  return { failOpen, statusOnError, body, ask }
 }

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 
 import type { NamedProvider } from '../../model/intent.ts'
-import type { Authorizer, ExtensionProvider, NamePattern } from '../../model/extension-provider.ts'
+import type { Authorizer, NamePattern, ServiceProvider } from '../../model/extension-provider.ts'
 import {
   durationFault,
   fqdnFault,
@@ -216,12 +216,12 @@ export function readProviders(list: readonly RawProvider[]): readonly NamedProvi
   })
 }
 
-function named(name: string, written: string, settings: ExtensionProvider): NamedProvider {
+function named(name: string, written: string, settings: ServiceProvider): NamedProvider {
   const [namespace, host] = written.split('/')
   return { name, ...(host === undefined ? {} : { namespace: namespace ?? '' }), settings }
 }
 
-function readHttp(written: RawHttp): ExtensionProvider {
+function readHttp(written: RawHttp): ServiceProvider {
   const { includeRequestHeadersInCheck: check = [], includeHeadersInCheck: old = [] } = written
   const { headersToDownstreamOnDeny: onDeny = [] } = written
   return {

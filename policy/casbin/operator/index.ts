@@ -1,0 +1,7 @@
+export type { OperatorDecide, OperatorDecision, OperatorRequest } from './decide.ts'
+export { compileOperatorPolicy } from './decide.ts'
+export type { TextFault } from './fault.ts'
+export type { OperatorModel } from './model-text.ts'
+export { readOperatorModel } from './model-text.ts'
+export { MAX_LINES, readPolicyLines, refuseLines } from './policy-lines.ts'
+export { ATTRIBUTES, DEFAULT_ATTRIBUTES, isAttribute } from './attributes.ts'
