@@ -73,8 +73,7 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
   const trust = createTrust({ trustDomain, generation: 0, roots: caRoots }, deps)
   const followers = createFollowers()
   const skew = createClockSkew(deps.log)
-  const jumped = () => metrics.add('redoubt_agent_clock_jumps_total', {})
-  const jump = watchClock({ ...deps, jumped }, signal)
+  const jump = watchClock({ ...deps, jumped: () => metrics.add(JUMPS, {}) }, signal)
   const failed = (cause: unknown): void =>
     metrics.add('redoubt_agent_rotations_total', { result: 'failed', reason: codeOf(cause) })
 
@@ -124,6 +123,8 @@ function followTrust(core: Core): void {
   void dropDenied(core)
   void renewSuperseded(core)
 }
+
+const JUMPS = 'redoubt_agent_clock_jumps_total'
 
 /** Life that a node asks for itself. */
 const OWN_TTL = Temporal.Duration.from({ hours: 1 })

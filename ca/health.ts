@@ -19,7 +19,9 @@ export function healthOf(
 ): CaHealth {
   const why = fault()
   const reasons = [
-    why === undefined ? undefined : `nothing is signed: ${why} (redoubt ca rotate start --force)`,
+    why === undefined
+      ? undefined
+      : `nothing is signed: ${why} (redoubt ca rotate ${nextStep(book.current)} --force)`,
     why === undefined ? rootReason(book.current, caTtl, now) : undefined,
     rotationReason(book.current),
   ]
@@ -49,9 +51,13 @@ function rootReason(
 
 const DAY_MS = 86_400_000
 
-function rotationReason({ rotation }: Book): string | undefined {
-  if (!rotation) return undefined
-  const since = Temporal.Instant.fromEpochMilliseconds(rotation.startedAt)
-  const next = rotation.phase === 'started' ? 'promote' : 'finish'
-  return `the root is being rotated since ${since} (redoubt ca rotate ${next} is next)`
+function nextStep({ rotation }: Book): 'start' | 'promote' | 'finish' {
+  if (!rotation) return 'start'
+  return rotation.phase === 'started' ? 'promote' : 'finish'
+}
+
+function rotationReason(book: Book): string | undefined {
+  if (!book.rotation) return undefined
+  const since = Temporal.Instant.fromEpochMilliseconds(book.rotation.startedAt)
+  return `the root is being rotated since ${since} (redoubt ca rotate ${nextStep(book)} is next)`
 }

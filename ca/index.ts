@@ -1,4 +1,6 @@
 export type { CertificateRule } from './attest/certificate-proof.ts'
+export type { RotateStep } from './admin/rotate.ts'
+export { ROTATE_STEPS } from './admin/rotate.ts'
 export type { JoinToken } from './attest/join-token.ts'
 export type {
   KubernetesAgent,
@@ -20,6 +22,8 @@ export type { KeyStoreConfig, SecretSource } from './keys/open-keys.ts'
 export type { Ca, CaDeps } from './open-ca.ts'
 export { openCa } from './open-ca.ts'
 export { openLogState } from './open-log-state.ts'
+export type { RecoveredState } from './recover-state.ts'
+export { recoverState } from './recover-state.ts'
 export type {
   TlsIdentity,
   TlsListener,

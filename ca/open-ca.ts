@@ -8,6 +8,7 @@ import { rotate, type RotateStep, type StepOutcome } from './admin/rotate.ts'
 import { readStatus } from './admin/status.ts'
 import { createAttestors } from './attest/attestors.ts'
 import { activePair } from './authorities/book.ts'
+import type { Authorities } from './authorities/open-authorities.ts'
 import type { JoinToken } from './attest/join-token.ts'
 import type { ReviewToken } from './attest/kubernetes.ts'
 import type { CaLog } from './ca-log.ts'
@@ -78,6 +79,8 @@ export interface Ca extends AsyncDisposable {
     by: Administrator,
     step: { readonly step: RotateStep; readonly force: boolean },
   ) => Promise<StepOutcome>
+  /** Roots and issuing CAs, with the rotation that is under way; see ca/authorities. */
+  readonly authorities: Pick<Authorities, 'book' | 'fault'>
   readonly log: CaLog
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
   /** Prometheus text. */
@@ -99,14 +102,13 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const authority = opening.use(await openAuthority(config, now, openWith(config, deps)))
   const { denials } = authority
   const rules = rulesOf(config, authority, now)
-  const { serverId } = rules
-  const issueOwn = () => issueOwnSvid({ ...authority, serverId, ttl: rules.leafTtl, now })
+  const issueOwn = () => issueOwnSvid({ ...authority, ...rules, ttl: rules.leafTtl, now })
   // Without a chain that is in order it shows no certificate, and says so on its other port.
   let own = authority.authorities.fault() === undefined ? await issueOwn() : undefined
   const health = () => caHealth(authority, config, now())
   const guards = guardsOf(config, deps, authority, metrics)
   const subscribers = createSubscribers(now)
-  const transient = [serverId, adminIdOf(trustDomain)]
+  const transient = [rules.serverId, adminIdOf(trustDomain)]
   const status = () => readStatus({ ...authority, now, health, subscribers })
   const answering = { ...guards, metrics, rules, subscribers, status, transient }
   const calls = { ...deps, ...authority, ...answering }
@@ -129,11 +131,12 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   return {
     address: server.address,
     bundle: authority.bundle,
-    serverId,
+    serverId: rules.serverId,
     addJoinToken: (token, caller = 'supervisor') => authority.agents.add(token, caller),
     denials,
     admitAdministrator: admitAdministrator.bind(undefined, { ...authority, rules, now }),
     rotate: rotate.bind(undefined, calls),
+    authorities: authority.authorities,
     subscribers: subscribers.list,
     acknowledgements: subscribers.changes,
     log: authority.caLog,

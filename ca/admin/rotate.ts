@@ -20,6 +20,7 @@ import type { SpiffeId } from '../spiffe/index.ts'
 import { type Administrator, type AuditDeps, audited, callRow } from './administrator.ts'
 import { findLiveLeaves, type LiveLeaves } from './live-leaves.ts'
 
+/** In the order in which they are taken; `cancel` in place of the second or the third. */
 export const ROTATE_STEPS = ['start', 'promote', 'finish', 'cancel'] as const
 export type RotateStep = (typeof ROTATE_STEPS)[number]
 
@@ -96,8 +97,8 @@ function notFinished({ now }: RotateDeps, leaves: LiveLeaves, agents: number): C
   const end = last?.not_after ?? now().epochMilliseconds
   const reasons = [
     leaves.count > 0 &&
-      `${leaves.count} live leaves chain to the old root, ${leaves.replaced} of them replaced already; the last ends at ${isoText(end)}`,
-    agents > 0 && `${agents} agents show a certificate that does`,
+      `live leaves chain to the old root: ${leaves.count}, of them replaced already: ${leaves.replaced}, the last ends at ${isoText(end)}`,
+    agents > 0 && `agents that show a certificate of the old root: ${agents}`,
   ]
   return new CaError(
     'CA_ROTATION_NOT_YET',

@@ -72,7 +72,8 @@ export async function readStatus(deps: StatusDeps): Promise<CaStatus> {
       notBefore: certificateOf(entry).notBefore,
       notAfter: instant(entry.notAfter),
       activeAt: entry.activeAt === undefined ? undefined : instant(entry.activeAt),
-      liveLeaves: liveBelow(book, entry, counts),
+      // What a revoked one signed is trusted no longer, whatever its certificates say.
+      liveLeaves: entry.state === 'revoked' ? 0 : liveBelow(book, entry, counts),
     })),
     ...(book.rotation && {
       rotation: { ...book.rotation, startedAt: instant(book.rotation.startedAt) },

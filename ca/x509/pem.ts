@@ -8,6 +8,7 @@ export type PemLabel =
   | 'PRIVATE KEY'
   | 'PKCS7'
   | 'CMS'
+  | 'X509 CRL'
   /** Ours: a private key that a passphrase opens. */
   | 'REDOUBT SEALED PRIVATE KEY'
 

@@ -1,4 +1,11 @@
-/** Instants of the CA's answers, for people and for JSON. */
+/** What the CA answers, for people and for JSON. */
+import type { SubscriberStatus } from '#ca/proto/gen/admin.ts'
+
+/** One who has not acknowledged a bundle. */
+export function laggardText({ id, kind, name, generation, connected }: SubscriberStatus): string {
+  const where = connected ? '' : ', away'
+  return `  ${kind.padEnd(5)} ${id} (${name}) has generation ${generation}${where}`
+}
 
 /** ISO 8601 of epoch milliseconds. */
 export function isoText(epochMs: bigint): string {

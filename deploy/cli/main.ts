@@ -79,6 +79,7 @@ function nounOf(parent: Commander, noun: string): Commander {
 const NOUNS: Readonly<Record<string, string>> = {
   ca: 'administer the certificate authority',
   log: "the CA's append-only log of certificates and calls",
+  rotate: 'go from one root to the next in three steps, without an outage',
   cert: 'look at certificates',
   authz: 'ask what authorization decides',
 }

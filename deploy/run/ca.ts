@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The certificate authority's process. */
-import { openCa } from '#ca/index.ts'
+import { openCa, ROTATE_STEPS } from '#ca/index.ts'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { pemFromDer } from '#ca/x509/index.ts'
 import { parseAddress } from '../standalone/address.ts'
@@ -12,6 +12,8 @@ import type {
   CaEvent,
   CaProcessConfig,
   CaReady,
+  ForcedRotation,
+  ForcedRotationCall,
   JoinTokenCall,
 } from '../standalone/messages.ts'
 import { serveProcess } from './serve-process.ts'
@@ -32,6 +34,7 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
     },
     deps,
   )
+  const fault = ca.authorities.fault()
   const health = await listenHealth(parseAddress(config.metrics), ca)
   const roots = (): string => pemFromDer('CERTIFICATE', ca.bundle.current.roots)
   void (async () => {
@@ -40,7 +43,12 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
     }
   })()
   return {
-    ready: { address: ca.address, metrics: health.address, roots: roots() } satisfies CaReady,
+    ready: {
+      address: ca.address,
+      metrics: health.address,
+      roots: roots(),
+      ...(fault !== undefined && { fault }),
+    } satisfies CaReady,
     calls: {
       'add-join-token': (token: JoinTokenCall) =>
         ca.addJoinToken({
@@ -48,6 +56,19 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
           agentId: parseSpiffeId(token.agentId),
           expiresAt: Temporal.Instant.from(token.expiresAt),
         }),
+      async 'rotate-by-force'({ step, uid }: ForcedRotationCall) {
+        const known = ROTATE_STEPS.find((each) => each === step)
+        if (!known) throw new Error(`Cannot rotate: ${step} is no step`)
+        const before = ca.authorities.fault()
+        await ca.rotate({ name: `uid:${uid}` }, { step: known, force: true })
+        const { rotation } = ca.authorities.book.current
+        const fault = ca.authorities.fault()
+        return {
+          ...(rotation && { phase: rotation.phase }),
+          ...(fault !== undefined && { fault }),
+          recovered: before !== undefined && fault === undefined,
+        } satisfies ForcedRotation
+      },
       async 'admit-administrator'({ csr, uid }: AdministratorCall) {
         const { chain } = await ca.admitAdministrator(
           { name: `uid:${uid}` },

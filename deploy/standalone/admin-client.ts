@@ -12,7 +12,8 @@ export interface AdminClientDeps {
 
 /**
  * Asks the mesh that runs on a state directory. Paths: `/status`, `/mesh`,
- * `/certificate?workload=`, `/administrator?csr=` (PKCS#10, base64).
+ * `/certificate?workload=`, `/administrator?csr=` (PKCS#10, base64),
+ * `/rotate-by-force?step=`.
  *
  * @returns its JSON; `undefined` when it knows no such thing
  * @throws {DeployError} `DEPLOY_MESH_NOT_FOUND` when none runs there

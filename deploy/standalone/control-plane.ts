@@ -8,8 +8,17 @@ import { join } from 'node:path'
 import { type ControlPlaneOptions, keepAgent, keepCa, keepPolicy } from './control-processes.ts'
 import type { SuperviseDeps } from './entry-point.ts'
 import type { KeptProcess } from './kept-process.ts'
-import type { AdministratorCall, AdministratorSvid, PolicyStatus } from './messages.ts'
+import type {
+  AdministratorCall,
+  AdministratorSvid,
+  ForcedRotation,
+  ForcedRotationCall,
+  PolicyStatus,
+} from './messages.ts'
 import { createRegistrations, type Registrations } from './registrations.ts'
+
+/** Milliseconds that an agent gets to end before it is started anew. */
+const RESTART_MS = 500
 
 export interface RunningControlPlane {
   readonly ca: { readonly address: string; readonly metrics: string; readonly bundleFile: string }
@@ -23,6 +32,8 @@ export interface RunningControlPlane {
   readonly widenScope: () => Promise<void>
   /** A certificate of the administrator for the owner of this mesh. */
   readonly admitAdministrator: (call: AdministratorCall) => Promise<AdministratorSvid>
+  /** A step of a root rotation that waits for nobody, for the owner of this mesh. */
+  readonly rotateByForce: (call: ForcedRotationCall) => Promise<ForcedRotation>
   readonly policyStatus: () => Promise<PolicyStatus>
   /** Calls the CA's process. */
   readonly callCa: KeptProcess['call']
@@ -71,6 +82,12 @@ export async function openControlPlane(
         void push('instances', instances)
       },
       widenScope: () => agent.widen(),
+      async rotateByForce(call) {
+        const done = (await ca.process.call('rotate-by-force', call)) as ForcedRotation
+        // Nobody knows the CA by what it shows now: the agent starts anew with the new root.
+        if (done.recovered) void agent.process.child()?.stop(RESTART_MS)
+        return done
+      },
       admitAdministrator: async (call) =>
         (await ca.process.call('admit-administrator', call)) as AdministratorSvid,
       callCa: ca.process.call,

@@ -3,6 +3,7 @@ import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Intent, WorkloadInstance } from '#policy/index.ts'
+import { DeployError } from '../error.ts'
 import { orAborted, startEntryPoint, type SuperviseDeps } from './entry-point.ts'
 import { makeJoinToken } from './join-tokens.ts'
 import { type KeptProcess, keepProcess } from './kept-process.ts'
@@ -89,6 +90,7 @@ export function keepCa(
         ),
       async serve(child, signal) {
         const ready = (await orAborted(child.ready, signal)) as CaReady
+        if (ready.fault !== undefined && roots === '') throw cannotSign(ready.fault)
         Object.assign(at, { address: ready.address, metrics: ready.metrics })
         await take(ready.roots)
       },
@@ -96,6 +98,14 @@ export function keepCa(
     deps,
   )
   return { process, at, roots: () => roots }
+}
+
+/** At the start of a mesh: nobody in it would get a certificate. */
+function cannotSign(why: string): DeployError {
+  return new DeployError(
+    'DEPLOY_PROCESS_FAILED',
+    `Cannot start the mesh: its CA signs nothing: ${why}; redoubt ca rotate start --force, then promote --force and finish --force, lead to another root`,
+  )
 }
 
 /** Milliseconds between two attempts to let a node that lost its identity join again. */

@@ -45,6 +45,8 @@ export interface CaProcessConfig extends ProcessConfig, CaSettings {
 
 export interface CaReady {
   readonly address: string
+  /** Why it cannot sign anything. */
+  readonly fault?: string
   readonly metrics: string
   /** PEM of every root. */
   readonly roots: string
@@ -93,6 +95,23 @@ export interface AdministratorSvid {
   readonly chain: string
   readonly roots: string
   readonly generation: number
+}
+
+/** Argument of the CA's call `rotate-by-force`; the answer is {@link ForcedRotation}. */
+export interface ForcedRotationCall {
+  readonly step: string
+  /** Whom the kernel vouches for. */
+  readonly uid: number
+}
+
+/** What has become of a step that waited for nobody. */
+export interface ForcedRotation {
+  /** Of the rotation; left out: none is under way. */
+  readonly phase?: 'started' | 'promoted'
+  /** Why nothing can be signed still. */
+  readonly fault?: string
+  /** Nothing could be signed before it: nobody knows the CA by what it shows now. */
+  readonly recovered: boolean
 }
 
 /** A process, and who it is. Calls of the agent: `workloads` with a list of these, `attest`. */

@@ -76,6 +76,8 @@ export async function openStandalone(
         '/administrator': (query) =>
           mesh.admitAdministrator({ csr: query.get('csr') ?? '', uid: deps.uid }),
         ...logAnswers(mesh.callCa, deps.uid),
+        '/rotate-by-force': (query) =>
+          mesh.rotateByForce({ step: query.get('step') ?? '', uid: deps.uid }),
         '/certificate': (query) => mesh.certificate(query.get('workload') ?? ''),
       },
       { uid: deps.uid, log },

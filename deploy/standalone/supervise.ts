@@ -34,6 +34,7 @@ export interface Mesh extends AsyncDisposable {
   /** The certificate that a workload's sidecar uses, `namespace/name`. */
   readonly certificate: (workload: string) => HeldCertificate | undefined
   readonly admitAdministrator: RunningControlPlane['admitAdministrator']
+  readonly rotateByForce: RunningControlPlane['rotateByForce']
   /** Calls the CA's process. @throws {DeployError} `DEPLOY_CALL_REFUSED`, `DEPLOY_PROCESS_FAILED` */
   readonly callCa: RunningControlPlane['callCa']
   /** PEM file of the trust bundle. */
@@ -98,6 +99,7 @@ export async function openMesh(
     },
     certificate: (workload) => running.workloads.find(workload)?.certificate(),
     admitAdministrator: running.control.admitAdministrator,
+    rotateByForce: running.control.rotateByForce,
     callCa: running.control.callCa,
     bundleFile: running.control.ca.bundleFile,
     [Symbol.asyncDispose]: end,

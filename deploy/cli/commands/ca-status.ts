@@ -1,6 +1,6 @@
 import type { AuthorityStatus, CaStatus } from '#ca/proto/gen/admin.ts'
 import { CA_OPTIONS, openCaClient } from '../ca-client.ts'
-import { isoText, remainingText } from '../ca-text.ts'
+import { isoText, laggardText, remainingText } from '../ca-text.ts'
 import type { Command, Io } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 
@@ -26,10 +26,20 @@ export const caStatus: Command = {
 }
 
 /** The status with instants as text. */
-export function statusJson({ authorities, generation, ...status }: CaStatus): object {
+export function statusJson(status: CaStatus): object {
+  const { authorities, generation, rotation, subscribers, ...rest } = status
   return {
-    ...status,
+    ...rest,
     generation: Number(generation),
+    rotation: rotation
+      ? {
+          phase: rotation.phase,
+          from: rotation.fromKeyId,
+          to: rotation.toKeyId,
+          startedAt: isoText(rotation.startedAtMs),
+        }
+      : null,
+    subscribers: subscribers.map((each) => ({ ...each, generation: Number(each.generation) })),
     authorities: authorities.map(
       ({ notBeforeMs, notAfterMs, activeAtMs, liveLeaves, ...authority }) => ({
         ...authority,
@@ -42,13 +52,17 @@ export function statusJson({ authorities, generation, ...status }: CaStatus): ob
   }
 }
 
-function statusLines(status: CaStatus, io: Io): readonly string[] {
-  const { trustDomain, generation, ready, reasons, authorities } = status
+/** The status for people. */
+export function statusLines(status: CaStatus, io: Io): readonly string[] {
+  const { trustDomain, generation, ready, reasons, authorities, subscribers } = status
+  const behind = subscribers.filter((each) => each.connected && each.generation < generation)
   const mark = ready ? paint(io, 'green', 'ready') : paint(io, 'red', 'cannot sign')
   return [
     `CA of ${trustDomain}  ${mark}  bundle generation ${generation}`,
     ...reasons.map((reason) => paint(io, 'yellow', `  ${reason}`)),
     ...authorities.map((authority) => `  ${authorityText(authority, io)}`),
+    `  ${subscribers.length - behind.length} of ${subscribers.length} agents and proxies have acknowledged generation ${generation}`,
+    ...behind.map(laggardText),
   ]
 }
 

@@ -156,7 +156,7 @@ test('users §1.2.25: finish is refused while any live leaf chains to the old ro
   t.like(refused.notYet, { reason: 'CA_ROTATION_NOT_YET' })
   t.regex(
     refused.notYet?.message ?? '',
-    /: 1 live leaves chain to the old root, 0 of them replaced already/,
+    /: live leaves chain to the old root: 1, of them replaced already: 0,/,
   )
   t.like(refused.leaves, [{ subject: workloadId }])
   t.is(refused.leafCount, 1n)
@@ -180,7 +180,7 @@ test('finish is refused while an agent shows a certificate of the old root', asy
   agent.acknowledge()
   await until(async () => (await step(admin, 'promote')).notYet === undefined)
   const refused = await step(admin, 'finish')
-  t.regex(refused.notYet?.message ?? '', /: 1 agents show a certificate that does$/)
+  t.regex(refused.notYet?.message ?? '', /: agents that show a certificate of the old root: 1$/)
   t.like(refused.laggards, [{ kind: 'agent', name: 'node-1' }])
 })
 
