@@ -78,20 +78,9 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
     metrics.add('redoubt_agent_rotations_total', { result: 'failed', reason: codeOf(cause) })
 
   const issuers = createIssuers({ node: () => node, trust, skew, now }, signal)
-  const node: Node = createNode(
-    {
-      ...deps,
-      jump,
-      agentId: config.agentId,
-      ownTtl,
-      trust,
-      skew,
-      connect: connecting(config, { ...deps, trust, followers, skew }),
-      issue: issuers.svid,
-      failed,
-    },
-    signal,
-  )
+  const connect = connecting(config, { ...deps, trust, followers, skew })
+  const own = { agentId: config.agentId, ownTtl, trust, skew, connect, issue: issuers.svid }
+  const node: Node = createNode({ ...deps, ...own, jump, failed }, signal)
   void keepTrust({ ...deps, node: node.state, failed: () => {} }, signal)
 
   const cache = createSvidCache(

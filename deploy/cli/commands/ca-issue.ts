@@ -28,9 +28,9 @@ export const caIssue: Command = {
         'redoubt ca issue --id spiffe://cluster.local/ns/ops/sa/debug --ttl 10m --out ./debug',
     },
     {
-      what: 'Use it: see what a sidecar shows to that identity',
+      what: 'A certificate of the default life, from a CA elsewhere',
       command:
-        'redoubt cert inspect 127.0.0.1:15006 --client-cert debug/cert.pem --client-key debug/key.pem --bundle debug/bundle.pem',
+        'redoubt ca issue --id spiffe://cluster.local/ns/ops/sa/debug --out ./debug --ca ca.example:15012 --cert admin.pem --key admin-key.pem --bundle roots.pem',
     },
   ],
   async run(io, input, signal) {
