@@ -4,9 +4,9 @@ import { openSvid } from '#agent/client/index.ts'
 import { listenTls } from '#ca/index.ts'
 import { createLive } from '#core/live.ts'
 import {
+  createManifestReader,
   openKeySets,
   openPolicyServer,
-  readManifests,
   type WorkloadInstance,
 } from '#policy/index.ts'
 import { parseAddress } from '../standalone/address.ts'
@@ -18,7 +18,8 @@ await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
   const { emit, signal, log, now } = deps
   const name = 'policy server'
   const svid = await openSvid({ socketPath: config.agentSocket, name, ...deps }, signal)
-  const intent = createLive(readManifests(config.files).intent)
+  const read = createManifestReader()
+  const intent = createLive(read(config.files).intent)
   const instances = createLive(config.instances)
   const keySets = openKeySets({ ...deps, intent: intent.live }, signal)
   const live = { intent: intent.live, instances: instances.live, keySets }
@@ -43,7 +44,7 @@ await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
   return {
     ready: { address: listener.address, metrics: health.address } satisfies PolicyReady,
     calls: {
-      manifests: (files: readonly SourceFile[]) => intent.set(readManifests(files).intent),
+      manifests: (files: readonly SourceFile[]) => intent.set(read(files).intent),
       instances: (list: readonly WorkloadInstance[]) => instances.set(list),
       status: () => server.status(),
     },

@@ -1,5 +1,5 @@
 /** What `up` and `demo` share: state directory, manifests, mesh and admin socket, opened inside out. */
-import { readManifests } from '#policy/index.ts'
+import { createManifestReader, readManifests } from '#policy/index.ts'
 import type { Clock } from '#core/clock.ts'
 import { createLive, type Live } from '#core/live.ts'
 import { listenAdmin } from './admin-server.ts'
@@ -94,7 +94,7 @@ async function readSource(
   signal: AbortSignal,
 ): Promise<Live<Reading>> {
   if (stdin === undefined) {
-    return openDirectorySource(paths, { ...deps, read: readManifests }, signal)
+    return openDirectorySource(paths, { ...deps, read: createManifestReader() }, signal)
   }
   const files = [{ path: '-', text: stdin }]
   return createLive(keepLastGood(files, [], readManifests)).live

@@ -2,6 +2,7 @@
 import type { Condition, Operation, Source } from '../model/index.ts'
 import type { MatcherFunctions } from './enforcer.ts'
 import { ANY, type PolicyLine } from './lines.ts'
+import type { Recall } from './compile-memory.ts'
 import { allOf, anyOf, type Test } from './constraint.ts'
 import { compileCondition, compileOperation, compileSource } from './match.ts'
 
@@ -19,15 +20,35 @@ export interface Columns {
   readonly functions: MatcherFunctions
 }
 
-/** Compiles every column of `lines`. Texts that several lines share are compiled once. */
-export function compileColumns(lines: readonly PolicyLine[]): Columns {
+/**
+ * Compiles every column of `lines`. Texts that several lines share are compiled once.
+ *
+ * @param recall - what earlier generations compiled
+ */
+export function compileColumns(
+  lines: readonly PolicyLine[],
+  recall: Recall = (_key, make) => make(),
+): Columns {
   const from = new Map<string, Compiled<readonly Test[]>>()
   const to = new Map<string, Compiled<readonly (readonly Test[])[]>>()
   const when = new Map<string, Compiled<readonly Test[]>>()
   for (const line of lines) {
-    if (!from.has(line.from)) from.set(line.from, compileFrom(line.from))
-    if (!to.has(line.to)) to.set(line.to, compileTo(line.to))
-    if (!when.has(line.when)) when.set(line.when, compileWhen(line.when))
+    const { from: who, to: what, when: further } = line
+    if (!from.has(who))
+      from.set(
+        who,
+        recall(`from ${who}`, () => compileFrom(who)),
+      )
+    if (!to.has(what))
+      to.set(
+        what,
+        recall(`to ${what}`, () => compileTo(what)),
+      )
+    if (!when.has(further))
+      when.set(
+        further,
+        recall(`when ${further}`, () => compileWhen(further)),
+      )
   }
   return {
     tests: (line) => ({

@@ -13,6 +13,7 @@ import {
 import { admitPolicy } from './admit-policy.ts'
 import { type CacheKey, compileCacheKey } from './cache-key.ts'
 import { compileColumns } from './columns.ts'
+import { type CompileMemory, recalledLines } from './compile-memory.ts'
 import { AMBIGUOUS, type Answers, decide, FAULT } from './decide.ts'
 import { createEnforcers } from './enforcer.ts'
 import { groupPolicies } from './groups.ts'
@@ -41,6 +42,8 @@ export interface EngineOptions {
   readonly matcher?: string
   /** Decisions remembered, least recently used go first; 0: none. @default 4096 */
   readonly cacheEntries?: number
+  /** What the generation before compiled. @default nothing */
+  readonly memory?: CompileMemory
 }
 
 /** Characters beyond which a key is not worth remembering: 4096 of them bound the cache at some 4 MB. */
@@ -94,7 +97,12 @@ interface NarrowedChain {
 
 type Narrow = (connection: Connection) => NarrowedChain
 
-function compileChain(chain: Chain, input: AuthorizationInput, { matcher }: EngineOptions): Narrow {
+function compileChain(
+  chain: Chain,
+  input: AuthorizationInput,
+  { matcher, memory }: EngineOptions,
+): Narrow {
+  const generation = memory?.begin(chain)
   const trustDomains = [input.trustDomain, ...input.trustDomainAliases]
   const { providers } = input
   const policies =
@@ -103,11 +111,19 @@ function compileChain(chain: Chain, input: AuthorizationInput, { matcher }: Engi
       : input.policies.filter(
           ({ provider }) => provider === undefined || providers?.[provider]?.kind !== 'http',
         )
-  const groups = groupPolicies(policies, { chain, trustDomains })
-  const columns = compileColumns(groups.flatMap(({ lines }) => lines))
+  const groups = groupPolicies(
+    policies,
+    { chain, trustDomains },
+    generation && recalledLines(generation.recall),
+  )
+  const columns = compileColumns(
+    groups.flatMap(({ lines }) => lines),
+    generation?.recall,
+  )
   const prepared = groups.map(({ lines }) =>
     lines.map((line) => prepareLine(line, columns.tests(line))),
   )
+  generation?.end()
   const createEnforcer = createEnforcers(columns.functions, matcher)
   const known = new LRUCache<string, NarrowedChain>({ max: MAX_NARROWED })
   const isKnown = (provider: string) =>

@@ -23,6 +23,7 @@ export interface Group {
 export function groupPolicies(
   policies: readonly AuthorizationPolicy[],
   context: LineContext,
+  lines: typeof linesOf = linesOf,
 ): readonly Group[] {
   const sorted = policies.toSorted(comparePolicies)
   const enforced = sorted.filter(({ dryRun }) => !dryRun)
@@ -33,7 +34,7 @@ export function groupPolicies(
     ...rest,
     provider: members[0]?.provider ?? '',
     policies: members.map(({ namespace, name }) => `${namespace}/${name}`),
-    lines: members.flatMap((policy) => linesOf(policy, context)),
+    lines: members.flatMap((policy) => lines(policy, context)),
   })
   const of = (action: Action) => enforced.filter((policy) => policy.action === action)
   const allow = group(of('ALLOW'), { action: 'ALLOW', use: 'enforce' })

@@ -1,3 +1,5 @@
+export type { CompileMemory } from './compile-memory.ts'
+export { createCompileMemory } from './compile-memory.ts'
 export type { AuthorizationInput, EngineOptions } from './engine.ts'
 export { compileAuthorization } from './engine.ts'
 export type { AuthorizationExport, ExportedGroup } from './export.ts'

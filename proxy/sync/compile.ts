@@ -1,6 +1,6 @@
 /** Bodies of the policy stream into what the request path calls. */
 import type { Authenticate } from '#ca/jwt/request/index.ts'
-import { compileAuthorization } from '#policy/casbin/index.ts'
+import { type CompileMemory, compileAuthorization } from '#policy/casbin/index.ts'
 import {
   type DestinationBundle,
   type InboundBundle,
@@ -24,16 +24,27 @@ export interface Prepared<T> {
 export async function compileInbound(
   body: Uint8Array,
   version: string,
-  deps: { readonly now: () => Temporal.Instant },
+  deps: {
+    readonly now: () => Temporal.Instant
+    /** What the generation before compiled; left out: nothing. */
+    readonly memory?: CompileMemory
+  },
 ): Promise<CompiledInbound> {
   const bundle = parseInboundBundle(body)
   return {
     bundle,
     version,
-    engine: compileAuthorization({ ...bundle, policies: bundle.authorization }),
+    engine: compileAuthorization(
+      { ...bundle, policies: bundle.authorization },
+      engineOptions(deps),
+    ),
     authenticate: await compileTokens(bundle, deps),
     providers: await compileAsked(bundle),
   }
+}
+
+function engineOptions({ memory }: { readonly memory?: CompileMemory }) {
+  return memory === undefined ? {} : { memory }
 }
 
 /** Most sidecars ask nobody, and then nothing that asks is loaded. */

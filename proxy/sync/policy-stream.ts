@@ -9,6 +9,7 @@ import { backoff } from '#core/backoff.ts'
 import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
+import { type CompileMemory, createCompileMemory } from '#policy/casbin/index.ts'
 import { BUNDLE_FORMAT } from '#policy/model/index.ts'
 import { compileInbound, prepareDestination } from './compile.ts'
 import type { CompiledDestination, CompiledInbound } from './compiled.ts'
@@ -77,6 +78,7 @@ const BACKOFF = { baseMs: 50, maxMs: 2_000 }
 export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): PolicySession {
   const { namespace, name } = deps.workload
   const inbound = createResource<CompiledInbound>(`inbound/${namespace}/${name}`)
+  const memory = createCompileMemory()
   let current: PolicyConnection | undefined
   /** Whether this connection was worth its while, so that the next one comes soon. */
   let wasUp = false
@@ -103,7 +105,7 @@ export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): P
       for await (const message of connection.stream) {
         wasUp = true
         const received = receivedFromProto(message)
-        const refused = await applyAll(received, { inbound, destinations }, deps)
+        const refused = await applyAll(received, { inbound, destinations, memory }, deps)
         connection.stream.write(answerToProto(received.nonce, refused))
       }
     } finally {
@@ -145,6 +147,8 @@ type AnyResource = Resource<CompiledInbound> | Resource<CompiledDestination>
 interface Table {
   readonly inbound: Resource<CompiledInbound>
   readonly destinations: Destinations
+  /** What the last generation compiled. */
+  readonly memory: CompileMemory
 }
 
 function heldOf({ name, desired, applied, rejected }: AnyResource): HeldResource {
@@ -185,7 +189,9 @@ async function apply(
   known.desired = version
   try {
     if (known === table.inbound) {
-      table.inbound.put(await compileInbound(resource.body, version, deps), version)
+      const { now } = deps
+      const compiled = await compileInbound(resource.body, version, { now, memory: table.memory })
+      table.inbound.put(compiled, version)
     } else await putDestination(resource, table, deps)
     deps.log('info', 'policy-applied', { name, version })
     return undefined
