@@ -60,6 +60,7 @@ export type {
   WorkloadPort,
 } from './model/index.ts'
 export { parseDestinationBundle, parseInboundBundle } from './model/index.ts'
+export { publishSchemas } from './publish/index.ts'
 export type { KeySetDeps, KeySets } from './serve/key-sets.ts'
 export { fetchKeySet, keySetName, openKeySets } from './serve/key-sets.ts'
 export type {

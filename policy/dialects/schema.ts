@@ -56,9 +56,19 @@ export function notYet<S extends z.ZodType>(
   schema: S,
   { hint, when }: { readonly hint?: string; readonly when?: (value: z.output<S>) => boolean } = {},
 ): z.ZodOptional<S> {
-  return partly(schema, (value) =>
+  const field = partly(schema, (value) =>
     when && !when(value) ? [] : [{ path: [], message: NOT_YET, hint: hint ?? 'remove it' }],
   )
+  if (when === undefined) NEVER_CARRIED_OUT.add(field)
+  return field
+}
+
+/** Fields of which no value is carried out. */
+const NEVER_CARRIED_OUT = new WeakSet<object>()
+
+/** Whether {@link notYet} said so of the field, whatever its value. */
+export function isNotYet(schema: z.core.$ZodType): boolean {
+  return NEVER_CARRIED_OUT.has(schema)
 }
 
 /** {@link notYet} for parts of a field: `judge` names them. */

@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, RegExp>> = {
 
 /** Folders that compute and do nothing else: no sockets, files, timers or environment. */
 export const PURE: RegExp =
-  /^(ca\/(core|spiffe|x509|log)|policy\/(model|dialects|evaluate|casbin|compare|analyze)|proxy\/(http|http2|resilience))\//
+  /^(ca\/(core|spiffe|x509|log)|policy\/(model|dialects|evaluate|casbin|compare|analyze|publish)|proxy\/(http|http2|resilience))\//
 
 /** What they may still have of Node. `ca/core` may not have even this. */
 const COMPUTES = /^node:(buffer|crypto|util)$/

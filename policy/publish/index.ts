@@ -1,0 +1,1 @@
+export { publishSchemas } from './publish.ts'
