@@ -138,7 +138,7 @@ test('structural() makes of a choice what Kubernetes has words for', (t) => {
 })
 
 test('every field of our own kinds has a sentence, and every sentence a field', (t) => {
-  for (const kind of ['Mesh', 'Workload']) {
+  for (const kind of ['Mesh', 'Workload', 'CasbinPolicy']) {
     const name = `reference/redoubt.io_${kind.toLowerCase()}.md`
     const rows = [...textOf(name).matchAll(/^\| `([^`]+)` \| [^|]+ \| (.*) \|$/gm)]
     const fields = rows.map(([, field]) => field)
