@@ -12,7 +12,11 @@ export interface CaReady {
 }
 
 const NO_LIMIT = { perSecond: 1e9, burst: 1e9 }
-await using running = await startCa({ signing: { perCaller: NO_LIMIT, total: NO_LIMIT } })
+const [leafTtl = 'PT1H'] = process.argv.slice(2)
+await using running = await startCa({
+  leafTtl: Temporal.Duration.from(leafTtl),
+  signing: { perCaller: NO_LIMIT, total: NO_LIMIT },
+})
 const { ca } = running
 process.send?.({
   address: ca.address,
