@@ -151,7 +151,7 @@ test('acceptSvid() takes an answer for its own request only', async (t) => {
   t.throws(() => svidFromProto(undefined), { code: 'AGENT_SVID_INVALID' })
 })
 
-test('many identities due together go to the CA in few calls', async (t) => {
+test('many identities due together go to the CA in few calls (users §1.1.17)', async (t) => {
   let caller = 0
   await using story = await startStory({
     identify: async () => parseSpiffeId(`spiffe://prod.example/ns/pay/sa/w${caller}`),

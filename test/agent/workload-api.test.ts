@@ -112,7 +112,7 @@ test('a caller that became another identity is not given the other one on the sa
   )
 })
 
-test('every rotation is pushed at half life with a new key and a new serial, on all streams', async (t) => {
+test('every rotation is pushed at half life with a new key and a new serial, on all streams (users §1.1.5)', async (t) => {
   await using story = await startStory()
   using one = new WorkloadClient(story.agent)
   using two = new WorkloadClient(story.agent)
@@ -139,7 +139,7 @@ test('every rotation is pushed at half life with a new key and a new serial, on 
   t.is(story.rotations.length, 21)
 })
 
-test('FetchX509Bundles gives the bundle by trust domain ID', async (t) => {
+test('FetchX509Bundles gives the bundle by trust domain ID (users §1.2.24)', async (t) => {
   await using story = await startStory()
   using client = new WorkloadClient(story.agent)
   const heard = client.bundles()
@@ -150,7 +150,7 @@ test('FetchX509Bundles gives the bundle by trust domain ID', async (t) => {
   })
 })
 
-test('while the CA is away the last good one stays; once it has expired it is served to nobody', async (t) => {
+test('while the CA is away the last good one stays; once it has expired it is served to nobody (users §1.1.16)', async (t) => {
   await using story = await startStory({ config: { ownTtl: Temporal.Duration.from('PT1H') } })
   await story.pass(9000) // the agent's own, of 16 s first, is renewed for an hour
   using client = new WorkloadClient(story.agent)
@@ -183,7 +183,7 @@ test('while the CA is away the last good one stays; once it has expired it is se
   t.true(story.agent.health().ready)
 })
 
-test('a node that the CA does not know any more says so, and goes on after a new token', async (t) => {
+test('a node that the CA does not know any more says so, and goes on after a new token (users §1.1.3)', async (t) => {
   await using story = await startStory({ joinToken: 'none' })
   t.regex(story.agent.health().reasons.join(), /not attested/)
   using client = new WorkloadClient(story.agent)
@@ -202,7 +202,7 @@ test('a node that the CA does not know any more says so, and goes on after a new
   t.true(story.agent.health().ready, 'a wrong token changes nothing')
 })
 
-test('the node that was away past the end of its own SVID is unattested until it attests anew', async (t) => {
+test('the node that was away past the end of its own SVID is unattested until it attests anew (users §1.1.15)', async (t) => {
   await using story = await startStory()
   await story.stopCa()
   await story.pass(17_000)

@@ -30,7 +30,7 @@ const hasCurl = (process.env['PATH'] ?? '')
   .split(':')
   .some((folder) => statSync(join(folder, 'curl'), { throwIfNoEntry: false })?.isFile())
 
-test('the first ten minutes of README.md go as it says, and no log of them holds a secret', async (t) => {
+test('the first ten minutes of README.md go as it says, and no log of them holds a secret (users §2.2.25)', async (t) => {
   await using directory = await temporary()
   const cwd = directory.path
   const at = steps.findIndex(({ command }) => command.startsWith('npx redoubt up '))

@@ -127,31 +127,38 @@ test.serial(
   },
 )
 
-test.serial('the CA knows who has acknowledged what, agents and those behind them', async (t) => {
-  await using mesh = await start()
-  const generation = await deny(mesh, 'serial', 'ab')
-  t.is(generation, 1)
-  await acknowledged(mesh, generation)
-  const ca = mesh.ca.current()
-  const of = (kind: 'agent' | 'proxy') =>
-    ca
-      .subscribers()
-      .filter((each) => each.kind === kind)
-      .map(({ name, generation: bundle, connected }) => [name.split('/').at(-1), bundle, connected])
-      .sort()
-  const bundle = ca.bundle.current.generation
-  t.is(of('agent').length, 4)
-  t.deepEqual(of('proxy'), [
-    ['', bundle, true],
-    ['back', bundle, true],
-    ['front', bundle, true],
-    ['other', bundle, true],
-  ])
-  await mesh.kill('front')
-  await mesh.until(() => of('proxy').length === 3, 'the sidecar to be gone')
-  await mesh.restartAgent('back', async () => {
-    await mesh.until(() => of('agent').some(([, , connected]) => !connected), 'it to be missed')
-  })
-  await mesh.until(() => of('agent').every(([, , connected]) => connected), 'it to come back')
-  t.is(of('agent').length, 4, 'it is the same one')
-})
+test.serial(
+  'the CA knows who has acknowledged what, agents and those behind them (users §1.2.29)',
+  async (t) => {
+    await using mesh = await start()
+    const generation = await deny(mesh, 'serial', 'ab')
+    t.is(generation, 1)
+    await acknowledged(mesh, generation)
+    const ca = mesh.ca.current()
+    const of = (kind: 'agent' | 'proxy') =>
+      ca
+        .subscribers()
+        .filter((each) => each.kind === kind)
+        .map(({ name, generation: bundle, connected }) => [
+          name.split('/').at(-1),
+          bundle,
+          connected,
+        ])
+        .sort()
+    const bundle = ca.bundle.current.generation
+    t.is(of('agent').length, 4)
+    t.deepEqual(of('proxy'), [
+      ['', bundle, true],
+      ['back', bundle, true],
+      ['front', bundle, true],
+      ['other', bundle, true],
+    ])
+    await mesh.kill('front')
+    await mesh.until(() => of('proxy').length === 3, 'the sidecar to be gone')
+    await mesh.restartAgent('back', async () => {
+      await mesh.until(() => of('agent').some(([, , connected]) => !connected), 'it to be missed')
+    })
+    await mesh.until(() => of('agent').every(([, , connected]) => connected), 'it to come back')
+    t.is(of('agent').length, 4, 'it is the same one')
+  },
+)

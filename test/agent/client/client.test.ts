@@ -138,7 +138,7 @@ function attest(client: CertificateAuthorityClient): Promise<AttestResponse> {
 /** The CA answers any stranger's token with UNAUTHENTICATED: whoever hears that has got through. */
 const GOT_THROUGH = status.UNAUTHENTICATED
 
-test('svidChannelCredentials() talks to the one server it expects', async (t) => {
+test('svidChannelCredentials() talks to the one server it expects (users §2.1.1)', async (t) => {
   await using running = await startCa()
   const { ca } = running
   const valid = {

@@ -215,7 +215,7 @@ test('createSvidCache() ends with its signal', async (t) => {
   t.is(asked.length, 1)
 })
 
-test('a machine that was suspended renews at once on waking', async (t) => {
+test('a machine that was suspended renews at once on waking (users §1.1.8)', async (t) => {
   const clock = new FakeClock()
   let suspendedMs = 0
   const now = () => EPOCH.add({ milliseconds: Math.round(clock.nowMs() + suspendedMs) })

@@ -46,7 +46,7 @@ test('consume() gives the agent and its scope, and find() knows it from then on'
   t.deepEqual(await agents.find(agentId), { id: agentId, scope })
 })
 
-test('consume() of one token 50 times at once succeeds exactly once', async (t) => {
+test('consume() of one token 50 times at once succeeds exactly once (users §2.2.22)', async (t) => {
   await using registry = await openRegistry()
   await registry.agents.add(joinToken)
   const uses = Array.from({ length: 50 }, () => registry.agents.consume(token, now))

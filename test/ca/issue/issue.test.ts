@@ -126,7 +126,7 @@ test('signSvid() takes an ID of 2048 bytes, the most there is', async (t) => {
   t.throws(() => parseSpiffeId(`${longest}a`), { code: 'CA_ID_INVALID' })
 })
 
-test('signSvid() never outlives the issuing CA, and refuses once that has ended', async (t) => {
+test('signSvid() never outlives the issuing CA, and refuses once that has ended (users §1.1.13)', async (t) => {
   const end = issuing.certificate.notAfter
   const late = await signSvid(signer, request, end.subtract({ minutes: 5 }))
   t.is(late.notAfter.toString(), end.toString())

@@ -126,7 +126,7 @@ test('Issue renews an agent’s own SVID with a new key', async (t) => {
   t.is(svidOf(await next.issue(asked())).spiffeId, workloadId)
 })
 
-test('Issue answers a batch in order, with a typed refusal where there is one', async (t) => {
+test('Issue answers a batch in order, with a typed refusal where there is one (users §1.1.10)', async (t) => {
   await using running = await startCa()
   using agent = await attestedClient(running.ca)
   const { results } = await agent.client.issue(
@@ -215,7 +215,7 @@ test('messages above the limit are refused: 1 MiB with a certificate, 16 KiB wit
   t.is(svidOf(await agent.client.issue(asked())).spiffeId, workloadId)
 })
 
-test('a message that inflates above the limit is refused', async (t) => {
+test('a message that inflates above the limit is refused (users §2.2.32)', async (t) => {
   await using running = await startCa()
   using stranger = new Client(running.ca, undefined, { 'grpc.default_compression_algorithm': 2 })
   t.true(gzipSync(Buffer.alloc(10_000_000)).length < 16_000, 'below the limit on the wire')

@@ -97,7 +97,7 @@ test('CreateCertificate answers leaf, intermediate and all roots, each an elemen
   t.is(verdict.kind === 'ok' && verdict.id, workloadId)
 })
 
-test('CreateCertificate takes the name from the certificate of the caller and none from the request', async (t) => {
+test('CreateCertificate takes the name from the certificate of the caller and none from the request (users §1.1.9)', async (t) => {
   await using running = await startCa()
   using client = await workloadClient(running.ca)
   const keys = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, [

@@ -164,7 +164,7 @@ test('listenTls() lets in a caller without a certificate as nobody, where it is 
   t.deepEqual(base.peers, [undefined])
 })
 
-test('listenTls() survives an onConnection that throws', async (t) => {
+test('listenTls() survives an onConnection that throws (users §2.1.11)', async (t) => {
   await using base = await listening({
     onConnection: () => {
       throw new Error('bug')
@@ -214,7 +214,7 @@ test('listenTls() agrees on the hybrid group first, and on X25519 or P-256 with 
   }
 })
 
-test('listenTls() never resumes a session', async (t) => {
+test('listenTls() never resumes a session (users §2.1.6)', async (t) => {
   await using base = await listening()
   const sessions: Buffer[] = []
   const first = dial(base.listener.address, workload)
@@ -228,7 +228,7 @@ test('listenTls() never resumes a session', async (t) => {
   t.is(base.peers.length, 1)
 })
 
-test('refresh() shows new connections the new certificate and lets old ones be', async (t) => {
+test('refresh() shows new connections the new certificate and lets old ones be (users §1.1.11)', async (t) => {
   let current = server
   await using base = await listening({
     identity: () => current,

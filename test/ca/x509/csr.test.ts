@@ -29,7 +29,7 @@ for (const [name, key] of Object.entries(keys)) {
   })
 }
 
-test('verifyCsr() takes a request of @peculiar/x509 and reads nothing of its names', async (t) => {
+test('verifyCsr() takes a request of @peculiar/x509 and reads nothing of its names (users §2.1.3, §2.1.14)', async (t) => {
   const keys = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, [
     'sign',
     'verify',
@@ -79,7 +79,7 @@ const refused: Readonly<Record<string, () => Uint8Array>> = {
   'RSA of 1024 bits': () => buildCsr(rsa(1024)),
   'RSA of 2047 bits': () => buildCsr(rsa(2047)),
   'RSA of 4104 bits': () => buildCsr(rsa(4104)),
-  'RSA with exponent 3': () => buildCsr(rsa(2048, 3)),
+  'RSA with exponent 3 (users §2.1.16)': () => buildCsr(rsa(2048, 3)),
   secp256k1: () => {
     const odd = curve('secp256k1')
     const info = sequence(version, sequence(), spkiOf(odd), derOf(contextTag(0)))
@@ -130,7 +130,7 @@ test('verifyCsr() refuses a compressed point and a negative modulus by their DER
   t.throws(() => verifyCsr(request({ parts })), { message: /its modulus is negative$/ })
 })
 
-test('verifyCsr() refuses a huge RSA key before any arithmetic', (t) => {
+test('verifyCsr() refuses a huge RSA key before any arithmetic (users §2.1.19, §2.2.23)', (t) => {
   const modulus = derOf(TAG.integer, Uint8Array.of(0, 0xff), new Uint8Array(7000).fill(0xff))
   const exponent = derOf(TAG.integer, Uint8Array.of(1, 0, 1))
   const bits = derOf(TAG.bitString, Uint8Array.of(0), sequence(modulus, exponent))
@@ -143,7 +143,7 @@ test('verifyCsr() refuses a huge RSA key before any arithmetic', (t) => {
   })
 })
 
-test('verifyCsr() refuses an Ed25519 signature with S + L in place of S', (t) => {
+test('verifyCsr() refuses an Ed25519 signature with S + L in place of S (users §2.1.17)', (t) => {
   const privateKey = generateKeyPairSync('ed25519').privateKey
   const sound = Uint8Array.from(buildCsr(privateKey))
   t.is(verifyCsr(sound).key.type, 'ed25519')
@@ -164,7 +164,7 @@ test('verifyCsr() refuses the base with any one byte changed', (t) => {
   }
 })
 
-test('verifyCsr() throws nothing but CA_CSR_REJECTED on mutated requests', (t) => {
+test('verifyCsr() throws nothing but CA_CSR_REJECTED on mutated requests (users §2.1.13)', (t) => {
   const sound = request()
   const digest = createHash('sha256').update(sound).digest('hex')
   const mutation = fc.tuple(fc.nat(sound.length), fc.nat(30), fc.uint8Array({ maxLength: 40 }))

@@ -40,7 +40,7 @@ for (const [what, hex] of Object.entries(malformed)) {
   })
 }
 
-test('parseDer() refuses 10,000 nested sequences without growing the stack', (t) => {
+test('parseDer() refuses 10,000 nested sequences without growing the stack (users §2.1.18)', (t) => {
   t.throws(() => parseDer(nested(10_000)), { code: 'CA_DER_INVALID' })
   const depth16 = nested(16)
   t.notThrows(() => parseDer(depth16))

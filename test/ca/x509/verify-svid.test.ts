@@ -197,11 +197,11 @@ const refused: Readonly<Record<string, readonly [PeerRefusal, () => readonly For
     'spiffe-id',
     () => [changed({ san: ext.san([[0, otherName]]) }), issuing],
   ],
-  'a NUL in the SAN': [
+  'a NUL in the SAN (users §2.1.4)': [
     'spiffe-id',
     () => [changed({ san: ext.uri(`${LEAF_ID}\0.evil`) }), issuing],
   ],
-  'a second name injected into the first': [
+  'a second name injected into the first (users §2.1.2)': [
     'spiffe-id',
     () => [
       changed({ san: ext.uri('spiffe://prod.example/ns/a,URI:spiffe://prod.example/ns/admin') }),
@@ -247,7 +247,7 @@ const refused: Readonly<Record<string, readonly [PeerRefusal, () => readonly For
   'a middle of the future': ['not-yet-valid', () => under({ notBefore: NOW.add({ seconds: 1 }) })],
 
   // Who signed.
-  'an issuer without basic constraints': [
+  'an issuer without basic constraints (users §2.1.15)': [
     'issuer-not-ca',
     () => under({ extensions: { bc: undefined } }),
   ],
@@ -493,7 +493,7 @@ test('verifySvid() passes over a root that cannot be read and finds the next', (
   })
 })
 
-test('verifySvid() accepts either of two roots, and follows a cross-signed one', (t) => {
+test('verifySvid() accepts either of two roots, and follows a cross-signed one (users §1.2.22)', (t) => {
   const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
   const next = forgeRoot({ key, name: nameOf('next root') })
   const underNext = forgeIssuing(next)

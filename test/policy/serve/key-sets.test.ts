@@ -74,7 +74,7 @@ test('row 29 private addresses are asked only where Mesh allows it; loopback is,
   }
 })
 
-test('row 29 a redirect leads nowhere that may not be asked, and not for ever', async (t) => {
+test('row 29 a redirect leads nowhere that may not be asked, and not for ever (users §2.2.29)', async (t) => {
   await using server = await serve((request, response) => {
     const to = {
       '/meta': 'http://169.254.169.254/',
