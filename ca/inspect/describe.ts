@@ -30,6 +30,8 @@ export interface CertificateReport {
   readonly notAfter: string
   /** Negative once it has run out. */
   readonly remainingSeconds: number
+  /** From notBefore to notAfter; whether its end is its issuer's, `null` where that is not known. */
+  readonly life: { readonly seconds: number; readonly cutByIssuer: boolean | null }
   readonly key: KeyReport
   readonly signature: string
   readonly san: readonly AlternativeName[]
@@ -73,6 +75,10 @@ export function describeCertificate(der: Uint8Array, now: Temporal.Instant): Cer
     notBefore: facts.notBefore.toString(),
     notAfter: facts.notAfter.toString(),
     remainingSeconds: Math.floor(facts.notAfter.since(now).total('seconds')),
+    life: {
+      seconds: Math.floor(facts.notAfter.since(facts.notBefore).total('seconds')),
+      cutByIssuer: null,
+    },
     key: keyReport(facts),
     signature: facts.signature,
     san: facts.san,
@@ -84,6 +90,21 @@ export function describeCertificate(der: Uint8Array, now: Temporal.Instant): Cer
     fingerprints: { sha256: facts.sha256, publicKey: facts.publicKeySha256 },
     findings: judge(RULES, { facts, now, uris }),
   }
+}
+
+/** The same reports, each knowing whether its issuer, if that is among them, ends with it. */
+export function withIssuers(reports: readonly CertificateReport[]): readonly CertificateReport[] {
+  return reports.map((report) => {
+    const issuer = reports.find((one) => one !== report && isIssuerOf(one, report))
+    if (!issuer) return report
+    const cutByIssuer = issuer.notAfter === report.notAfter
+    return { ...report, life: { ...report.life, cutByIssuer } }
+  })
+}
+
+function isIssuerOf({ ca, subject, keyId }: CertificateReport, below: CertificateReport): boolean {
+  const isNamed = subject === below.issuer && subject !== below.subject
+  return ca && isNamed && (below.issuerKeyId === null || below.issuerKeyId === keyId)
 }
 
 /** All URI names. */

@@ -1,4 +1,5 @@
 import type { CertificateReport } from './describe.ts'
+import { inWords } from './words.ts'
 
 /** What one certificate says otherwise than another. */
 export interface Change {
@@ -60,5 +61,5 @@ export function diffCertificates(
 /** To the minute: two leaves of one profile may differ by a second. */
 function lifeOf(notBefore: string, notAfter: string): string {
   const life = Temporal.Instant.from(notAfter).since(notBefore)
-  return `${Math.round(life.total('minutes'))} minutes`
+  return inWords(Math.round(life.total('minutes')) * 60)
 }

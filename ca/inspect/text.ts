@@ -4,6 +4,7 @@ import type { CertificateReport, KeyReport } from './describe.ts'
 import type { Finding } from './findings/finding.ts'
 import type { RequestReport } from './request.ts'
 import type { TokenReport } from './token.ts'
+import { inWords, visible } from './words.ts'
 import type { LogReport } from '../log/report.ts'
 
 /** How to mark up text; the identity where colours are not wanted. */
@@ -154,37 +155,17 @@ function logText(log: LogReport, style: Style): string {
 }
 
 function validity(
-  { notBefore, notAfter, remainingSeconds }: CertificateReport,
+  { notBefore, notAfter, remainingSeconds, life }: CertificateReport,
   style: Style,
 ): string {
-  return `${notBefore} to ${notAfter}, ${leftText(remainingSeconds, style)}`
+  const why = life.cutByIssuer ? ` (no longer: its issuer ends then)` : ''
+  return `${notBefore} to ${notAfter}, ${leftText(remainingSeconds, style)}${style.dim(why)}`
 }
 
 function leftText(seconds: number, style: Style): string {
   return seconds >= 0
     ? style.good(`${inWords(seconds)} left`)
     : style.bad(`ran out ${inWords(-seconds)} ago`)
-}
-
-const UNITS: readonly (readonly [name: string, seconds: number])[] = [
-  ['year', 31_557_600],
-  ['day', 86_400],
-  ['hour', 3600],
-  ['minute', 60],
-  ['second', 1],
-]
-
-/** `seconds` in its two largest units, e.g. `2 hours 5 minutes`. */
-export function inWords(seconds: number): string {
-  const first = UNITS.findIndex(([, size]) => seconds >= size)
-  if (first === -1) return '0 seconds'
-  let rest = Math.floor(seconds)
-  const parts = UNITS.slice(first, first + 2).flatMap(([name, size]) => {
-    const count = Math.floor(rest / size)
-    rest -= count * size
-    return count > 0 ? [`${count} ${name}${count === 1 ? '' : 's'}`] : []
-  })
-  return parts.join(' ')
 }
 
 function problemLines(
@@ -196,33 +177,32 @@ function problemLines(
     ...requests.map(({ findings }) => ({ whose: 'request', findings })),
     ...tokens.map(({ spiffeId, findings }) => ({ whose: spiffeId ?? 'token', findings })),
   ]
-  const lines = judged.flatMap(({ whose, findings }) =>
-    findings.flatMap((finding) => findingLines(whose, finding, style)),
+  // Of one alone nobody has to be told whose they are.
+  const prefix = (whose: string) => (judged.length > 1 ? `${visible(whose)}: ` : '')
+  const found = judged.flatMap(({ whose, findings }) =>
+    findings.map((finding) => ({ finding, prefix: prefix(whose) })),
   )
+  const worstFirst = found.toSorted(
+    (a, b) => SEVERITIES.indexOf(a.finding.severity) - SEVERITIES.indexOf(b.finding.severity),
+  )
+  const lines = worstFirst.flatMap((one) => findingLines(one.prefix, one.finding, style))
   return lines.length > 0 ? lines : [style.good('No findings.')]
 }
+
+const SEVERITIES: readonly Finding['severity'][] = ['error', 'warning', 'info']
 
 function whoseText({ spiffeId, subject, serial }: CertificateReport): string {
   return spiffeId ?? (subject || `serial ${serial}`)
 }
 
 function findingLines(
-  whose: string,
+  prefix: string,
   { severity, rule, source, message, hint }: Finding,
   style: Style,
 ): readonly string[] {
   const paint = { error: style.bad, warning: style.warn, info: style.dim }[severity]
   return [
-    `${paint(severity.padEnd(7))} ${visible(whose)}: ${visible(message)} ${style.dim(`[${rule}, ${source}]`)}`,
+    `${paint(severity.padEnd(7))} ${prefix}${visible(message)} ${style.dim(`[${rule}, ${source}]`)}`,
     ...(hint === undefined ? [] : [`        ${style.dim(hint)}`]),
   ]
-}
-
-/** Control characters, and whatever a terminal could take for a command, as `\xNN`. */
-function visible(text: string): string {
-  return text.replace(
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-    /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
-    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  )
 }

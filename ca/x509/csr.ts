@@ -6,6 +6,7 @@ import {
   contextTag,
   cursor,
   derOf,
+  oid,
   parseDer,
   readBitString,
   readOid,
@@ -13,6 +14,7 @@ import {
   sequence,
   TAG,
 } from './der.ts'
+import { OID } from './oid.ts'
 
 /** Bytes; a request for RSA-4096 is 1.7 KiB. */
 export const MAX_CSR_BYTES = 8192
@@ -24,23 +26,43 @@ export interface VerifiedCsr {
   readonly key: KeyKind
 }
 
+/** Names to ask for. Our CA does not read them; others do. */
+export interface WantedNames {
+  readonly uris?: readonly string[]
+  readonly dns?: readonly string[]
+}
+
 /**
- * A PKCS#10 request (RFC 2986), DER, with an empty subject and no attributes: a name in it would
- * be a wish, and the CA does not read wishes.
+ * A PKCS#10 request (RFC 2986), DER, with an empty subject: a name in it would be a wish, and our
+ * CA does not read wishes.
  *
  * @param privateKey - EC P-256 or P-384, RSA, or Ed25519.
  * @throws {CaError} `CA_SIGNER_UNAVAILABLE` for another kind of key
  */
-export function buildCsr(privateKey: KeyObject): Uint8Array {
+export function buildCsr(privateKey: KeyObject, names: WantedNames = {}): Uint8Array {
   const signer = signerOf(privateKey)
   const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' })
-  const info = sequence(VERSION_0, EMPTY_NAME, spki, NO_ATTRIBUTES)
+  const info = sequence(VERSION_0, EMPTY_NAME, spki, attributesFor(names))
   return signedDer(info, signer, sign(signer.hash, info, privateKey))
 }
 
 const VERSION_0 = Uint8Array.of(TAG.integer, 1, 0)
 const EMPTY_NAME = sequence()
 const NO_ATTRIBUTES = derOf(contextTag(0))
+
+/** PKCS#9's extensionRequest (RFC 2985 §5.4.2), with alternative names that are critical: there is no subject. */
+function attributesFor({ uris = [], dns = [] }: WantedNames): Uint8Array {
+  if (uris.length + dns.length === 0) return NO_ATTRIBUTES
+  const name = (type: number, text: string) =>
+    derOf(contextTag(type, 'primitive'), Buffer.from(text, 'latin1'))
+  const names = [...uris.map((uri) => name(6, uri)), ...dns.map((host) => name(2, host))]
+  const value = derOf(TAG.octetString, sequence(...names))
+  const extension = sequence(oid(OID.subjectAltName), CRITICAL, value)
+  return derOf(contextTag(0), sequence(oid(EXTENSION_REQUEST), derOf(TAG.set, sequence(extension))))
+}
+
+const EXTENSION_REQUEST = '1.2.840.113549.1.9.14'
+const CRITICAL = derOf(TAG.boolean, Uint8Array.of(0xff))
 
 /**
  * Reads a PKCS#10 request and verifies that its sender has the key it asks for.

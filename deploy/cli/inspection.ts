@@ -15,6 +15,7 @@ import {
   judgeChain,
   MAX_INPUT_BYTES,
   type TokenJudges,
+  withIssuers,
 } from '#ca/inspect/index.ts'
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '#ca/spiffe/index.ts'
 import { DeployError } from '../error.ts'
@@ -41,7 +42,7 @@ export async function inspectFound(
 ): Promise<Inspection> {
   const now = io.now()
   const { certificates: chain, requests = [], tokens = [] } = found.contents
-  const described = chain.map((der) => describeCertificate(der, now))
+  const described = withIssuers(chain.map((der) => describeCertificate(der, now)))
   const logged = await logReports(io, input, chain, described, signal)
   const certificates = described.map((one, at) => {
     const log = logged[at]
@@ -93,8 +94,13 @@ async function anchorsFor(
   if (roots) return { roots, ...(jwtKeys && { jwtKeys }) }
   const id = certificates.find(({ spiffeId }) => spiffeId !== null)?.spiffeId
   if (!mesh || !id || trustDomainOf(parseSpiffeId(id)) !== mesh.trustDomain) return undefined
-  const { certificates: own } = readContents(await readFile(resolve(mesh.ca.bundle)))
-  return { trustDomain: parseTrustDomain(mesh.trustDomain), roots: own }
+  return readMeshAnchors(mesh)
+}
+
+/** The roots of the running mesh, for its own trust domain. */
+export async function readMeshAnchors(mesh: RunningMesh): Promise<Anchors> {
+  const { certificates: roots } = readContents(await readFile(resolve(mesh.ca.bundle)))
+  return { trustDomain: parseTrustDomain(mesh.trustDomain), roots }
 }
 
 /**

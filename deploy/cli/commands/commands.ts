@@ -26,6 +26,9 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
   ],
   cert: async () => [
     (await import('./cert-inspect.ts')).certInspect,
+    (await import('./cert-verify.ts')).certVerify,
+    (await import('./cert-diff.ts')).certDiff,
+    (await import('./cert-request.ts')).certRequest,
     (await import('./cert-convert.ts')).certConvert,
   ],
   authz: async () => [

@@ -13,6 +13,7 @@ import {
   readCertificates,
   renderInspection,
   type Style,
+  withIssuers,
 } from '#ca/inspect/index.ts'
 import { readCertificate } from '#ca/x509/index.ts'
 import { parseTrustDomain } from '#ca/spiffe/index.ts'
@@ -41,6 +42,7 @@ test('describeCertificate() says of a good SVID what it is, under the contractâ€
     notBefore: '2026-11-21T11:58:00Z',
     notAfter: '2026-11-21T13:00:00Z',
     remainingSeconds: 3600,
+    life: { seconds: 3720, cutByIssuer: null },
     key: { type: 'ec', curve: 'P-256' },
     signature: 'ecdsa-with-SHA256',
     san: [{ type: 'uri', value: 'spiffe://td/ns/pay/sa/api' }],
@@ -52,6 +54,17 @@ test('describeCertificate() says of a good SVID what it is, under the contractâ€
     fingerprints: { sha256: sha256(good.der), publicKey: sha256(spkiOf(good.der)) },
     findings: [],
   })
+})
+
+test('withIssuers() says that a life ends because its issuer does', async (t) => {
+  const short = await makeCertificate({ ca: true, notAfter: '2026-11-21T13:00:00Z' })
+  const cut = await makeCertificate({ issuer: short })
+  const lives = (...chain: readonly Uint8Array[]) =>
+    withIssuers(chain.map((der) => describeCertificate(der, NOW))).map(
+      ({ life }) => life.cutByIssuer,
+    )
+  t.deepEqual(lives(cut.der, short.der), [true, null])
+  t.deepEqual(lives(good.der, root.der), [false, null])
 })
 
 test('describeCertificate() finds nothing wrong with a good root', (t) => {
