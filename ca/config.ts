@@ -2,6 +2,7 @@
 import type { CertificateRule } from './attest/certificate-proof.ts'
 import type { KubernetesConfig } from './attest/kubernetes.ts'
 import { CaError } from './error.ts'
+import type { FederationConfig } from './federation/open.ts'
 import { DEFAULT_RATES, type SigningRates } from './issue/signing-limit.ts'
 import { keyStoreFaults } from './keys/key-faults.ts'
 import type { KeyStoreConfig } from './keys/open-keys.ts'
@@ -35,6 +36,8 @@ export interface CaConfig {
    * It is followed as it changes. @default the CA makes its own root and issuing CA
    */
   readonly pluggedIn?: string
+  /** Which other trust domains it believes, and where it says what it is believed by. @default none */
+  readonly federation?: FederationConfig
   /** Whom it believes of an agent, besides join tokens. @default nobody */
   readonly attestation?: AttestationConfig
   /** Where its keys are. @default files that are not encrypted */

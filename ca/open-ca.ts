@@ -13,6 +13,7 @@ import type { JoinToken } from './attest/join-token.ts'
 import type { ReviewToken } from './attest/kubernetes.ts'
 import type { CaLog } from './ca-log.ts'
 import { assertConfig, type CaConfig, exactLives } from './config.ts'
+import { type CaFederation, openFederation } from './federation/open.ts'
 import type { AdmitRules } from './issue/admit.ts'
 import type { Denials } from './issue/denials.ts'
 import type { IssuedSvid } from './issue/issue-svid.ts'
@@ -24,6 +25,7 @@ import { type OpenAuthority, openAuthority } from './open-authority.ts'
 import { keepPluggedIn, openWith, pluggedHealth } from './open-with.ts'
 import { type CaMetrics, createCaMetrics } from './serve/metrics.ts'
 import { issueOwnSvid, type OwnSvid, replaceDenied } from './serve/own-svid.ts'
+import type { TlsIdentity } from './serve/listen-tls.ts'
 import { serveCa } from './serve/server.ts'
 import { createSubscribers, type Subscriber } from './serve/subscribers.ts'
 import { serverIdOf } from './server-id.ts'
@@ -82,6 +84,8 @@ export interface Ca extends AsyncDisposable {
   /** Roots and issuing CAs, with the rotation that is under way; see ca/authorities. */
   readonly authorities: Pick<Authorities, 'book' | 'fault'>
   readonly log: CaLog
+  /** The bundle endpoint, and the trust domains that are believed. */
+  readonly federation: CaFederation
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
   /** Prometheus text. */
   readonly metrics: () => Promise<string>
@@ -100,18 +104,17 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   await using opening = new AsyncDisposableStack()
 
   const authority = opening.use(await openAuthority(config, now, openWith(config, deps)))
-  const { denials } = authority
   const rules = rulesOf(config, authority, now)
   const issueOwn = () => issueOwnSvid({ ...authority, ...rules, ttl: rules.leafTtl, now })
   // Without a chain that is in order it shows no certificate, and says so on its other port.
   let own = authority.authorities.fault() === undefined ? await issueOwn() : undefined
   const health = () => caHealth(authority, config, now())
-  const guards = guardsOf(config, deps, authority, metrics)
   const subscribers = createSubscribers(now)
   const transient = [rules.serverId, adminIdOf(trustDomain)]
   const status = () => readStatus({ ...authority, now, health, subscribers })
-  const answering = { ...guards, metrics, rules, subscribers, status, transient }
-  const calls = { ...deps, ...authority, ...answering }
+  const answering = { metrics, rules, subscribers, status, transient }
+  const guards = guardsOf(config, deps, authority, metrics)
+  const calls = { ...deps, ...authority, ...guards, ...answering }
   const server = opening.use(await serveCa({ ...calls, listen, identity: () => own?.identity }))
   const report = () => reportExpiry(metrics, authority, own)
   report()
@@ -123,8 +126,9 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   }
   opening.use(keepCaUp({ authority, own: () => own, renewOwn, report }, deps))
   opening.use(keepPluggedIn(authority, config, deps))
+  const federation = opening.use(await federate(config, deps, authority, () => own?.identity))
   opening.use(keepLedger(deps, authority, config.retention))
-  opening.use(replaceDenied({ denials, own: () => own, now, log, renew: renewOwn }))
+  opening.use(replaceDenied({ ...authority, own: () => own, now, log, renew: renewOwn }))
   log('info', 'ca-open', { address: server.address, trustDomain })
 
   const opened = opening.move()
@@ -133,10 +137,11 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     bundle: authority.bundle,
     serverId: rules.serverId,
     addJoinToken: (token, caller = 'supervisor') => authority.agents.add(token, caller),
-    denials,
+    denials: authority.denials,
     admitAdministrator: admitAdministrator.bind(undefined, { ...authority, rules, now }),
     rotate: rotate.bind(undefined, calls),
     authorities: authority.authorities,
+    federation,
     subscribers: subscribers.list,
     acknowledgements: subscribers.changes,
     log: authority.caLog,
@@ -144,6 +149,17 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     metrics: metrics.render,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+function federate(
+  { federation = {}, trustDomain, stateDir }: CaConfig,
+  { random = Math.random, ...deps }: CaDeps,
+  authority: OpenAuthority,
+  identity: () => TlsIdentity | undefined,
+): ReturnType<typeof openFederation> {
+  const { ledger } = authority
+  const own = { trustDomain, stateDir, authority, ledger, identity }
+  return openFederation(federation, { ...deps, ...own, random })
 }
 
 function caHealth(authority: OpenAuthority, config: CaConfig, now: Temporal.Instant): CaHealth {

@@ -2,13 +2,14 @@
 import { type ServiceError, status } from '@grpc/grpc-js'
 import type {
   Bundle as BundleMessage,
+  FederatedBundle,
   IssueResult,
   JwtResult,
   Refusal,
   Svid as SvidMessage,
 } from '#ca/proto/gen/ca.ts'
 import { type JwtKey, readJwtKeys } from '#ca/jwt/index.ts'
-import type { TrustDomain } from '#ca/spiffe/index.ts'
+import { parseTrustDomain, type TrustDomain } from '#ca/spiffe/index.ts'
 import { readCertificate, type TrustBundle } from '#ca/x509/index.ts'
 import { AgentError, type AgentErrorCode } from '../error.ts'
 import type { TokenAnswer } from '../jwt/issued-token.ts'
@@ -87,10 +88,26 @@ export function bundleFromProto(
   if (!message.roots.every(isCaCertificate)) throw refused('a root of it is not a CA certificate')
   const { roots, renewKeys } = message
   if (renewKeys.length > MAX_RENEWED) throw refused(`it renews ${renewKeys.length} keys`)
-  return { trustDomain, generation, roots, jwtKeys: jwtKeysFrom(message), renewKeys }
+  const federated = message.federated.map((one) => federatedFrom(one, trustDomain, refused))
+  return { trustDomain, generation, roots, jwtKeys: jwtKeysFrom(message), renewKeys, federated }
 }
 
-function jwtKeysFrom({ jwtKeys }: BundleMessage): readonly JwtKey[] {
+/** Another domain's bundle; it counts no generations of its own here: ours grows with each change of it. */
+function federatedFrom(
+  message: FederatedBundle,
+  own: TrustDomain,
+  refused: (why: string) => AgentError,
+): TrustBundle {
+  const { roots } = message
+  const trustDomain = parseTrustDomain(message.trustDomain)
+  if (trustDomain === own) throw refused('it is federated with itself')
+  if (roots.length > MAX_ROOTS || !roots.every(isCaCertificate)) {
+    throw refused(`a root of "${trustDomain}" is not a CA certificate, or there are too many`)
+  }
+  return { trustDomain, generation: 1, roots, jwtKeys: jwtKeysFrom(message) }
+}
+
+function jwtKeysFrom({ jwtKeys }: Pick<BundleMessage, 'jwtKeys'>): readonly JwtKey[] {
   try {
     return readJwtKeys(jwtKeys.toString('utf8'))
   } catch (cause) {

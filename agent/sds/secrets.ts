@@ -16,7 +16,7 @@ const ALL_BUNDLES = 'ALL'
 
 /**
  * All that a workload may have under each name that it may use for it, by name. With no name asked
- * for, only the two that are IDs are given, so that nothing is sent twice.
+ * for, only its own two that are IDs are given, so that nothing is sent twice.
  */
 export function secretsOf({ svid, bundle }: WorkloadIdentity): ReadonlyMap<string, SecretRef> {
   const trustDomainId = `spiffe://${trustDomainOf(svid.id)}`
@@ -28,6 +28,10 @@ export function secretsOf({ svid, bundle }: WorkloadIdentity): ReadonlyMap<strin
     { name: trustDomainId, ...validation },
     { name: DEFAULT_BUNDLE, ...validation },
     { name: ALL_BUNDLES, ...validation },
+    ...(bundle.federated ?? []).map((one) => ({
+      name: `spiffe://${one.trustDomain}`,
+      ...validation,
+    })),
   ]
   return new Map(refs.map((ref) => [ref.name, ref]))
 }

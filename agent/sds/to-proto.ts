@@ -1,4 +1,4 @@
-import { pemFromDer } from '#ca/x509/index.ts'
+import { pemFromDer, type TrustBundle } from '#ca/x509/index.ts'
 import {
   Secret,
   SPIFFECertValidatorConfig,
@@ -49,7 +49,10 @@ function certificate(name: string, { svid }: WorkloadIdentity): Secret {
 }
 
 function spiffeValidation(name: string, { bundle }: WorkloadIdentity): Secret {
-  const trustDomains = [{ name: bundle.trustDomain, trustBundle: inline(rootsPem(bundle.roots)) }]
+  const trustDomains = bundlesUnder(name, bundle).map(({ trustDomain, roots }) => ({
+    name: trustDomain,
+    trustBundle: inline(rootsPem(roots)),
+  }))
   const value = SPIFFECertValidatorConfig.encode({ trustDomains }).finish()
   const typedConfig = { typeUrl: `${TLS}.SPIFFECertValidatorConfig`, value: Buffer.from(value) }
   const validationContext = {
@@ -66,7 +69,8 @@ function plainValidation(name: string, { bundle }: WorkloadIdentity): Secret {
       'Cannot give "ALL": bundles of different trust domains need the SPIFFE validator, which the client disables',
     )
   }
-  const trustedCa = inline(rootsPem(bundle.roots))
+  const [one = bundle] = bundlesUnder(name, bundle)
+  const trustedCa = inline(rootsPem(one.roots))
   return {
     name,
     type: {
@@ -74,6 +78,13 @@ function plainValidation(name: string, { bundle }: WorkloadIdentity): Secret {
       validationContext: { trustedCa, customValidatorConfig: undefined },
     },
   }
+}
+
+/** The bundles that a name stands for: one domain's, or all, sorted by domain. */
+function bundlesUnder(name: string, bundle: TrustBundle): readonly TrustBundle[] {
+  const all = [bundle, ...(bundle.federated ?? [])]
+  if (name === 'ALL') return all.toSorted((a, b) => (a.trustDomain < b.trustDomain ? -1 : 1))
+  return [all.find(({ trustDomain }) => name === `spiffe://${trustDomain}`) ?? bundle]
 }
 
 function rootsPem(roots: readonly Uint8Array[]): string {

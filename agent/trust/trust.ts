@@ -80,6 +80,7 @@ function isSame(a: TrustBundle, b: TrustBundle): boolean {
     a.generation === b.generation &&
     a.roots.length === b.roots.length &&
     String(a.renewKeys ?? []) === String(b.renewKeys ?? []) &&
+    (a.federated ?? []).length === (b.federated ?? []).length &&
     a.roots.every((root, index) => Buffer.compare(root, b.roots[index] ?? root.subarray(1)) === 0)
   )
 }

@@ -77,7 +77,7 @@ export async function validateToken(
   if (audience === '') throw invalid('the request has no audience')
   if (svid === '') throw invalid('the request has no token')
   const bundle = trust.current()
-  const verdict = verifyJwtSvid(svid, [bundle], audience, now())
+  const verdict = verifyJwtSvid(svid, [bundle, ...(bundle.federated ?? [])], audience, now())
   if (verdict.kind === 'refused') {
     throw new AgentError(
       'AGENT_JWT_INVALID',

@@ -92,10 +92,14 @@ async function* jwtBundles(
 ): AsyncGenerator<JWTBundlesResponse, void> {
   await session.identify()
   let seen: string | undefined
-  for await (const { trustDomain, jwtKeys } of bundle.changes(session.signal)) {
-    const text = jwtKeys && jwtKeysText(jwtKeys)
-    if (text === undefined || text === seen) continue
+  for await (const own of bundle.changes(session.signal)) {
+    if (!own.jwtKeys) continue
+    const sets = [own, ...(own.federated ?? [])].map(
+      ({ trustDomain, jwtKeys = [] }) => [trustDomain, jwtKeysText(jwtKeys)] as const,
+    )
+    const text = sets.flat().join(' ')
+    if (text === seen) continue
     seen = text
-    yield jwtBundlesToProto(trustDomain, text)
+    yield jwtBundlesToProto(sets)
   }
 }

@@ -20,16 +20,28 @@ export function identityToProto({ svid, bundle }: WorkloadIdentity): X509SVIDRes
       },
     ],
     crl: [],
-    federatedBundles: {},
+    federatedBundles: byDomain(bundle.federated ?? []),
   }
 }
 
 /** Every bundle a workload may judge peers by, under the SPIFFE ID of its trust domain. */
-export function bundlesToProto({ trustDomain, roots }: TrustBundle): X509BundlesResponse {
-  return { crl: [], bundles: { [`spiffe://${trustDomain}`]: Buffer.concat(roots) } }
+export function bundlesToProto(bundle: TrustBundle): X509BundlesResponse {
+  return { crl: [], bundles: byDomain([bundle, ...(bundle.federated ?? [])]) }
 }
 
-/** The keys of tokens of one trust domain: a JWK Set that has no other keys. */
-export function jwtBundlesToProto(trustDomain: TrustDomain, jwks: string): JWTBundlesResponse {
-  return { bundles: { [`spiffe://${trustDomain}`]: Buffer.from(jwks) } }
+function byDomain(bundles: readonly TrustBundle[]): Record<string, Buffer> {
+  return Object.fromEntries(
+    bundles.map(({ trustDomain, roots }) => [`spiffe://${trustDomain}`, Buffer.concat(roots)]),
+  )
+}
+
+/** The keys of tokens of each trust domain: JWK Sets that have no other keys. */
+export function jwtBundlesToProto(
+  sets: readonly (readonly [TrustDomain, jwks: string])[],
+): JWTBundlesResponse {
+  return {
+    bundles: Object.fromEntries(
+      sets.map(([trustDomain, jwks]) => [`spiffe://${trustDomain}`, Buffer.from(jwks)]),
+    ),
+  }
 }

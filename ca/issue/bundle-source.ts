@@ -9,7 +9,7 @@ export interface BundleSource {
   readonly live: Live<TrustBundle>
   /** Puts a bundle with `change` in force, under the next generation; changes take turns. */
   readonly publish: (
-    change: Partial<Pick<TrustBundle, 'roots' | 'jwtKeys' | 'renewKeys'>>,
+    change: Partial<Pick<TrustBundle, 'roots' | 'jwtKeys' | 'renewKeys' | 'federated'>>,
   ) => Promise<void>
 }
 
@@ -19,9 +19,14 @@ export async function createBundleSource(
   first: Omit<TrustBundle, 'generation'>,
 ): Promise<BundleSource> {
   const numbered = async (bundle: Omit<TrustBundle, 'generation'>): Promise<TrustBundle> => {
-    const { roots, jwtKeys = [], renewKeys = [] } = bundle
+    const { roots, jwtKeys = [], renewKeys = [], federated = [] } = bundle
     const renewed = renewKeys.map((keyId) => Buffer.from(`renew ${keyId}`))
-    const parts = [...roots, Buffer.from(jwtKeysText(jwtKeys)), ...renewed]
+    const parts = [
+      ...roots,
+      Buffer.from(jwtKeysText(jwtKeys)),
+      ...renewed,
+      ...federated.flatMap(foreignParts),
+    ]
     return { ...bundle, generation: await bundleGeneration(database, parts) }
   }
   const source = createLive(await numbered(first))
@@ -36,4 +41,8 @@ export async function createBundleSource(
       return next
     },
   }
+}
+
+function foreignParts({ trustDomain, roots, jwtKeys = [] }: TrustBundle): readonly Uint8Array[] {
+  return [Buffer.from(`federated ${trustDomain}`), ...roots, Buffer.from(jwtKeysText(jwtKeys))]
 }

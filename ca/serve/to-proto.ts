@@ -25,13 +25,18 @@ export function svidToProto({ spiffeId, chain, issuedAt, notAfter }: IssuedSvid)
 }
 
 export function bundleToProto(bundle: TrustBundle, denials?: DenyChanges): Bundle {
-  const { trustDomain, generation, roots, jwtKeys, renewKeys = [] } = bundle
+  const { trustDomain, generation, roots, jwtKeys, renewKeys = [], federated = [] } = bundle
   return {
     trustDomain,
     generation: BigInt(generation),
     roots: roots.map(bufferOf),
     jwtKeys: Buffer.from(jwtKeysText(jwtKeys ?? [])),
     renewKeys,
+    federated: federated.map((foreign) => ({
+      trustDomain: foreign.trustDomain,
+      roots: foreign.roots.map(bufferOf),
+      jwtKeys: Buffer.from(jwtKeysText(foreign.jwtKeys ?? [])),
+    })),
     denials: denials && denyChangesToProto(denials),
   }
 }
@@ -112,6 +117,7 @@ const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
   CA_TOKEN_REFUSED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
   CA_EVIDENCE_REFUSED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
   CA_REVIEW_UNAVAILABLE: { status: status.UNAVAILABLE, retryAfterMs: 1000 },
+  CA_FEDERATION_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
   CA_CONFIG_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
   CA_STATE_UNUSABLE: { status: status.UNAVAILABLE, retryAfterMs: 1000 },
   CA_LISTEN_FAILED: { status: status.UNAVAILABLE, retryAfterMs: 1000 },

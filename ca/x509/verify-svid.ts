@@ -25,6 +25,11 @@ export interface TrustBundle {
   readonly jwtKeys?: readonly JwtKey[]
   /** Key identifiers, lower-case hex, of issuing CAs whose leaves are to be renewed at once; for agents. */
   readonly renewKeys?: readonly string[]
+  /**
+   * Bundles of the domains that this one is federated with, as its CA hands them out; for agents. Each
+   * vouches for its own domain alone: none is ever merged with another.
+   */
+  readonly federated?: readonly TrustBundle[]
   /** What this bundle no longer vouches for, whatever its roots signed. Left out: nothing is denied. */
   readonly denies?: Denies | undefined
 }

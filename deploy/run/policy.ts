@@ -28,7 +28,8 @@ await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
   const listener = await listenTls({
     listen: parseAddress(config.listen),
     identity: () => svid.current,
-    bundles: () => svid.current.bundles,
+    // Its own trust domain alone: others have no sidecars of this mesh.
+    bundles: () => svid.current.bundles.slice(0, 1),
     now,
     log,
     clientCertificate: 'required',

@@ -93,6 +93,7 @@ test('bundleFromProto() takes no other domain, no older generation, and no root 
     jwtKeys: Buffer.from('{"keys":[]}'),
     denials: undefined,
     renewKeys: [],
+    federated: [],
   }
   const read = { trustDomain, after: 3 }
   t.is(bundleFromProto(message, read).generation, 3)
@@ -104,6 +105,18 @@ test('bundleFromProto() takes no other domain, no older generation, and no root 
     'garbage for keys of tokens': { jwtKeys: Buffer.from('garbage') },
     'garbage for a root': { roots: [Buffer.from('garbage')] },
     'too many keys to renew': { renewKeys: Array.from({ length: 257 }, () => 'ab') },
+    'a federation with itself': {
+      federated: [{ trustDomain, roots: [], jwtKeys: Buffer.from('{"keys":[]}') }],
+    },
+    'garbage for a root of another domain': {
+      federated: [
+        {
+          trustDomain: 'other.example',
+          roots: [Buffer.from('garbage')],
+          jwtKeys: Buffer.from('{"keys":[]}'),
+        },
+      ],
+    },
     'too many roots': { roots: Array.from({ length: 65 }, () => message.roots[0] as Buffer) },
   }
   for (const [what, change] of Object.entries(wrong)) {

@@ -148,7 +148,7 @@ export async function servePolicy(
     ...deps,
     listen: { host: '127.0.0.1', port: 0 },
     identity: () => svid.current,
-    bundles: () => svid.current.bundles,
+    bundles: () => svid.current.bundles.slice(0, 1),
     clientCertificate: 'required',
     alpn: ['h2'],
     onConnection: (socket, peer) => {

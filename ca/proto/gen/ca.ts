@@ -141,6 +141,16 @@ export interface Bundle {
     | undefined;
   /** Key identifiers, lower-case hex: SVIDs that these signed are to be renewed at once, with jitter. */
   readonly renewKeys: readonly string[];
+  /** Bundles of the trust domains that this one is federated with: never to be merged. */
+  readonly federated: readonly FederatedBundle[];
+}
+
+export interface FederatedBundle {
+  readonly trustDomain: string;
+  /** DER of each root; none: every SVID of the domain is refused. */
+  readonly roots: readonly Buffer[];
+  /** JWK Set, as in Bundle. */
+  readonly jwtKeys: Buffer;
 }
 
 export interface DenyChanges {
@@ -1046,7 +1056,15 @@ export const Subscriber: MessageFns<Subscriber> = {
 };
 
 function createBaseBundle(): Bundle {
-  return { trustDomain: "", generation: 0n, roots: [], jwtKeys: Buffer.alloc(0), denials: undefined, renewKeys: [] };
+  return {
+    trustDomain: "",
+    generation: 0n,
+    roots: [],
+    jwtKeys: Buffer.alloc(0),
+    denials: undefined,
+    renewKeys: [],
+    federated: [],
+  };
 }
 
 export const Bundle: MessageFns<Bundle> = {
@@ -1071,6 +1089,9 @@ export const Bundle: MessageFns<Bundle> = {
     }
     for (const v of message.renewKeys) {
       writer.uint32(98).string(v!);
+    }
+    for (const v of message.federated) {
+      FederatedBundle.encode(v!, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -1134,6 +1155,82 @@ export const Bundle: MessageFns<Bundle> = {
             }
 
             message.renewKeys.push(reader.string());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.federated.push(FederatedBundle.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFederatedBundle(): FederatedBundle {
+  return { trustDomain: "", roots: [], jwtKeys: Buffer.alloc(0) };
+}
+
+export const FederatedBundle: MessageFns<FederatedBundle> = {
+  encode(message: FederatedBundle, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.trustDomain !== "") {
+      writer.uint32(10).string(message.trustDomain);
+    }
+    for (const v of message.roots) {
+      writer.uint32(18).bytes(v!);
+    }
+    if (message.jwtKeys.length !== 0) {
+      writer.uint32(26).bytes(message.jwtKeys);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FederatedBundle {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFederatedBundle() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.trustDomain = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.roots.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.jwtKeys = Buffer.from(reader.bytes());
             continue;
           }
         }
