@@ -4,7 +4,7 @@ import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { adminIdOf, type Administrator } from './admin/administrator.ts'
 import { admitAdministrator } from './admin/issue-for.ts'
-import { rotate, type RotateStep, type StepOutcome } from './admin/rotate.ts'
+import { rotate, type RotateStep, type StepOutcome, taint } from './admin/rotate.ts'
 import { readStatus } from './admin/status.ts'
 import { createAttestors } from './attest/attestors.ts'
 import { activePair } from './authorities/book.ts'
@@ -81,6 +81,8 @@ export interface Ca extends AsyncDisposable {
     by: Administrator,
     step: { readonly step: RotateStep; readonly force: boolean },
   ) => Promise<StepOutcome>
+  /** Renews everything that a key signed; one that signs now is replaced first. @throws {CaError} `CA_ROTATION_REFUSED` */
+  readonly taint: (by: Administrator, keyId: string) => Promise<StepOutcome>
   /** Roots and issuing CAs, with the rotation that is under way; see ca/authorities. */
   readonly authorities: Pick<Authorities, 'book' | 'fault'>
   readonly log: CaLog
@@ -140,6 +142,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     denials: authority.denials,
     admitAdministrator: admitAdministrator.bind(undefined, { ...authority, rules, now }),
     rotate: rotate.bind(undefined, calls),
+    taint: taint.bind(undefined, calls),
     authorities: authority.authorities,
     federation,
     subscribers: subscribers.list,

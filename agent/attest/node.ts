@@ -10,7 +10,7 @@ import {
   type IssuedSvid,
   type SvidRequest,
 } from '../svid/issued-svid.ts'
-import { hurryDelayMs, keepFresh } from '../svid/keep-fresh.ts'
+import { HURRY_MS, hurryDelayMs, keepFresh } from '../svid/keep-fresh.ts'
 import type { CivilClock } from '../svid/sleep-until.ts'
 import type { ClockSkew } from '../clock-skew.ts'
 import type { TrustSource } from '../trust/trust.ts'
@@ -113,12 +113,11 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
       if (current.kind !== 'attested') return
       const { signal: replaced } = hurry
       const due = hurry
-      clock
-        .sleep(hurryDelayMs(current.svid.life, random()), AbortSignal.any([signal, replaced]))
-        .then(
-          () => due.abort(),
-          () => undefined, // it ends before
-        )
+      const waitMs = hurryDelayMs(current.svid.life, random(), HURRY_MS.node)
+      clock.sleep(waitMs, AbortSignal.any([signal, replaced])).then(
+        () => due.abort(),
+        () => undefined, // it ends before
+      )
     },
     async attest(proof, until) {
       const either = AbortSignal.any([signal, until])

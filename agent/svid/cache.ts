@@ -4,7 +4,7 @@ import { createLive, type Live, type LiveSource } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { AgentError } from '../error.ts'
 import type { IssuedSvid } from './issued-svid.ts'
-import { hurryDelayMs, keepFresh } from './keep-fresh.ts'
+import { HURRY_MS, hurryDelayMs, keepFresh } from './keep-fresh.ts'
 import type { CivilClock } from './sleep-until.ts'
 
 /** What is known of one identity. An expired SVID is `pending`: it is never served. */
@@ -205,7 +205,7 @@ function renewSuperseded(
   const { source, hurry, isHurried } = entry
   const state = source.live.current
   if (state.kind !== 'ready' || !hurry || isHurried || !isSuperseded(state.svid)) return
-  const waitMs = afterMs + hurryDelayMs(state.svid.life, random())
+  const waitMs = afterMs + hurryDelayMs(state.svid.life, random(), HURRY_MS.workload)
   entry.isHurried = true
   entry.renewAt = now().add({ milliseconds: Math.round(waitMs) })
   const settled = AbortSignal.any([signal, hurry.signal])

@@ -76,15 +76,18 @@ async function replace<Svid extends Rotatable>(
   }
 }
 
+/** Most milliseconds by which such a renewal is put off: of a workload's, and of the node's own. */
+export const HURRY_MS = { workload: 30_000, node: 5000 } as const
+
 /**
  * Milliseconds by which a renewal that all have to make at once is put off: up to a twentieth of the
- * life, 30 s at most, so that the CA is not called by everybody together.
+ * life, and not more than `mostMs`, so that the CA is not called by everybody together.
  *
  * @param spread - A number in [0, 1); pass `random()`.
  */
-export function hurryDelayMs({ issuedAt, notAfter }: Life, spread: number): number {
+export function hurryDelayMs({ issuedAt, notAfter }: Life, spread: number, mostMs: number): number {
   const lifeMs = notAfter.epochMilliseconds - issuedAt.epochMilliseconds
-  return spread * Math.min(30_000, lifeMs / 20)
+  return spread * Math.min(mostMs, lifeMs / 20)
 }
 
 /** A twentieth of the life, within 1 s and 30 s: many attempts before the end, and no storm. */

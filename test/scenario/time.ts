@@ -16,8 +16,8 @@ const PATIENCE_MS = 20_000
 export interface StoryTime {
   readonly clock: FakeClock
   readonly now: () => Temporal.Instant
-  /** Moves time on in steps, with room for real sockets to work in between. */
-  readonly pass: (ms: number) => Promise<void>
+  /** Moves time on in steps (of 250 ms unless told otherwise), with room for real sockets to work in between. */
+  readonly pass: (ms: number, stepMs?: number) => Promise<void>
   /** Moves time on until `holds`, and says how many fake milliseconds that took. */
   readonly until: (holds: () => boolean, what: string) => Promise<number>
   /** Moves time on until `work` is done. */
@@ -40,8 +40,8 @@ export function createStoryTime(): StoryTime {
     clock,
     gates,
     now: () => EPOCH.add({ milliseconds: Math.round(clock.nowMs()) }),
-    async pass(ms) {
-      for (let left = ms; left > 0; left -= STEP_MS) await step(Math.min(left, STEP_MS))
+    async pass(ms, stepMs = STEP_MS) {
+      for (let left = ms; left > 0; left -= stepMs) await step(Math.min(left, stepMs))
     },
     async during(work) {
       let done = false
