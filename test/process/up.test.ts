@@ -7,6 +7,7 @@ import anyTest, { type TestFn } from 'ava'
 import type { Command } from '#deploy/cli/command.ts'
 import { caIssue } from '#deploy/cli/commands/ca-issue.ts'
 import { caList } from '#deploy/cli/commands/ca-list.ts'
+import { caRevoke } from '#deploy/cli/commands/ca-revoke.ts'
 import { caStatus } from '#deploy/cli/commands/ca-status.ts'
 import { authzCheck } from '#deploy/cli/commands/authz-check.ts'
 import { certInspect } from '#deploy/cli/commands/cert-inspect.ts'
@@ -171,6 +172,38 @@ test.serial('the owner of a mesh administers its CA: ca status, ca issue, ca lis
     message: /vouches for "cluster.local" only \(CA_NOT_ADMITTED\)$/,
   })
 })
+
+test.serial(
+  'ca revoke is in force at the sidecars within 2 s, on connections that are open too, and --undo gives it back',
+  async (t) => {
+    const { mesh, state } = t.context
+    const edge = mesh.workload('edge')
+    const asked = async (): Promise<number> => {
+      const request = { path: '/quote', headers: { host: 'qotm' } }
+      return (await ask(edge.outbound ?? '', request)).status
+    }
+    const revoke = async (options: Readonly<Record<string, unknown>>) => {
+      const world = { ...inMesh(), arguments: [edge.spiffeId] }
+      const done = await runCommand(caRevoke, {
+        ...world,
+        options: { state, output: 'json', ...options },
+      })
+      t.is(done.exitCode, 0, done.err)
+    }
+    t.is(await asked(), 200)
+    await revoke({})
+    const startMs = performance.now()
+    await until(async () => ((await asked()) === 503 ? true : undefined), 5000)
+    const tookMs = performance.now() - startMs
+    t.log(`in force ${Math.round(tookMs)} ms after the command had answered`)
+    t.true(tookMs < 2000)
+    t.is(await asked(), 503, 'and it stays so')
+    const other = { path: '/quotes/1', headers: { host: 'quotes-db' } }
+    t.is((await ask(mesh.workload('qotm-v1').outbound ?? '', other)).status, 200, 'others go on')
+    await revoke({ undo: true })
+    await until(async () => ((await asked()) === 200 ? true : undefined), 10_000)
+  },
+)
 
 test.serial('cert inspect shows what a running sidecar serves, verified', async (t) => {
   const { exitCode, out } = await runCommand(certInspect, {
