@@ -30,6 +30,7 @@ export type {
   Outcome,
   Proof,
   ProveOptions,
+  TokenKind,
   Traffic,
 } from './compare/index.ts'
 export { compareIntents, proveAssertions, replayTraffic } from './compare/index.ts'

@@ -1,8 +1,8 @@
 /** A request of a class, as the command that asks for it. */
-import type { CheckQuery } from '#policy/index.ts'
+import type { CheckQuery, TokenKind } from '#policy/index.ts'
 
 /** `--to … --from …`: what to give `redoubt authz check` with the manifests to ask for exactly this request. */
-export function witnessFlags(query: CheckQuery): string {
+function witnessFlags(query: CheckQuery): string {
   const { to, from, protocol, claims, headers = {} } = query
   const lines = Object.entries(headers).flatMap(([name, values]) =>
     values.map((value) => `${name}=${value}`),
@@ -24,6 +24,14 @@ export function witnessFlags(query: CheckQuery): string {
   return flags
     .flatMap(([name, value]) => (value === undefined ? [] : [`--${name} ${quoted(value)}`]))
     .join(' ')
+}
+
+/** The command that asks for an example, with what no flag can say of its token. */
+export function witnessCommand(query: CheckQuery, token: TokenKind | undefined): string {
+  const command = `redoubt authz check ${witnessFlags(query)}`
+  if (token?.signed === undefined) return command
+  const { issuer = 'an issuer whose keys are known' } = token.signed
+  return `${command}  # its claims are those of a token of ${issuer}: where none takes it, ask without`
 }
 
 function quoted(value: string): string {

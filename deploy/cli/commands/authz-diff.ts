@@ -15,7 +15,7 @@ import { readLive } from '../manifest-source.ts'
 import { readLogs } from '../observed-log.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 import { STATE_OPTION } from '../state-option.ts'
-import { witnessFlags } from '../witness-text.ts'
+import { witnessCommand } from '../witness-text.ts'
 
 export const authzDiff: Command = {
   name: 'authz diff',
@@ -146,7 +146,7 @@ function changeLines(io: Io, change: Change): readonly string[] {
     `  ${word(before)} → ${word(after)}${who}  ${when.length === 0 ? 'every request' : `when ${when.join(', and ')}`}`,
     `      was: ${reasonOf(results.before)}`,
     `      now: ${reasonOf(results.after)}`,
-    paint(io, 'dim', `      such as: redoubt authz check ${witnessFlags(witness)}`),
+    paint(io, 'dim', `      such as: ${witnessCommand(witness, change.token)}`),
   ]
 }
 

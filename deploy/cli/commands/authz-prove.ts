@@ -10,7 +10,7 @@ import { type Command, type ExitCode, type Io, listOption, textOption } from '..
 import { type JunitCase, junitReport } from '../junit.ts'
 import { FILE_OPTION } from '../manifest-source.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
-import { witnessFlags } from '../witness-text.ts'
+import { witnessCommand } from '../witness-text.ts'
 import { STATE_OPTION } from '../state-option.ts'
 
 export const authzProve: Command = {
@@ -93,13 +93,13 @@ function proofLines(io: Io, proof: Proof): readonly string[] {
 function whyNot({ kind, verdict, counterexample }: Proof): readonly string[] {
   if (verdict === 'true') return []
   if (counterexample === undefined) return ['there is no workload that it is about']
-  const { workload, when, witness, result } = counterexample
+  const { workload, when, witness, result, token } = counterexample
   const said = kind === 'always' ? 'denied' : 'allowed'
   const fate = verdict === 'unknown' ? 'decided by a provider' : said
   return [
     `at ${workload} it is ${fate}${when.length === 0 ? ', every request' : ` when ${when.join(', and ')}`}`,
     reasonOf(result),
-    `such as: redoubt authz check ${witnessFlags(witness)}`,
+    `such as: ${witnessCommand(witness, token)}`,
   ]
 }
 

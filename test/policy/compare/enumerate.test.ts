@@ -153,6 +153,45 @@ test('on 500 random sets of policies a comparison names the one planted differen
   t.true(named > 250)
 })
 
+/** Policies of every kind, no two alike. */
+function varied(index: number): AuthorizationPolicy {
+  const caller = { principals: [`cluster.local/ns/n${index % 25}/sa/c${index}`] }
+  const shapes: readonly Rule[] = [
+    { from: [caller], to: [{ methods: ['GET'], paths: [`/v1/things/${index}`] }] },
+    { from: [{ namespaces: [`n${index % 25}`] }], to: [{ paths: [`/area-${index}/*`] }] },
+    { from: [caller], when: [{ key: 'request.headers[x-a]', values: [`t${index % 10}`] }] },
+    { from: [{ notPrincipals: ['*/sa/x'] }], to: [{ methods: ['PUT'], paths: [`*.${index}`] }] },
+    { from: [caller], to: [{ paths: [`/t/{*}/${index}`], hosts: [`h${index % 9}.example`] }] },
+  ]
+  const action = index % 7 === 0 ? 'DENY' : 'ALLOW'
+  const rules = [shapes[index % shapes.length] ?? {}]
+  return { namespace: 'app', name: `p${index}`, action, dryRun: false, rules }
+}
+
+test('among 500 policies a comparison names the one planted difference, whichever policy has it', (t) => {
+  const all = Array.from({ length: 500 }, (_, index) => varied(index))
+  for (const at of [1, 134, 298, 499]) {
+    const planted = all.map((one, index) =>
+      index === at ? { ...one, rules: [...one.rules, PLANTED] } : one,
+    )
+    const sides = [meshWith({ policies: all }), meshWith({ policies: planted })] as const
+    const [comparison] = compareIntents(...sides)
+    const { changes = [], notes = [] } = comparison ?? {}
+    t.true(changes.length > 0 && notes.length === 0, `policy ${at}`)
+    for (const { witness, before, after } of changes) {
+      t.deepEqual([before, after], ['deny', 'allow'])
+      t.true(witness.from?.includes('/ns/planted/'), JSON.stringify(witness))
+      t.is(witness.method, 'PATCH')
+      t.regex((witness.path ?? '').replace(/;[^/]*/g, ''), /^\/planted\/[^/]+$/)
+    }
+  }
+  t.deepEqual(
+    compareIntents(meshWith({ policies: all }), meshWith({ policies: all.toReversed() }))[0]
+      ?.changes,
+    [],
+  )
+})
+
 test('of several trust domains each has its callers: one whose alias goes is named', (t) => {
   const [home, old] = [parseTrustDomain('cluster.local'), parseTrustDomain('old-td')]
   const before = meshWith({ trust: { trustDomain: home, trustDomainAliases: [old] } })
