@@ -62,6 +62,9 @@ export type {
 } from './model/index.ts'
 export { parseDestinationBundle, parseInboundBundle } from './model/index.ts'
 export { publishSchemas } from './publish/index.ts'
+export type { CasbinRows } from './assemble/casbin.ts'
+export type { CasbinRowsDeps } from './serve/casbin-rows.ts'
+export { openCasbinRows } from './serve/casbin-rows.ts'
 export type { KeySetDeps, KeySets } from './serve/key-sets.ts'
 export { fetchKeySet, keySetName, openKeySets } from './serve/key-sets.ts'
 export type {

@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 /** The policy server's process: its identity comes from the agent, as everyone's does. */
+import { readFile } from 'node:fs/promises'
 import { openSvid } from '#agent/client/index.ts'
 import { listenTls } from '#ca/index.ts'
 import { createLive } from '#core/live.ts'
 import {
   createManifestReader,
+  openCasbinRows,
   openKeySets,
   openPolicyServer,
   type WorkloadInstance,
@@ -22,7 +24,13 @@ await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
   const intent = createLive(read(config.files).intent)
   const instances = createLive(config.instances)
   const keySets = openKeySets({ ...deps, intent: intent.live }, signal)
-  const live = { intent: intent.live, instances: instances.live, keySets }
+  const reading = {
+    ...deps,
+    intent: intent.live,
+    readFile: (path: string) => readFile(path, 'utf8'),
+  }
+  const casbinRows = openCasbinRows(reading, signal)
+  const live = { intent: intent.live, instances: instances.live, keySets, casbinRows }
   const server = openPolicyServer({ ...deps, ...live })
   server.onEvent(emit)
   const listener = await listenTls({

@@ -146,7 +146,7 @@ class MatcherReader {
   }
 
   #readOperand(depth: number): void {
-    while (this.#take('!') || this.#take('-')) continue
+    while (this.#next.kind === 'sign' && /^[!-]$/.test(this.#next.text)) this.#at += 1
     const word = this.#next
     this.#at += 1
     if (word.kind === 'number') return

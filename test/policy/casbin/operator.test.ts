@@ -184,7 +184,7 @@ const REFUSED: Readonly<
   'a call on a member': [/m = .*/, 'm = r.sub.at(0) == p.sub', 11, /r\.sub\.at is not supported/],
   'an unknown name': [/m = .*/, 'm = r.subject == p.sub', 11, /known: r\.sub/],
   'eval in a text': [/m = .*/, 'm = r.sub == "eval(p.sub)"', 11, /eval may not be said/],
-  'a backquote': [/m = .*/, 'm = `${r.sub}`', 11, /nothing begins with/],
+  'a backquote': [/m = .*/, 'm = `r.sub`', 11, /nothing begins with/],
   'a missing argument': [/m = .*/, 'm = g(r.sub)', 11, /g has 1 arguments, expected 2/],
   'an effect that allows by default': [
     'some(where (p.eft == allow))',
