@@ -507,6 +507,27 @@ export const VERDICTS: Readonly<Record<string, VerdictRow>> = {
     accepted: [tokens(selector({ a: 'b' })), tokens({ targetRefs: [SERVICE] }), tokens({})],
     refused: [tokens({ ...selector({ a: 'b' }), targetRef: SERVICE })],
   },
+  '§3.4: routing by claims is for gateways, in both spellings, and never for sidecars': {
+    accepted: [
+      '@request.auth.claims.group',
+      '@request.auth.claims[a][b]',
+      '@request.auth.claims.a.b',
+    ].flatMap((name) => [
+      routes({ match: [{ headers: { [name]: { exact: 'x' } } }] }, { gateways: ['gw'] }),
+      routes({ match: [{ withoutHeaders: { [name]: { prefix: 'x' } } }] }, { gateways: ['gw'] }),
+    ]),
+    refused: [
+      ...[undefined, ['mesh'], ['gw', 'mesh']].map((gateways) =>
+        routes(
+          { match: [{ headers: { '@request.auth.claims.group': { exact: 'x' } } }] },
+          gateways === undefined ? {} : { gateways },
+        ),
+      ),
+      ...['@request.auth.claims', '@request.auth.claims.', '@request.auth.foo'].map((name) =>
+        routes({ match: [{ headers: { [name]: { exact: 'x' } } }] }, { gateways: ['gw'] }),
+      ),
+    ],
+  },
   '§3.1 row 13, §3.2 row 8: timeout': {
     accepted: [
       jwt({ jwksUri: 'https://k', timeout: '1ms' }),
