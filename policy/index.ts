@@ -61,7 +61,6 @@ export type {
   WorkloadPort,
 } from './model/index.ts'
 export { parseDestinationBundle, parseInboundBundle } from './model/index.ts'
-export { publishSchemas } from './publish/index.ts'
 export type { CasbinRows } from './assemble/casbin.ts'
 export type { CasbinRowsDeps } from './serve/casbin-rows.ts'
 export { openCasbinRows } from './serve/casbin-rows.ts'

@@ -3,7 +3,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
-import { publishSchemas } from '#policy/index.ts'
+import { publishSchemas } from '#policy/publish/index.ts'
 
 const OUT = join(import.meta.dirname, '../schemas')
 

@@ -39,8 +39,8 @@ const PACKAGE_HOMES: Readonly<Record<string, RegExp>> = {
   'cli-table3': /^deploy\//,
   'log-update': /^deploy\//,
   pino: /^deploy\//,
-  yaml: /^(policy\/dialects|deploy)\//,
-  zod: /^(policy\/dialects|deploy)\//,
+  yaml: /^(policy\/dialects|policy\/publish|deploy)\//,
+  zod: /^(policy\/dialects|policy\/publish|deploy)\//,
 }
 
 /** Folders that every sidecar loads, and that read what strangers send: no packages at all. */

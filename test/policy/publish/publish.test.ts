@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { parse } from 'yaml'
 import { KINDS } from '#policy/dialects/kinds.ts'
-import { publishSchemas } from '#policy/index.ts'
+import { publishSchemas } from '#policy/publish/index.ts'
 import { structural } from '../../../policy/publish/crd.ts'
 import { describedFields } from '../../../policy/publish/descriptions.ts'
 
