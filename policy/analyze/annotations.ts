@@ -4,33 +4,29 @@ import type { Draft } from './finding.ts'
 import { isRecord, type Scene, type Written } from './scene.ts'
 
 /** For pods: a mesh without pods reads none of them, and no Istio reads them elsewhere. */
-const OF_PODS = [
-  ...['interceptionMode', 'proxyImage', 'proxyImageType', 'proxyCPU', 'proxyCPULimit'],
-  ...['proxyMemory', 'proxyMemoryLimit', 'logLevel', 'componentLogLevel', 'agentLogLevel'],
-  ...['rewriteAppHTTPProbers', 'nativeSidecar', 'bootstrapOverride', 'userVolume'],
-  ...['userVolumeMount', 'statsHistogramBuckets', 'statsHistogramBins', 'statsFlushInterval'],
-  ...['statsEvictionInterval'],
-].map((name) => `sidecar.istio.io/${name}`)
-const OF_CAPTURE = [
-  ...['includeOutboundIPRanges', 'excludeOutboundIPRanges', 'includeInboundPorts'],
-  ...['excludeInboundPorts', 'includeOutboundPorts', 'excludeOutboundPorts', 'excludeInterfaces'],
-].map((name) => `traffic.sidecar.istio.io/${name}`)
-const OF_READINESS = [
-  'initialDelaySeconds',
-  'periodSeconds',
-  'failureThreshold',
-  'applicationPorts',
-]
+const OF_PODS = named('sidecar.istio.io/', [
+  'interceptionMode proxyImage proxyImageType proxyCPU proxyCPULimit proxyMemory proxyMemoryLimit',
+  'logLevel componentLogLevel agentLogLevel rewriteAppHTTPProbers nativeSidecar bootstrapOverride',
+  'userVolume userVolumeMount statsHistogramBuckets statsHistogramBins statsFlushInterval',
+  'statsEvictionInterval',
+])
+const OF_CAPTURE = named('traffic.sidecar.istio.io/', [
+  'includeOutboundIPRanges excludeOutboundIPRanges includeInboundPorts excludeInboundPorts',
+  'includeOutboundPorts excludeOutboundPorts excludeInterfaces',
+])
 const OTHERS = [
-  ...['status.sidecar.istio.io/port', 'istio.io/reroute-virtual-interfaces'],
-  ...['proxy.istio.io/config', 'proxy.istio.io/overrides', 'inject.istio.io/templates'],
-  ...['prometheus.istio.io/merge-metrics'],
-  ...OF_READINESS.map((name) => `readiness.status.sidecar.istio.io/${name}`),
+  ...named('', [
+    'status.sidecar.istio.io/port istio.io/reroute-virtual-interfaces proxy.istio.io/config',
+    'proxy.istio.io/overrides inject.istio.io/templates prometheus.istio.io/merge-metrics',
+  ]),
+  ...named('readiness.status.sidecar.istio.io/', [
+    'initialDelaySeconds periodSeconds failureThreshold applicationPorts',
+  ]),
 ]
-const DEPRECATED = [
-  ...['inject', 'statsInclusionPrefixes', 'statsInclusionSuffixes', 'statsInclusionRegexps'],
-  ...['extraStatTags', 'statsCompression', 'discoveryAddress'],
-].map((name) => `sidecar.istio.io/${name}`)
+const DEPRECATED = named('sidecar.istio.io/', [
+  'inject statsInclusionPrefixes statsInclusionSuffixes statsInclusionRegexps extraStatTags',
+  'statsCompression discoveryAddress',
+])
 const REPLACED = 'traffic.sidecar.istio.io/kubevirtInterfaces'
 
 /** Kinds that an annotation is for, by name; left out: any. */
@@ -44,6 +40,10 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
 }
 const ANYWHERE = ['galley.istio.io/analyze-suppress', 'istio.io/rev']
 const KNOWN = [...Object.keys(KINDS), ...ANYWHERE]
+
+function named(before: string, words: readonly string[]): readonly string[] {
+  return words.flatMap((line) => line.split(' ')).map((word) => before + word)
+}
 
 /** IST0107, IST0108, IST0125, IST0135 */
 export function findAnnotations({ all }: Scene): readonly Draft[] {

@@ -115,7 +115,9 @@ function charsAfter(
     return ''
   })
   return new Set(
-    [...others, ...structural, ...whole.chars, ...(stripped?.chars ?? [])].filter(Boolean),
+    [...others, ...structural.split(''), ...whole.chars, ...(stripped?.chars ?? [])].filter(
+      Boolean,
+    ),
   )
 }
 
