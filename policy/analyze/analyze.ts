@@ -19,6 +19,12 @@ import {
   findPortNames,
   findUnreachableRoutes,
 } from './routes.ts'
+import {
+  findCasbinTexts,
+  findMissingProviders,
+  findSeveralProviders,
+  findUnaskedOnTcp,
+} from './providers.ts'
 import { readScene, type Scene } from './scene.ts'
 import { findShadowed } from './shadowed.ts'
 import {
@@ -67,6 +73,10 @@ const CHECKS: readonly ((scene: Scene) => readonly Draft[])[] = [
   findUnknownHosts,
   findUnknownPorts,
   findUnverifiedClaims,
+  findMissingProviders,
+  findSeveralProviders,
+  findUnaskedOnTcp,
+  findCasbinTexts,
   findSchemes,
   findMethods,
   findPaths,

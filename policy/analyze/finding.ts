@@ -68,6 +68,10 @@ export type FindingCode =
   | 'RDB0020'
   | 'RDB0021'
   | 'RDB0022'
+  | 'RDB0023'
+  | 'RDB0024'
+  | 'RDB0025'
+  | 'RDB0026'
 
 /** Every code that is raised; the table in `policy/analyze/README.md` is made of it. */
 export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
@@ -205,6 +209,13 @@ export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
   RDB0020: warning('PathNeverSeen', 'a path that no request has after normalisation'),
   RDB0021: info('RepeatedValue', 'a value stands twice in one list'),
   RDB0022: warning('NobodyEnforces', 'every workload that the policy selects is without a sidecar'),
+  RDB0023: error('ProviderNotFound', 'a CUSTOM policy asks a provider that nobody is'),
+  RDB0024: error('SeveralProviders', 'policies of one workload ask several providers'),
+  RDB0025: warning(
+    'ProviderNotAskedOnTcp',
+    'an HTTP provider is asked of a workload with TCP ports',
+  ),
+  RDB0026: error('CasbinPolicyText', 'a text of a CasbinPolicy is missing or cannot be read'),
 }
 
 /** The object that a finding is about. */

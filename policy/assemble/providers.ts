@@ -88,7 +88,11 @@ function tooMany({ mesh }: Intent, wanted: ReadonlySet<string>): boolean {
   return wanted.size > 1 && !mesh.severalProviders
 }
 
-function isReachable(intent: Intent, { namespace, settings: { host } }: NamedProvider): boolean {
+/** Whether the service of a provider is there, and told apart from others. */
+export function isReachable(
+  intent: Intent,
+  { namespace, settings: { host } }: NamedProvider,
+): boolean {
   const { services, entries } = lookupOf(intent)
   const service = services.get(host)
   const places = new Set([

@@ -5,7 +5,9 @@ export const BASE = `
 apiVersion: redoubt.io/v1alpha1
 kind: Mesh
 metadata: { name: mesh }
-spec: { trustDomain: cluster.local }
+spec:
+  trustDomain: cluster.local
+  extensionProviders: [{ name: http-gate, envoyExtAuthzHttp: { service: api.shop.svc.cluster.local, port: 80 } }]
 ---
 apiVersion: redoubt.io/v1alpha1
 kind: Workload
@@ -55,6 +57,40 @@ interface Policy {
 }
 
 const WEB = 'from: [{ source: { principals: [cluster.local/ns/shop/sa/web] } }]'
+
+function custom(app: string, provider: string): string {
+  return `---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: ask-${app}-${provider}, namespace: shop }
+spec:
+  selector: { matchLabels: { app: ${app} } }
+  action: CUSTOM
+  provider: { name: ${provider} }
+  rules: [{ to: [{ operation: { paths: ["/x"] } }] }]
+`
+}
+
+/** Whoever is "a" may do anything. */
+function casbin(name: string): string {
+  return `---
+apiVersion: redoubt.io/v1alpha1
+kind: CasbinPolicy
+metadata: { name: ${name}, namespace: shop }
+spec:
+  model:
+    inline: |
+      [request_definition]
+      r = sub
+      [policy_definition]
+      p = sub
+      [policy_effect]
+      e = some(where (p.eft == allow))
+      [matchers]
+      m = r.sub == p.sub
+  policy: { inline: "p, a" }
+`
+}
 
 function policy(
   rules: string,
@@ -484,6 +520,46 @@ spec: { serviceAccount: web, ports: [{ name: http, port: 8080 }], address: 127.0
 ${policy(`- ${WEB}`, { app: 'bare' })}`,
     on: /spec:/,
     silent: policy(`- ${WEB}`),
+  },
+  {
+    code: 'RDB0023',
+    raised: custom('api', 'gate'),
+    on: /name: gate|provider/,
+    silent: `${casbin('gate')}${custom('api', 'gate')}`,
+  },
+  {
+    code: 'RDB0024',
+    raised: `${casbin('one')}${casbin('two')}${custom('api', 'one')}${custom('api', 'two')}`,
+    on: /provider/,
+    silent: `${casbin('one')}${casbin('two')}${custom('api', 'one')}${custom('web', 'two')}`,
+  },
+  {
+    code: 'RDB0025',
+    raised: custom('db', 'http-gate').replace('paths: ["/x"]', 'ports: ["5432"]'),
+    on: /provider/,
+    silent: custom('api', 'http-gate'),
+  },
+  {
+    code: 'RDB0026',
+    raised: `${casbin('gate').replace('inline: "p, a"', 'configMap: { name: lines, key: csv }')}${custom('api', 'gate')}`,
+    on: /configMap/,
+    silent: `${casbin('gate').replace('inline: "p, a"', 'configMap: { name: lines, key: csv }')}${custom('api', 'gate')}---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: lines, namespace: shop }
+data: { csv: "p, a" }
+`,
+  },
+  {
+    code: 'RDB0026',
+    raised: `${casbin('gate').replace('inline: "p, a"', 'configMap: { name: lines, key: csv }')}${custom('api', 'gate')}---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: lines, namespace: shop }
+data: { csv: "p, a, b" }
+`,
+    on: /policy:/,
+    silent: `${casbin('gate')}${custom('api', 'gate')}`,
   },
   {
     code: 'IST0002',

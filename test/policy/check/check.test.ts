@@ -447,3 +447,110 @@ test('check() decides what Istio and Envoy decided, by the same policy and path'
   }
   t.true(count >= 450, `${count} requests`)
 })
+
+const ASKING = `${MANIFESTS}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: ask, namespace: app }
+spec:
+  selector: { matchLabels: { app: db } }
+  action: CUSTOM
+  provider: { name: gate }
+  rules: [{ to: [{ operation: { paths: [/ask] } }] }]
+`
+const GATE = `
+    - name: gate
+      envoyExtAuthzHttp: { service: web.app.svc.cluster.local, port: 80 }`
+const withProviders = (providers: string, more = ''): string =>
+  ASKING.replace(
+    'spec: { trustDomainAliases',
+    `spec:\n  extensionProviders:${providers}\n  ${more}\n  unused: { trustDomainAliases`,
+  ).replace(/ {2}unused: .*\n/, '')
+
+function ask(text: string, change: Partial<CheckQuery> = {}) {
+  const { intent, documents } = readManifests([{ path: 'x.yaml', text }])
+  const faulty = documents.filter(({ valid }) => !valid)
+  if (faulty.length > 0) throw new Error(JSON.stringify(faulty))
+  const from = parseSpiffeId('spiffe://cluster.local/ns/app/sa/front')
+  return check(intent, { to: { namespace: 'app', name: 'db' }, from, path: '/ask', ...change })
+}
+
+test('§1.11 a provider that the Mesh has needs an answer; one that it has not denies what its rules match', (t) => {
+  t.like(ask(withProviders(GATE)), { decision: 'error', reason: 'needs-provider' })
+  const unknown = { decision: 'deny', status: 403, reason: 'custom-provider-unavailable' } as const
+  t.like(ask(withProviders(' []')), unknown)
+  t.like(ask(withProviders(GATE.replace('web.app', 'none.app'))), unknown)
+  t.like(
+    ask(
+      withProviders(GATE.replace('name: gate', 'name: Gate')).replace(
+        '{ name: gate }',
+        '{ name: Gate }',
+      ),
+    ),
+    unknown,
+  )
+  t.like(ask(withProviders(' []'), { path: '/other' }), { decision: 'allow' })
+  t.like(ask(withProviders(' []'), { providers: { gate: 'allow' } }), { decision: 'allow' })
+})
+
+test('§1.11 several providers on one workload deny, unless the Mesh takes several: then all must agree', (t) => {
+  const second = `---${ASKING.split('---').at(-1)?.replace('name: ask', 'name: ask-too').replace('name: gate', 'name: other').replace('[/ask]', '[/ask, /too]')}`
+  const both = `${GATE}${GATE.replace('name: gate', 'name: other')}`
+  const denied = { decision: 'deny', reason: 'custom-provider-unavailable' } as const
+  const yes = { gate: 'allow', other: 'allow' } as const
+  t.like(ask(withProviders(both) + second, { providers: yes }), denied)
+  t.like(ask(withProviders(both) + second, { path: '/too' }), denied)
+  t.like(ask(withProviders(both) + second, { path: '/b' }), { decision: 'allow' })
+  const taken = withProviders(both, 'enableMultipleCustomAuthzProviders: true') + second
+  t.like(ask(taken), { decision: 'error', choices: ['gate'] })
+  t.like(ask(taken, { providers: { gate: 'allow' } }), { decision: 'error', choices: ['other'] })
+  t.like(ask(taken, { providers: { ...yes, other: 'deny' } }), { reason: 'denied-by-provider' })
+  t.like(ask(taken, { providers: yes }), { decision: 'allow' })
+})
+
+test('§1.11 on TCP a provider that speaks HTTP is not asked', (t) => {
+  const all = withProviders(GATE).replace('{ paths: [/ask] }', '{ ports: ["5432"] }')
+  const tcp = { to: { namespace: 'app', name: 'db', port: 5432 }, protocol: 'tcp' } as const
+  t.like(ask(all, tcp), { decision: 'allow' })
+  t.like(ask(all.replace('envoyExtAuthzHttp', 'envoyExtAuthzGrpc'), tcp), {
+    reason: 'needs-provider',
+  })
+})
+
+test('a CasbinPolicy answers offline; lines in a database need an answer', (t) => {
+  const casbin = `
+---
+apiVersion: redoubt.io/v1alpha1
+kind: CasbinPolicy
+metadata: { name: gate, namespace: app }
+spec:
+  model:
+    inline: |
+      [request_definition]
+      r = sub, act
+      [policy_definition]
+      p = sub, act
+      [policy_effect]
+      e = some(where (p.eft == allow))
+      [matchers]
+      m = r.sub == p.sub && r.act == p.act
+  policy: { inline: "p, cluster.local/ns/app/sa/front, GET" }
+`
+  t.like(ask(ASKING + casbin), { decision: 'allow' })
+  t.like(ask(ASKING + casbin, { method: 'POST' }), {
+    decision: 'deny',
+    status: 403,
+    action: 'CUSTOM',
+    reason: 'denied-by-provider',
+  })
+  t.like(ask(ASKING + casbin, { method: 'POST', providers: { gate: 'allow' } }), {
+    decision: 'allow',
+  })
+  const stored = casbin.replace(
+    /policy: .*/,
+    'policy: { postgres: { host: db, database: a, user: u } }',
+  )
+  t.like(ask(ASKING + stored), { reason: 'needs-provider', choices: ['app/gate'] })
+  t.like(ask(ASKING + stored, { providers: { gate: 'deny' } }), { reason: 'denied-by-provider' })
+})
