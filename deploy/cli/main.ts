@@ -7,6 +7,7 @@ import { systemClock, systemNow } from '../run/system-clock.ts'
 import { untilStarterEnds } from '../standalone/parent-watch.ts'
 import type { Command, CommandOption, ExitCode, Input, Io } from './command.ts'
 import { loadCommands } from './commands/index.ts'
+import { addCompletion, COMPLETE, COMPLETE_SUMMARY } from './completion.ts'
 import { version } from './version.ts'
 
 /** Runs one command line; resolves with the exit code. */
@@ -25,6 +26,8 @@ export async function main(argv: readonly string[]): Promise<number> {
       code = await command.run(processIo(), input, ending.signal)
     })
   }
+  if (argv[0] === COMPLETE) await addCompletion(program, process.cwd(), argv.at(-1) ?? '')
+  else program.command(`${COMPLETE} [shell]`).description(COMPLETE_SUMMARY)
   try {
     await program.parseAsync([...argv], { from: 'user' })
     return code
