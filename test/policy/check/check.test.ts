@@ -554,3 +554,25 @@ spec:
   t.like(ask(ASKING + stored), { reason: 'needs-provider', choices: ['app/gate'] })
   t.like(ask(ASKING + stored, { providers: { gate: 'deny' } }), { reason: 'denied-by-provider' })
 })
+
+test('deploy/samples/casbin decides as it says', (t) => {
+  const path = 'deploy/samples/casbin/orders.yaml'
+  const { intent } = readManifests([{ path, text: readFileSync(path, 'utf8') }])
+  const decide = (method: string, tenant: string, path = '/orders/7') =>
+    check(intent, {
+      to: { namespace: 'shop', name: 'orders' },
+      from: parseSpiffeId('spiffe://cluster.local/ns/shop/sa/web'),
+      method,
+      path,
+      headers: { 'x-tenant': [tenant] },
+    }).decision
+  t.deepEqual(
+    [decide('GET', 'red'), decide('DELETE', 'red'), decide('GET', 'blue')],
+    ['allow', 'allow', 'allow'],
+  )
+  t.deepEqual(
+    [decide('DELETE', 'blue'), decide('GET', 'green'), decide('GET', 'red', '/orders/7/x')],
+    ['deny', 'deny', 'deny'],
+  )
+  t.is(decide('GET', 'none', '/health'), 'allow')
+})

@@ -296,6 +296,20 @@ test('without a Mesh there is a default one', (t) => {
 })
 
 /** Specs of kinds of ours that must be refused, with the pointer. */
+const casbin = ({ m = 'm = r.sub == p.sub', policy = '{ inline: "p, a" }', more = '' }): string =>
+  `
+  model:
+    inline: |
+      [request_definition]
+      r = sub
+      [policy_definition]
+      p = sub
+      [policy_effect]
+      e = some(where (p.eft == allow))
+      [matchers]
+      ${m}
+  policy: ${policy}
+  ${more}`
 const GRPC = 'envoyExtAuthzGrpc: { service: a.b, port: 1'
 const providers = (...entries: string[]): string =>
   `{ extensionProviders: [${entries.map((entry) => `{ ${entry} }`).join(', ')}] }`
@@ -306,6 +320,31 @@ const OURS: readonly (readonly [kind: string, spec: string, pointer: string])[] 
   ['Mesh', '{ certificates: { leafTtl: 1h, caTtl: 5h } }', '/spec/certificates/caTtl'],
   ['Mesh', '{ certificates: { leafTtl: 2h, maxLeafTtl: 1h } }', '/spec/certificates/leafTtl'],
   ['Mesh', '{ certificates: { caTtl: 100h, rootTtl: 50h } }', '/spec/certificates/rootTtl'],
+  ['CasbinPolicy', casbin({ m: 'm = keyMatch(r.sub, p.sub)' }), '/spec/model/inline'],
+  ['CasbinPolicy', casbin({ policy: '{ inline: "p, a, b" }' }), '/spec/policy/inline'],
+  ['CasbinPolicy', casbin({ policy: '{}' }), '/spec/policy'],
+  [
+    'CasbinPolicy',
+    casbin({ policy: '{ inline: "p, a", configMap: { name: a, key: b } }' }),
+    '/spec/policy',
+  ],
+  [
+    'CasbinPolicy',
+    casbin({ policy: '{ postgres: { host: a, database: b, user: c, table: "x; drop" } }' }),
+    '/spec/policy/postgres/table',
+  ],
+  [
+    'CasbinPolicy',
+    casbin({ policy: '{ postgres: { host: a, database: b, user: c, refresh: 10ms } }' }),
+    '/spec/policy/postgres/refresh',
+  ],
+  [
+    'CasbinPolicy',
+    casbin({ policy: '{ postgres: { host: a, database: b, user: c, password: d } }' }),
+    '/spec/policy/postgres/password',
+  ],
+  ['CasbinPolicy', casbin({ more: 'request: { sub: request.cookies }' }), '/spec/request/sub'],
+  ['CasbinPolicy', casbin({ more: 'limits: { time: 2s }' }), '/spec/limits/time'],
   ['Mesh', providers('name: a'), '/spec/extensionProviders/0'],
   ['Mesh', providers('name: "", zipkin: {}'), '/spec/extensionProviders/0/name'],
   [
@@ -463,4 +502,16 @@ test('a reader that reads again gives what a new one would, and the same objects
   )
   t.deepEqual(reader([]).documents, [])
   t.is(reader(files).documents.length, first.documents.length)
+})
+
+test('a Secret that is wrong is told of without what is in it', (t) => {
+  const secret = (data: string) =>
+    readManifests([
+      { path: 'x.yaml', text: `{apiVersion: v1, kind: Secret, metadata: {name: a}, ${data}}` },
+    ]).documents
+  for (const data of ['data: {p: hunter2!}', 'stringData: {p: 31337}', 'data: {p: [hunter2]}']) {
+    const [report] = secret(data)
+    t.false(report?.valid, data)
+    t.notRegex(JSON.stringify(report), /hunter2|31337/)
+  }
 })
