@@ -6,7 +6,7 @@ for (const [aheadMs, said] of [
   [45_000, /clock skew: the clock of this node is 45 s ahead of the CA's, expected at most 30 s/],
   [-45_000, /clock skew: the clock of this node is 45 s behind the CA's/],
 ] as const) {
-  test(`§1.1 row 14: a clock ${aheadMs / 1000} s off is reported as skew, in health, metric and log`, async (t) => {
+  test(`users §1.1.14: a clock ${aheadMs / 1000} s off is reported as skew, in health, metric and log`, async (t) => {
     await using story = await startStory({ leafTtl: 'PT1H' })
     t.true(story.agent.health().ready)
     story.offsetAgent(aheadMs)
@@ -46,7 +46,7 @@ test('an answer of a CA that is ahead by more than its back-date is not served, 
   t.true(story.log.some(({ event }) => event === 'clock-skew-over'))
 })
 
-test('§1.1 row 8: an agent that slept renews everything at once, and serves nothing that ran out meanwhile', async (t) => {
+test('users §1.1.8: an agent that slept renews everything at once, and serves nothing that ran out meanwhile', async (t) => {
   await using story = await startStory({ leafTtl: 'PT1H' })
   using client = new WorkloadClient(story.agent)
   const heard = client.svids()

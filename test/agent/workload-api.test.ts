@@ -36,7 +36,7 @@ for (const [what, metadata] of Object.entries({
   'the header in another case': securityHeader('True'),
   'the header with another value': securityHeader('1'),
 })) {
-  test(`the Workload API refuses ${what} with InvalidArgument before it looks at the caller`, async (t) => {
+  test(`the Workload API refuses ${what} with InvalidArgument before it looks at the caller (identity-standards §5.6)`, async (t) => {
     let looked = 0
     await using story = await startStory({
       identify: async () => {

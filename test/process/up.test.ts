@@ -254,34 +254,40 @@ test.serial('authz check agrees with the running sidecars on twenty requests', a
 })
 
 for (const victim of ['ca', 'agent', 'policy']) {
-  test.serial(`kill -9 of the ${victim} loses no request, and rotation goes on`, async (t) => {
-    const { mesh, state } = t.context
-    const before = await statsOf(mesh)
-    const pid = (await statusOf(state)).processes.find(({ name }) => name === victim)?.pid ?? 0
-    const from = mesh.events().length
-    t.true(pid > 1)
-    process.kill(pid, 'SIGKILL')
-    await mesh.event(({ event, facts }) => event === 'restarted' && facts?.['process'] === victim, {
-      from,
-      withinMs: 10_000,
-    })
-    const restarted = mesh.events().length
-    for (const { namespace, name } of mesh.ready.workloads) {
-      const workload = `${namespace}/${name}`
-      await mesh.event((one) => one.event === 'rotated' && one.workload === workload, {
-        from: restarted,
-        withinMs: 10_000,
-      })
-    }
-    const after = await statsOf(mesh)
-    t.is(after.lost - before.lost, 0, JSON.stringify(after.failures))
-    t.true(after.requests > before.requests)
-    const policy = await until(async () => {
-      const { workloads } = await statusOf(state)
-      return workloads.every(({ connected }) => connected) || undefined
-    }, 5000)
-    t.true(policy)
-  })
+  test.serial(
+    `kill -9 of the ${victim} loses no request, and rotation goes on (identity-standards §5.10)`,
+    async (t) => {
+      const { mesh, state } = t.context
+      const before = await statsOf(mesh)
+      const pid = (await statusOf(state)).processes.find(({ name }) => name === victim)?.pid ?? 0
+      const from = mesh.events().length
+      t.true(pid > 1)
+      process.kill(pid, 'SIGKILL')
+      await mesh.event(
+        ({ event, facts }) => event === 'restarted' && facts?.['process'] === victim,
+        {
+          from,
+          withinMs: 10_000,
+        },
+      )
+      const restarted = mesh.events().length
+      for (const { namespace, name } of mesh.ready.workloads) {
+        const workload = `${namespace}/${name}`
+        await mesh.event((one) => one.event === 'rotated' && one.workload === workload, {
+          from: restarted,
+          withinMs: 10_000,
+        })
+      }
+      const after = await statsOf(mesh)
+      t.is(after.lost - before.lost, 0, JSON.stringify(after.failures))
+      t.true(after.requests > before.requests)
+      const policy = await until(async () => {
+        const { workloads } = await statusOf(state)
+        return workloads.every(({ connected }) => connected) || undefined
+      }, 5000)
+      t.true(policy)
+    },
+  )
 }
 
 test.serial('an app that dies is started anew on its port', async (t) => {

@@ -54,7 +54,7 @@ function acknowledged(mesh: Mesh, generation: number): Promise<number> {
 }
 
 test.serial(
-  'a revoked certificate is refused everywhere, its connections end, and its workload gets another, within 2 s',
+  'a revoked certificate is refused everywhere, its connections end, and its workload gets another, within 2 s (users §1.3.31)',
   async (t) => {
     await using mesh = await start()
     const [front, back, other] = ['front', 'back', 'other'].map(mesh.workload)

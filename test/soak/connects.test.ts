@@ -47,7 +47,7 @@ async function comeAndDie(socketPath: string, number: number): Promise<void> {
   socket.destroy()
 }
 
-test(`${CONNECTS} callers that die in mid-stream leave no call, no connection and no memory`, async (t) => {
+test(`${CONNECTS} callers that die in mid-stream leave no call, no connection and no memory (users §2.1.12)`, async (t) => {
   t.timeout(1_400_000)
   const id = 'spiffe://prod.example/ns/soak/sa/caller'
   const callers = {

@@ -10,7 +10,7 @@ import { startStory, until, WorkloadClient } from '../harness.ts'
 const scope = ['spiffe://prod.example/ns/pay/*']
 const account = { namespace: 'redoubt-system', serviceAccount: 'redoubt-agent' }
 
-test('an agent proves its node by its Kubernetes token, read at each attempt, and comes back by itself', async (t) => {
+test('an agent proves its node by its Kubernetes token, read at each attempt, and comes back by itself (users §1.1.4)', async (t) => {
   await using dir = await temporaryDir()
   const tokenFile = join(dir.path, 'token')
   await writeFile(tokenFile, 'first.token.x\n')

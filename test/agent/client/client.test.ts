@@ -224,7 +224,7 @@ test('svidChannelCredentials() reads the newest SVID at each connect, and sends 
   t.deepEqual([...new Set(seen)], [first.serial, second.serial, 'none'])
 })
 
-test('svidChannelCredentials() are equal to themselves only', (t) => {
+test('svidChannelCredentials() are equal to themselves only (users §2.1.10)', (t) => {
   const options = {
     svid: undefined,
     bundles: () => [],

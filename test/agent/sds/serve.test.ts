@@ -227,7 +227,7 @@ test('StreamSecrets does not repeat what was NACKed, and goes on with the next',
   stream.cancel()
 })
 
-test('StreamSecrets answers changed names, ignores a stale nonce, refuses a name in mid-stream', async (t) => {
+test('StreamSecrets answers changed names, ignores a stale nonce, refuses a name in mid-stream (identity-standards §5.7)', async (t) => {
   await using story = await startStory()
   using client = sdsClient(story.agent)
   const stream = client.raw.streamSecrets()

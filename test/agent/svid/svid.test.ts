@@ -180,7 +180,7 @@ test('createSvidCache() has room for so many: the least recently used that nobod
   t.false(asked.slice(before).includes(idOf(5)), 'nobody renews what has gone')
 })
 
-test('§1.1 row 18: renewals of workloads that started together are spread by jitter', async (t) => {
+test('users §1.1.18: renewals of workloads that started together are spread by jitter', async (t) => {
   let seed = 1
   const random = () => {
     seed = (seed * 48_271) % 2_147_483_647
@@ -231,7 +231,7 @@ test('a machine that was suspended renews at once on waking (users §1.1.8)', as
   t.true(woken)
 })
 
-test('§1.1 row 8: a clock that jumps wakes everybody at once, within a second, be they hundreds', async (t) => {
+test('users §1.1.8: a clock that jumps wakes everybody at once, within a second, be they hundreds', async (t) => {
   const clock = new FakeClock()
   let suspendedMs = 0
   const now = () => EPOCH.add({ milliseconds: Math.round(clock.nowMs() + suspendedMs) })

@@ -86,7 +86,7 @@ test.before(async () => {
 })
 test.after.always(() => asking[Symbol.asyncDispose]())
 for (const [what, [, says]] of Object.entries(verdicts)) {
-  test(`Attest refuses a Kubernetes token ${what}`, async (t) => {
+  test(`Attest refuses a Kubernetes token ${what} (users §2.2.27)`, async (t) => {
     using client = new Client(asking.ca)
     const kubernetesToken = `${Buffer.from(what).toString('base64url')}.b.c`
     const failure = await failureOf(client.attest({ kubernetesToken }, newCsr()))

@@ -171,7 +171,7 @@ test('users §1.2.25: finish is refused while any live leaf chains to the old ro
   t.is(ca.bundle.current.roots.length, 1)
 })
 
-test('finish is refused while an agent shows a certificate of the old root', async (t) => {
+test('finish is refused while an agent shows a certificate of the old root (users §1.2.23)', async (t) => {
   await using running = await story()
   using admin = await administrator(running.ca)
   using agent = await follower(running.ca)

@@ -133,6 +133,16 @@ test('signSvid() never outlives the issuing CA, and refuses once that has ended 
   await t.throwsAsync(signSvid(signer, request, end), { code: 'CA_SIGNER_UNAVAILABLE' })
 })
 
+test('signSvid() dates a leaf back by 2 minutes, so that a peer whose clock is behind takes it (users §1.1.12)', async (t) => {
+  const { notBefore, issuedAt, chain } = await signSvid(signer, request, now)
+  t.is(Math.floor(issuedAt.since(notBefore).total('seconds')), 120)
+  const bundle = { trustDomain, generation: 1, roots: [root.certificate.der] }
+  const behind = (seconds: number) =>
+    verifySvid(chain, [bundle], now.subtract({ seconds }), 'client').kind
+  t.is(behind(119), 'ok')
+  t.is(behind(121), 'refused')
+})
+
 test('makeIssuing() never outlives the root', async (t) => {
   const late = root.certificate.notAfter.subtract({ hours: 1 })
   const short = await makeIssuing(root, {

@@ -54,7 +54,7 @@ for (const [kind, der] of leaves) {
     t.not(facts.subjectKeyId, facts.authorityKeyId)
   })
 
-  test(`profile, ${kind}: its alternative name is critical, since it has no subject`, (t) => {
+  test(`profile, ${kind}: its alternative name is critical, since it has no subject (identity-standards §5.2)`, (t) => {
     t.deepEqual([facts.subject, facts.sanIsCritical], ['', true])
     t.deepEqual(facts.san, [{ type: 'uri', value: workloadId }])
   })

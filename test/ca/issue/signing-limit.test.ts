@@ -98,6 +98,22 @@ test('configFaults() refuses rates that let nothing through', async (t) => {
   await t.throwsAsync(openCa(config, {} as never), { code: 'CA_CONFIG_INVALID' })
 })
 
+test('users §1.1.19: the CA says when each of its certificates ends, by kind', async (t) => {
+  await using running = await startCa()
+  const text = await running.ca.metrics()
+  const seconds = (kind: string): number =>
+    Number(
+      new RegExp(`redoubt_ca_certificate_expiry_seconds{certificate="${kind}"} (.*)`).exec(
+        text,
+      )?.[1],
+    )
+  const now = Temporal.Now.instant().epochMilliseconds / 1000
+  const [server, jwt] = [seconds('server'), seconds('jwt')]
+  const [issuing, root] = [seconds('issuing'), seconds('root')]
+  t.true(server > now && server <= now + 3600)
+  t.true(jwt > server && issuing > server && root > issuing)
+})
+
 test('the CA says how long the ledger takes and what waits for it', async (t) => {
   await using running = await startCa()
   using attested = await attestedClient(running.ca)

@@ -116,7 +116,7 @@ const refused: Readonly<Record<string, readonly [reason: string, token: string]>
     'no-bundle',
     tokenOf({ ...GOOD, sub: 'spiffe://other.example/a' }),
   ],
-  'no end': ['expired', tokenOf({ ...GOOD, exp: undefined })],
+  'no end (users §2.2.24)': ['expired', tokenOf({ ...GOOD, exp: undefined })],
   'an end that is text': ['expired', tokenOf({ ...GOOD, exp: String(GOOD.exp) })],
   'an end that is now': ['expired', tokenOf({ ...GOOD, exp: seconds })],
   'an end beyond dates': ['expired', tokenOf({ ...GOOD, exp: 1e300 })],
@@ -141,7 +141,7 @@ const refused: Readonly<Record<string, readonly [reason: string, token: string]>
   'more than 16 KiB': ['malformed', tokenOf({ ...GOOD, x: 'x'.repeat(MAX_JWT_LENGTH) })],
 }
 for (const [what, [reason, token]] of Object.entries(refused)) {
-  test(`verifyJwtSvid() refuses ${what}`, (t) => {
+  test(`verifyJwtSvid() refuses ${what} (identity-standards §5.4)`, (t) => {
     t.is(judged(token), reason)
   })
 }

@@ -344,7 +344,7 @@ test('§15.5 a set that changes is taken, a bad one is refused and the last good
   t.regex(followed.signs(), /next/)
 })
 
-test('§15.5 a Secret that Kubernetes swaps by its symbolic link is taken whole', async (t) => {
+test('§15.5 a Secret that Kubernetes swaps by its symbolic link is taken whole (users §1.1.6)', async (t) => {
   await using dir = await temporaryDir()
   // As kubelet writes volumes: names → ..data → a directory of one version.
   await put(join(dir.path, '..1'), base)

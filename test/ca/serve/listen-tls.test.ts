@@ -110,6 +110,22 @@ test('listenTls() hands over a peer whose SVID was verified, at the injected tim
   t.like(base.peers[0], { kind: 'ok', id: workloadId })
 })
 
+test('listenTls() shows one certificate and makes one demand, whatever server name is asked for (users §2.1.7)', async (t) => {
+  await using base = await listening()
+  const shown = new Set<string>()
+  const names = ['redoubt-ca', 'REDOUBT-CA.Example', 'other.example', 'xn--bcher-kva.example']
+  for (const servername of names) {
+    t.is(await said(dial(base.listener.address, undefined, { servername })), '', servername)
+    const socket = dial(base.listener.address, workload, { servername })
+    socket.once('secureConnect', () => {
+      shown.add(socket.getPeerX509Certificate()?.fingerprint256 ?? 'none')
+    })
+    t.is(await said(socket), 'hello', servername)
+  }
+  t.is(shown.size, 1)
+  t.is(base.peers.length, names.length)
+})
+
 const refused: Readonly<
   Record<
     string,

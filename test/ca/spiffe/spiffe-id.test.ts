@@ -70,7 +70,7 @@ for (const [text, why] of [
   })
 }
 
-test('parseSpiffeId() takes 2048 bytes and refuses 2049', (t) => {
+test('parseSpiffeId() takes 2048 bytes and refuses 2049 (identity-standards §5.1)', (t) => {
   const longest = `spiffe://example.org/${'a'.repeat(MAX_SPIFFE_ID_BYTES - 21)}`
   t.is(longest.length, 2048)
   t.is(String(parseSpiffeId(longest)), longest)

@@ -66,7 +66,7 @@ const rsa = (modulusLength: number, publicExponent = 65_537) =>
   generateKeyPairSync('rsa', { modulusLength, publicExponent }).privateKey
 
 const refused: Readonly<Record<string, () => Uint8Array>> = {
-  'one signed by another key': () => request({ signWith: stranger }),
+  'one signed by another key (users §2.2.21)': () => request({ signWith: stranger }),
   'one signed by a key of another kind': () =>
     request({ signWith: generateKeyPairSync('ed25519').privateKey }),
   'another version': () =>

@@ -74,7 +74,7 @@ test('an empty list compiles to nothing, so that a handshake asks nothing', (t) 
   t.is(compileDenyList(listOf(record('serial', 'ab', 1, { lifted: true }))), undefined)
 })
 
-test('whoever holds a generation is told what came after it, what was lifted too', (t) => {
+test('whoever holds a generation is told what came after it, what was lifted too (users §1.3.32)', (t) => {
   const list = listOf(
     record('serial', 'aa', 1),
     record('serial', 'bb', 2),

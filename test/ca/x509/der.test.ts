@@ -165,6 +165,25 @@ test('derFromPem() reads back what pemFromDer() wrote, and only the label asked 
   t.true(text.split('\n').every((line) => line.length <= 64))
 })
 
+test('derFromPem() takes comments, blank lines, spaces and line ends of others between and in documents (users §1.2.28)', (t) => {
+  const documents = [new Uint8Array(100).fill(1), new Uint8Array(50).fill(2)]
+  const [one = '', two = ''] = documents.map((der) => pemFromDer('CERTIFICATE', der))
+  const text = `# the old root\r\n${one.replaceAll('\n', '\r\n')}\r\n\n  # and the new one\n\n${two.replaceAll('\n', '  \n')}\n\n\n`
+  t.deepEqual(derFromPem('CERTIFICATE', text), documents)
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(fc.string(), fc.nat(text.length), (noise, at) => {
+        try {
+          derFromPem('CERTIFICATE', text.slice(0, at) + noise + text.slice(at))
+          return true
+        } catch (cause) {
+          return cause instanceof CaError && cause.code === 'CA_DER_INVALID'
+        }
+      }),
+    ),
+  )
+})
+
 const badPem: Readonly<Record<string, string>> = {
   'a text without one': 'hello',
   'one that does not end': '-----BEGIN CERTIFICATE-----\nAAAA\n',

@@ -61,6 +61,10 @@ const acceptable: Readonly<Record<string, () => readonly Forged[]>> = {
   'a chain that ends with the root': () => [leaf, issuing, root],
   'certificates out of order': () => [leaf, root, issuing],
   'a leaf directly under the root': () => [forgeLeaf(root)],
+  'a CRL distribution point, which nobody asks (users §1.3.33)': () => [
+    changed({ odd: ext.raw('2.5.29.31', sequence(sequence()), false) }),
+    issuing,
+  ],
   'a leaf without extended key usage': () => [changed({ eku: undefined }), issuing],
   'a leaf with a DNS name beside the URI': () => [
     changed({
@@ -150,7 +154,7 @@ const refused: Readonly<Record<string, readonly [PeerRefusal, () => readonly For
     'key-usage',
     () => [changed({ ku: ext.keyUsage(USAGE.digitalSignature | USAGE.crlSign) }), issuing],
   ],
-  'a leaf for servers only': [
+  'a leaf for servers only (users §2.1.5)': [
     'extended-key-usage',
     () => [changed({ eku: ext.eku(OID.serverAuth) }), issuing],
   ],
@@ -432,7 +436,7 @@ const refused: Readonly<Record<string, readonly [PeerRefusal, () => readonly For
   ],
 }
 for (const [what, [reason, chain]] of Object.entries(refused)) {
-  test(`verifySvid() refuses ${what}`, (t) => {
+  test(`verifySvid() refuses ${what} (identity-standards §5.3)`, (t) => {
     t.like(verdict(chain()), { kind: 'refused', reason })
   })
 }

@@ -87,7 +87,7 @@ const RUNAWAYS: readonly (readonly [string, string])[] = [
 ]
 
 for (const [what, text] of RUNAWAYS) {
-  test(`${what} ends in a clear error, soon`, (t) => {
+  test(`${what} ends in a clear error, soon (users §2.2.30)`, (t) => {
     const started = process.cpuUsage()
     const [report] = readManifests([{ path: 'x', text }]).documents
     const ms = workedMs(started)

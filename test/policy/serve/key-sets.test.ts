@@ -182,7 +182,7 @@ test('§3.5 without a URI the issuer is asked where its keys are', async (t) => 
   t.is(rule && opened.sets.current.get(keySetName(rule) ?? ''), GOOD)
 })
 
-test('row 28 a failure keeps the last good set, backs off, and ends after a day: no key stands in', async (t) => {
+test('row 28 a failure keeps the last good set, backs off, and ends after a day: no key stands in (users §2.2.28)', async (t) => {
   let answer: string | Error | undefined = GOOD
   using opened = open(() => answer, { jwksUri: URI })
   await opened.settle()

@@ -135,6 +135,14 @@ const REFUSED: Readonly<Record<string, readonly [text: string, fault: RequestFau
   'two equal Hosts': ['GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n', 'host-repeated'],
   'a Host with user information': ['GET / HTTP/1.1\r\nHost: a@b\r\n\r\n', 'host-malformed'],
   'a Host with a path': ['GET / HTTP/1.1\r\nHost: a/b\r\n\r\n', 'host-malformed'],
+  'a Host with a dot that is none in ASCII (users §2.1.8)': [
+    'GET / HTTP/1.1\r\nHost: good\xe2\x80\xa4example\r\n\r\n',
+    'host-malformed',
+  ],
+  'a NUL in the Host (users §2.1.9)': [
+    'GET / HTTP/1.1\r\nHost: good.example\0.evil\r\n\r\n',
+    'field-value-malformed',
+  ],
   'a Host list': ['GET / HTTP/1.1\r\nHost: a, b\r\n\r\n', 'host-malformed'],
   'a target with a port past 65535': [
     'GET http://a:65536/ HTTP/1.1\r\nHost: a\r\n\r\n',

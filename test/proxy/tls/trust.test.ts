@@ -194,7 +194,7 @@ test('a plaintext connection does not outlive a change to STRICT', async (t) => 
   t.is(app.requests.length, 1)
 })
 
-test('a sidecar without configuration answers nobody', async (t) => {
+test('a sidecar without configuration answers nobody (users §2.2.31)', async (t) => {
   await using app = await openEchoApp()
   await using pair = await openFakePair(app.address)
   pair.server.inbound.set(undefined)
@@ -261,7 +261,7 @@ async function pretend(
   }
 }
 
-test('a client sends nothing to a peer that is not whom the service names', async (t) => {
+test('a client sends nothing to a peer that is not whom the service names (users §2.1.20)', async (t) => {
   const issuer = await createFakeIssuer()
   const stranger = await createFakeIssuer()
   await using client = await openFakeSidecar({ svid: await issuer.issue(CLIENT_ID) })
