@@ -205,10 +205,12 @@ export function revokeKey(book: Book, keyId: string): Book {
   return book.rotation?.from === keyId ? withoutRotation(revoked) : revoked
 }
 
-/** Without what ended a day ago; `undefined` if there is nothing of that kind. */
+/** Without what ended a day ago, and no rotation needs; `undefined` if there is nothing of that kind. */
 export function pruned(book: Book, now: number): Book | undefined {
+  const { from, to } = book.rotation ?? {}
   const kept = book.authorities.filter(
-    ({ notAfter, state }) => state === 'active' || now < notAfter + SHOWN_MS,
+    ({ notAfter, state, keyId }) =>
+      state === 'active' || now < notAfter + SHOWN_MS || keyId === from || keyId === to,
   )
   return kept.length < book.authorities.length ? next(book, kept) : undefined
 }

@@ -52,6 +52,7 @@ export function keepCa(
 ): Kept<{ address: string; metrics: string }> & { readonly roots: () => string } {
   const at = { address: ANY_PORT, metrics: ANY_PORT }
   let roots = ''
+  let hasServed = false
   let written = Promise.resolve()
   const write = async (): Promise<void> => {
     await writeFile(`${bundleFile}.new`, roots, { mode: 0o644 })
@@ -90,7 +91,8 @@ export function keepCa(
         ),
       async serve(child, signal) {
         const ready = (await orAborted(child.ready, signal)) as CaReady
-        if (ready.fault !== undefined && roots === '') throw cannotSign(ready.fault)
+        if (ready.fault !== undefined && !hasServed) throw cannotSign(ready.fault)
+        hasServed = true
         Object.assign(at, { address: ready.address, metrics: ready.metrics })
         await take(ready.roots)
       },

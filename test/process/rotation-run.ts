@@ -18,7 +18,8 @@ export interface RotationRun {
   readonly bundles: readonly [string, string]
 }
 
-const SAMPLE = join(import.meta.dirname, '../../deploy/samples/qotm')
+/** The sample that meshes of tests run. */
+export const SAMPLE: string = join(import.meta.dirname, '../../deploy/samples/qotm')
 const COMMANDS = ['start', 'promote', 'finish'] as const
 
 /**

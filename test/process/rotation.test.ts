@@ -1,6 +1,11 @@
+import { join } from 'node:path'
 import test from 'ava'
 
-import { rotateUnderLoad } from './rotation-run.ts'
+import { openCa } from '#ca/index.ts'
+import { parseTrustDomain } from '#ca/spiffe/index.ts'
+import { configIn, realClock } from '#test/ca/harness.ts'
+import { startMesh, startRedoubt, temporary } from './mesh.ts'
+import { rotateUnderLoad, SAMPLE } from './rotation-run.ts'
 
 test('users §1.2.20: redoubt ca rotate start, promote, finish change the root of a running mesh and lose no request', async (t) => {
   const run = await rotateUnderLoad({ leafTtl: '6s', callers: 3, seconds: 1 })
@@ -29,4 +34,46 @@ test('users §1.2.20: redoubt ca rotate start, promote, finish change the root o
     ['root old', 'issuing old', 'root active', 'issuing active'],
     ['root revoked', 'issuing revoked', 'root active', 'issuing active'],
   ])
+})
+
+test('users §1.2.26: a mesh whose CA has expired says what to do, and ca rotate --force brings it back', async (t) => {
+  await using folder = await temporary()
+  const state = join(folder.path, 'state')
+  const longAgo = Temporal.Now.instant().subtract({ hours: 24 * 365 * 2 })
+  const expired = await openCa(
+    configIn(join(state, 'ca'), { trustDomain: parseTrustDomain('cluster.local') }),
+    { now: () => longAgo, clock: realClock, log: () => undefined },
+  )
+  await expired[Symbol.asyncDispose]()
+  const run = async (...args: readonly string[]) => {
+    const { exited, out, err } = startRedoubt([...args, '--state', state])
+    return { code: await exited, out: out.join('\n'), err: err() }
+  }
+
+  const refused = await run('up', '-f', SAMPLE)
+  t.is(refused.code, 2)
+  t.regex(
+    refused.err,
+    /^redoubt: Cannot start the mesh: its CA signs nothing: the root ended at \S+; redoubt ca rotate start --force,/,
+  )
+  for (const [step, told] of [
+    ['start', /next: redoubt ca rotate promote/],
+    ['promote', /next: redoubt ca rotate finish/],
+    ['finish', /no rotation is under way/],
+  ] as const) {
+    const { code, out, err } = await run('ca', 'rotate', step, '--force')
+    t.is(code, 0, err)
+    t.regex(out, told)
+  }
+  t.regex((await run('ca', 'rotate', 'finish', '--force')).err, /none is under way$/m)
+  await using mesh = await startMesh(['-f', SAMPLE, '--state', state])
+  t.deepEqual(mesh.ready.notReady, [])
+  const { out } = await run('ca', 'status', '--output', 'json')
+  const { ready, authorities } = JSON.parse(out)
+  t.true(ready)
+  t.deepEqual(
+    authorities.map((each: { state: string }) => each.state),
+    ['active', 'active'],
+    'what ended long ago is not shown',
+  )
 })
