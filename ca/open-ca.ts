@@ -4,7 +4,13 @@ import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { adminIdOf, type Administrator } from './admin/administrator.ts'
 import { admitAdministrator } from './admin/issue-for.ts'
-import { rotate, type RotateStep, type StepOutcome, taint } from './admin/rotate.ts'
+import {
+  rotate,
+  type RotateDeps,
+  type RotateStep,
+  type StepOutcome,
+  taint,
+} from './admin/rotate.ts'
 import { readStatus } from './admin/status.ts'
 import { createAttestors } from './attest/attestors.ts'
 import { activePair } from './authorities/book.ts'
@@ -141,8 +147,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     addJoinToken: (token, caller = 'supervisor') => authority.agents.add(token, caller),
     denials: authority.denials,
     admitAdministrator: admitAdministrator.bind(undefined, { ...authority, rules, now }),
-    rotate: rotate.bind(undefined, calls),
-    taint: taint.bind(undefined, calls),
+    ...stepsOf(calls),
     authorities: authority.authorities,
     federation,
     subscribers: subscribers.list,
@@ -170,6 +175,10 @@ function caHealth(authority: OpenAuthority, config: CaConfig, now: Temporal.Inst
   // Nobody makes an issuing CA under a root that is not ours: leaves are what it must outlive.
   const below = authority.plugged ? leafTtl : caTtl
   return pluggedHealth(healthOf(authority.authorities, below, now), authority, config, now)
+}
+
+function stepsOf(deps: RotateDeps): Pick<Ca, 'rotate' | 'taint'> {
+  return { rotate: rotate.bind(undefined, deps), taint: taint.bind(undefined, deps) }
 }
 
 function rulesOf(
