@@ -1,6 +1,7 @@
 import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
 import { trustDomainOf } from '#ca/spiffe/index.ts'
 import type { NodeProof } from './attest/evidence.ts'
+import { caAddressFault } from './authority/target.ts'
 import { AgentError } from './error.ts'
 
 /** What an agent is told once, at its start. */
@@ -10,7 +11,7 @@ export interface AgentConfig {
   readonly agentId: SpiffeId
   /** The CA's name, by which its certificate is judged. @default `…/ns/redoubt-system/sa/redoubt-ca` */
   readonly caId?: SpiffeId
-  /** `host:port`. */
+  /** `host:port`; of a CA with several replicas all addresses, with commas between. */
   readonly caAddress: string
   /** What the node is called in listings, e.g. its host name. @default the socket's path */
   readonly name?: string
@@ -34,9 +35,8 @@ export function configFaults(config: AgentConfig): readonly string[] {
   if (trustDomainOf(agentId) !== trustDomain) {
     faults.push(`agentId is "${agentId}", expected an ID of trust domain "${trustDomain}"`)
   }
-  if (!/^.+:\d{1,5}$/.test(caAddress)) {
-    faults.push(`caAddress is ${JSON.stringify(caAddress)}, expected host:port`)
-  }
+  const fault = caAddressFault(caAddress)
+  if (fault !== undefined) faults.push(fault)
   if (!socketPath.startsWith('/')) {
     faults.push(`socketPath is ${JSON.stringify(socketPath)}, expected an absolute path`)
   }

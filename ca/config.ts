@@ -6,6 +6,8 @@ import type { FederationConfig } from './federation/open.ts'
 import { DEFAULT_RATES, type SigningRates } from './issue/signing-limit.ts'
 import { keyStoreFaults } from './keys/key-faults.ts'
 import type { KeyStoreConfig } from './keys/open-keys.ts'
+import { ledgerFaults } from './postgres/config-faults.ts'
+import type { PostgresConfig } from './postgres/open-postgres.ts'
 import type { SpiffeId, TrustDomain } from './spiffe/index.ts'
 
 export interface CaConfig {
@@ -40,6 +42,8 @@ export interface CaConfig {
   readonly federation?: FederationConfig
   /** Whom it believes of an agent, besides join tokens. @default nobody */
   readonly attestation?: AttestationConfig
+  /** Where the ledger is. @default SQLite, in the state directory, for one CA alone */
+  readonly ledger?: PostgresConfig
   /** Where its keys are. @default files that are not encrypted */
   readonly keys?: KeyStoreConfig
 }
@@ -73,7 +77,7 @@ export function configFaults(config: CaConfig): readonly string[] {
     [isPort, `listen.port is ${port}, expected 0 to 65535`],
     ...rateRules(config.signing ?? DEFAULT_RATES),
     ...lifeRules(config),
-  ]).concat(keyStoreFaults(config.keys))
+  ]).concat(keyStoreFaults(config.keys), ledgerFaults(config))
 }
 
 type Rule = readonly [holds: boolean, fault: string]

@@ -67,7 +67,7 @@ async function lookAgain(
 ): Promise<void> {
   while (!signal.aborted) {
     try {
-      await authority.authorities.keepUp()
+      await authority.keepUp()
       report()
     } catch (cause) {
       log('error', 'ca-authorities-not-kept-up', { detail: String(cause) })

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 
 import type { Live } from '#core/live.ts'
+import type { Log } from '#core/log.ts'
 import { type AgentRegistry, createAgentRegistry } from './attest/join-token.ts'
 import { type Book, renewedKeys } from './authorities/book.ts'
 import { rootsOf } from './authorities/make.ts'
@@ -15,7 +16,7 @@ import { type JwtKeyring, openJwtKeyring } from './keys/jwt-keyring.ts'
 import { KEYS_FOLDER, openFileKeys } from './keys/file-keys.ts'
 import type { KeyStore } from './keys/signing-key.ts'
 import { openStateDir } from './keys/state-dir.ts'
-import { type OpenLedger, openLedger } from './open-ledger.ts'
+import { type OpenLedger, openLedger, type Sharing } from './open-ledger.ts'
 import type { Plugged } from './plugged/keep-plugged.ts'
 import { type MaybePlugged, pluggedSource, withPlugged } from './plugged/plugged-authorities.ts'
 import type { TrustBundle } from './x509/index.ts'
@@ -34,6 +35,8 @@ export interface OpenAuthority extends OpenLedger, MaybePlugged {
   readonly signer: () => SvidSigner
   /** Prepares the next key for JWT-SVIDs and puts it in the bundle. */
   readonly renewJwt: () => Promise<void>
+  /** Takes every step of the keys that is due, and all that other CAs on the database have done. */
+  readonly keepUp: () => Promise<void>
 }
 
 /** Opening what can be of several kinds, once nobody else has the state. */
@@ -42,6 +45,8 @@ export interface OpenWith {
   readonly openKeys?: (stateDir: string) => Promise<KeyStore>
   /** A CA of somebody else's; left out: the CA makes its own. */
   readonly openPlugged?: ((store: KeyStore) => Promise<Plugged>) | undefined
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly log?: Log
 }
 
 /**
@@ -52,15 +57,33 @@ export interface OpenWith {
 export async function openAuthority(
   config: CaConfig,
   now: () => Temporal.Instant,
-  { openKeys = plainFileKeys, openPlugged }: OpenWith = {},
+  { openKeys = plainFileKeys, openPlugged, env = {}, log = () => {} }: OpenWith = {},
 ): Promise<OpenAuthority> {
-  const { trustDomain, stateDir } = config
   await using opening = new AsyncDisposableStack()
-  const state = await openStateDir(stateDir)
+  const state = await openStateDir(config.stateDir)
   // Before the keys: its lock is what keeps a second CA from making keys of its own here.
-  const recorded = opening.use(await openLedger(config, state, now))
-  const { queries, ledger, transparency } = recorded
-  const store = opening.use(await openKeys(state.path))
+  const recorded = opening.use(await openLedger(config, state, { now, env, log }))
+  const store = opening.use(recorded.keys ?? (await openKeys(state.path)))
+  const open = () => openRecorded(config, now, recorded, store, openPlugged)
+  const authority = await recorded.alone(open)
+  recorded.onChange(() => {
+    authority.keepUp().catch((cause: unknown) => {
+      log('error', 'ca-authorities-not-kept-up', { detail: String(cause) })
+    })
+  })
+  const opened = opening.move()
+  return { ...recorded, ...authority, [Symbol.asyncDispose]: () => opened.disposeAsync() }
+}
+
+async function openRecorded(
+  config: CaConfig,
+  now: () => Temporal.Instant,
+  recorded: OpenLedger & Sharing,
+  store: KeyStore,
+  openPlugged: OpenWith['openPlugged'],
+): Promise<Omit<OpenAuthority, keyof OpenLedger>> {
+  const { trustDomain } = config
+  const { queries, ledger, transparency, files: state, alone } = recorded
   const plugged = await openPlugged?.(store)
   const keys = { ...exactLives(config), state, store, trustDomain, now }
   let published: BundleSource | undefined
@@ -80,11 +103,10 @@ export async function openAuthority(
   published = bundle
   await forgetOlderState(state)
   await authorities.keepUp()
-  const denials = await openDenials({ queries, ledger, trustDomain, now })
+  const denials = await openDenials({ queries, ledger, trustDomain, now, alone })
   await transparency.keepSeen()
-  const opened = opening.move()
+  const publishJwt = () => bundle.publish({ jwtKeys: jwt.publicKeys() })
   return {
-    ...recorded,
     agents: createAgentRegistry({ queries, ledger, trustDomain, now }),
     bundle: bundle.live,
     publish: bundle.publish,
@@ -94,10 +116,14 @@ export async function openAuthority(
     ...withPlugged(authorities, plugged),
     signer: authorities.signer,
     async renewJwt() {
-      await jwt.prepare(now())
-      await bundle.publish({ jwtKeys: jwt.publicKeys() })
+      await alone(() => jwt.prepare(now()))
+      await publishJwt()
     },
-    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+    async keepUp() {
+      await authorities.keepUp()
+      if (await jwt.reload()) await publishJwt()
+      await denials.reload()
+    },
   }
 }
 

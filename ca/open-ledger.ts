@@ -1,11 +1,14 @@
 /** The ledger and its log, from where the CA keeps them. */
 import { join } from 'node:path'
 
+import type { Log } from '#core/log.ts'
 import { type CaLog, caLogOf } from './ca-log.ts'
 import type { CaConfig } from './config.ts'
-import { type Database, LEDGER_FILE, openDatabase } from './issue/database.ts'
+import { type Database, LEDGER_FILE, type OpenDatabase, openDatabase } from './issue/database.ts'
 import { createLedger, type Ledger } from './issue/ledger.ts'
 import { openLog, type TransparencyLog } from './issue/transparency.ts'
+import { keysIn } from './keys/file-keys.ts'
+import type { KeyStore } from './keys/signing-key.ts'
 import type { StateDir } from './keys/state-dir.ts'
 
 /** What remembers. Disposing it notes how far the log has come, and lets go of the database. */
@@ -17,28 +20,86 @@ export interface OpenLedger extends AsyncDisposable {
   readonly caLog: CaLog
 }
 
+/** What several CAs on one database share besides. */
+export interface Sharing {
+  /** Small files: those of the state directory, or of the database. */
+  readonly files: StateDir
+  /** Keys of the database; `undefined` where each CA has a store of its own. */
+  readonly keys: KeyStore | undefined
+  /** Runs `work` while no other CA runs any. */
+  readonly alone: <Result>(work: () => Promise<Result>) => Promise<Result>
+  /** Calls `listener` when another CA has changed something; never where there is none. */
+  readonly onChange: (listener: () => void) => void
+}
+
+/** What opening needs of the world. */
+export interface OpenLedgerDeps {
+  readonly now: () => Temporal.Instant
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly log: Log
+}
+
 /**
- * Opens the ledger in `state`, for this process alone.
+ * Opens the ledger: the one in `local`, the state directory, for this process alone, or that of the
+ * configuration.
  *
- * @throws {CaError} `CA_STATE_UNUSABLE`
+ * @throws {CaError} `CA_STATE_UNUSABLE`, `CA_CONFIG_INVALID`
  */
 export async function openLedger(
-  { trustDomain }: Pick<CaConfig, 'trustDomain'>,
-  state: StateDir,
-  now: () => Temporal.Instant,
-): Promise<OpenLedger> {
+  config: Pick<CaConfig, 'trustDomain' | 'ledger' | 'keys'>,
+  local: StateDir,
+  deps: OpenLedgerDeps,
+): Promise<OpenLedger & Sharing> {
+  const { trustDomain } = config
+  const { now } = deps
   await using opening = new AsyncDisposableStack()
-  const database = opening.use(openDatabase(join(state.path, LEDGER_FILE)))
-  const transparency = await openLog({ ...database, state, trustDomain, now })
+  const { database, sharing } = await openStore(config, local, deps, opening)
+  const places = { state: sharing.files, seen: local }
+  const open = () => openLog({ ...database, ...places, trustDomain, now })
+  const transparency = await sharing.alone(open)
   const { queries } = database
   const ledger = createLedger(database, transparency)
   opening.defer(() => transparency.keepSeen().catch(() => undefined)) // what was seen before stays
   const opened = opening.move()
   return {
+    ...sharing,
     queries,
     ledger,
     transparency,
-    caLog: caLogOf({ queries, ledger, transparency, database, stateDir: state.path, now }),
+    caLog: caLogOf({ queries, ledger, transparency, database, stateDir: local.path, now }),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+/** Names the lock of what one CA does at a time; any number that nobody else uses. */
+const ALONE_LOCK = 7_238_461_903
+
+async function openStore(
+  { ledger, keys }: Pick<CaConfig, 'ledger' | 'keys'>,
+  local: StateDir,
+  deps: OpenLedgerDeps,
+  opening: AsyncDisposableStack,
+): Promise<{ readonly database: OpenDatabase; readonly sharing: Sharing }> {
+  if (!ledger) {
+    const database = opening.use(openDatabase(join(local.path, LEDGER_FILE)))
+    const sharing: Sharing = {
+      files: local,
+      keys: undefined,
+      alone: (work) => work(),
+      onChange: () => {},
+    }
+    return { database, sharing }
+  }
+  // Loaded by whoever has one, and by nobody else.
+  const { openPostgres } = await import('./postgres/open-postgres.ts')
+  const database = await openPostgres(ledger, deps)
+  opening.defer(database.close)
+  const isHere = keys === undefined || keys.kind === 'files'
+  const sharing: Sharing = {
+    files: database.files(),
+    keys: isHere ? keysIn(database.files('keys/'), undefined) : undefined,
+    alone: (work) => database.alone(ALONE_LOCK, work),
+    onChange: database.onChange,
+  }
+  return { database, sharing }
 }

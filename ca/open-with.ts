@@ -11,6 +11,8 @@ export function openWith(config: CaConfig, deps: CaDeps): OpenWith {
   const { pluggedIn: dir, trustDomain, keys = { kind: 'files' } } = config
   const { now, clock, log, env = {} } = deps
   return {
+    env,
+    log,
     openKeys: (stateDir) => openKeyStore(keys, stateDir, { clock, env }),
     openPlugged:
       dir === undefined

@@ -5,6 +5,7 @@ import {
   status,
 } from '@grpc/grpc-js'
 import { CertificateAuthorityClient } from '#ca/proto/gen/ca.ts'
+import { caTarget } from './target.ts'
 
 /** A way to the CA that heals itself. */
 export interface Channel extends Disposable {
@@ -47,7 +48,7 @@ export function openChannel(address: string, credentials: ChannelCredentials): C
   return {
     async use(run) {
       current ??= {
-        client: new CertificateAuthorityClient(address, credentials, OPTIONS),
+        client: new CertificateAuthorityClient(caTarget(address), credentials, OPTIONS),
         borrowers: 0,
         retired: false,
       }

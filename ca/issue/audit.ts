@@ -59,7 +59,7 @@ export async function auditLedger({ queries, publicKey }: AuditDeps): Promise<Au
   for (const to of ends) {
     const from = tree.size
     // In a transaction: what is pruned meanwhile is all there, or all gone and said to be.
-    const page = await queries.transaction().execute(async (inside) => {
+    const page = await snapshot(queries).execute(async (inside) => {
       const read = await readPage(inside, from, to)
       const isGap = read.gaps.some((index) => !prunings.has(index))
       if (isGap) prunings = await readPrunings(inside, ofLog(publicKey))
@@ -78,7 +78,7 @@ export async function auditLedger({ queries, publicKey }: AuditDeps): Promise<Au
   }
   judgeHead(head, rootHex(tree), publicKey, tell)
   // In a transaction, so that no commit comes between the newest head and the last rows.
-  const isComplete = await queries.transaction().execute((inside) => hasNoOther(inside, size))
+  const isComplete = await snapshot(queries).execute((inside) => hasNoOther(inside, size))
   if (!isComplete) {
     tell({
       what: 'added',
@@ -88,6 +88,11 @@ export async function auditLedger({ queries, publicKey }: AuditDeps): Promise<Au
   const successions = await readSuccessions(queries)
   const ok = faultCount === 0
   return { ok, head: head ?? null, ...counts, successions, faults: found, faultCount }
+}
+
+/** What is read in it is of one instant, whoever else writes. */
+function snapshot(queries: Database) {
+  return queries.transaction().setIsolationLevel('repeatable read')
 }
 
 type Tell = (fault: AuditFault) => void

@@ -38,6 +38,8 @@ export interface Denials {
    * @throws {CaError} `CA_DENIAL_INVALID` if one is not on it
    */
   readonly lift: (names: readonly DenialName[], call: CallRow) => Promise<number>
+  /** Takes what another CA on the database has changed. */
+  readonly reload: () => Promise<void>
 }
 
 export interface DenialsDeps {
@@ -45,21 +47,30 @@ export interface DenialsDeps {
   readonly ledger: Ledger
   readonly trustDomain: TrustDomain
   readonly now: () => Temporal.Instant
+  /** Runs `work` while no other CA on the database does. @default at once: there is no other */
+  readonly alone?: (work: () => Promise<number>) => Promise<number>
 }
 
 /** Opens the list as it was left. */
 export async function openDenials(deps: DenialsDeps): Promise<Denials> {
-  const { queries, ledger, trustDomain, now } = deps
+  const { queries, ledger, trustDomain, now, alone = (work) => work() } = deps
   const serverId = serverIdOf(trustDomain)
   const source = createLive(await readList(queries))
   let denies = compileDenyList(source.live.current)
   let last: Promise<unknown> = Promise.resolve()
 
+  const reload = async (): Promise<void> => {
+    const stored = await readList(queries)
+    if (stored.generation <= source.live.current.generation) return
+    denies = compileDenyList(stored)
+    source.set(stored)
+  }
   const change = (
     plan: (list: DenyList) => readonly Omit<DenyRecord, 'generation'>[],
     call: CallRow,
   ): Promise<number> => {
-    const next = last.then(async () => {
+    const changeNow = async (): Promise<number> => {
+      await reload()
       const list = source.live.current
       const generation = list.generation + 1
       const entries = plan(list).map((entry) => ({ ...entry, generation }))
@@ -72,7 +83,8 @@ export async function openDenials(deps: DenialsDeps): Promise<Denials> {
       denies = compileDenyList(changed)
       source.set(changed)
       return generation
-    })
+    }
+    const next = last.then(() => alone(changeNow))
     last = next.catch(() => undefined) // told to whoever asked for that change
     return next
   }
@@ -80,6 +92,7 @@ export async function openDenials(deps: DenialsDeps): Promise<Denials> {
   return {
     list: source.live,
     denies: () => denies,
+    reload,
     deny: (entries, call) =>
       change(
         () => entries.map((entry) => ({ ...mayDeny(entry, serverId, now()), lifted: false })),

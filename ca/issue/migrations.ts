@@ -5,44 +5,8 @@ import { CaError } from '../error.ts'
 import { type CertificateEntry, certificateLeaf } from '../log/entry.ts'
 import { EMPTY_TREE, grow } from '../log/tree.ts'
 
-/** Each brings the tables from the version of its place to the next. None is ever edited. */
-const STEPS: readonly ((database: DatabaseSync) => void)[] = [
-  (database) =>
-    database.exec(`
-      CREATE TABLE certificates (
-        serial TEXT PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, issuer_serial TEXT NOT NULL,
-        issued_at INTEGER NOT NULL, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,
-        requested_by TEXT NOT NULL, der BLOB NOT NULL
-      ) STRICT;
-      CREATE TABLE join_tokens (
-        token_sha256 TEXT PRIMARY KEY, agent_id TEXT NOT NULL, scope TEXT NOT NULL,
-        expires_at INTEGER NOT NULL, used_at INTEGER
-      ) STRICT, WITHOUT ROWID;
-      CREATE TABLE agents (
-        agent_id TEXT PRIMARY KEY, scope TEXT NOT NULL, attested_at INTEGER NOT NULL
-      ) STRICT, WITHOUT ROWID;
-      CREATE TABLE bundles (generation INTEGER PRIMARY KEY, digest TEXT NOT NULL) STRICT;`),
-  addLog,
-  (database) =>
-    database.exec(`
-      CREATE TABLE denials (
-        kind TEXT NOT NULL, value TEXT NOT NULL, until INTEGER NOT NULL,
-        generation INTEGER NOT NULL, lifted INTEGER NOT NULL, PRIMARY KEY (kind, value)
-      ) STRICT, WITHOUT ROWID;`),
-  (database) =>
-    database.exec(`
-      CREATE TABLE authority_books (
-        version INTEGER PRIMARY KEY, at INTEGER NOT NULL, book TEXT NOT NULL
-      ) STRICT;
-      CREATE INDEX certificates_by_issuer ON certificates (issuer_serial, not_after);`),
-]
-
-/**
- * The log: certificates get their place in it as their row number, in the order in which they were
- * recorded; their leaves and nodes are worked out. The head is signed by whoever has the key.
- */
-function addLog(database: DatabaseSync): void {
-  database.exec(`
+/** The log: certificates get their place in it as their row number, in the order of being recorded. */
+const ADD_LOG = `
     ALTER TABLE certificates RENAME TO certificates_before;
     CREATE TABLE certificates (
       log_index INTEGER PRIMARY KEY,
@@ -67,7 +31,42 @@ function addLog(database: DatabaseSync): void {
     CREATE TABLE log_head (
       only INTEGER PRIMARY KEY CHECK (only = 0), log TEXT NOT NULL, size INTEGER NOT NULL,
       root TEXT NOT NULL, time TEXT NOT NULL, key_id TEXT NOT NULL, signature TEXT NOT NULL
-    ) STRICT;`)
+    ) STRICT;`
+
+/** Each brings the tables from the version of its place to the next. None is ever edited. */
+export const STEPS: readonly (
+  | string
+  | { readonly sql: string; readonly after: (database: DatabaseSync) => void }
+)[] = [
+  `
+      CREATE TABLE certificates (
+        serial TEXT PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, issuer_serial TEXT NOT NULL,
+        issued_at INTEGER NOT NULL, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,
+        requested_by TEXT NOT NULL, der BLOB NOT NULL
+      ) STRICT;
+      CREATE TABLE join_tokens (
+        token_sha256 TEXT PRIMARY KEY, agent_id TEXT NOT NULL, scope TEXT NOT NULL,
+        expires_at INTEGER NOT NULL, used_at INTEGER
+      ) STRICT, WITHOUT ROWID;
+      CREATE TABLE agents (
+        agent_id TEXT PRIMARY KEY, scope TEXT NOT NULL, attested_at INTEGER NOT NULL
+      ) STRICT, WITHOUT ROWID;
+      CREATE TABLE bundles (generation INTEGER PRIMARY KEY, digest TEXT NOT NULL) STRICT;`,
+  { sql: ADD_LOG, after: logCertificates },
+  `
+      CREATE TABLE denials (
+        kind TEXT NOT NULL, value TEXT NOT NULL, until INTEGER NOT NULL,
+        generation INTEGER NOT NULL, lifted INTEGER NOT NULL, PRIMARY KEY (kind, value)
+      ) STRICT, WITHOUT ROWID;`,
+  `
+      CREATE TABLE authority_books (
+        version INTEGER PRIMARY KEY, at INTEGER NOT NULL, book TEXT NOT NULL
+      ) STRICT;
+      CREATE INDEX certificates_by_issuer ON certificates (issuer_serial, not_after);`,
+]
+
+/** Works out leaves and nodes of the log. The head is signed by whoever has the key. */
+function logCertificates(database: DatabaseSync): void {
   const addLeaf = database.prepare('INSERT INTO log_leaves (log_index, hash) VALUES (?, ?)')
   const addNode = database.prepare('INSERT INTO log_nodes (level, position, hash) VALUES (?, ?, ?)')
   const rows = database.prepare('SELECT * FROM certificates ORDER BY log_index').iterate()
@@ -98,7 +97,10 @@ export function migrate(database: DatabaseSync, path: string): void {
   if (version === STEPS.length) return
   database.exec('BEGIN IMMEDIATE')
   try {
-    for (const step of STEPS.slice(version)) step(database)
+    for (const step of STEPS.slice(version)) {
+      database.exec(typeof step === 'string' ? step : step.sql)
+      if (typeof step !== 'string') step.after(database)
+    }
     database.exec(`PRAGMA user_version = ${STEPS.length}; COMMIT`)
   } catch (cause) {
     database.exec('ROLLBACK')

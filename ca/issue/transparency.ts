@@ -61,7 +61,10 @@ export interface TransparencyLog extends LogPlanner {
 /** What opening the log needs. */
 export interface OpenLogInput {
   readonly queries: Database
+  /** Where its key is. */
   readonly state: StateDir
+  /** Where the head that was last seen is. @default state */
+  readonly seen?: StateDir
   readonly trustDomain: TrustDomain
   readonly now: () => Temporal.Instant
   /** Whether others append to it, too. */
@@ -76,11 +79,19 @@ export interface OpenLogInput {
  *   last head says
  */
 export async function openLog(input: OpenLogInput): Promise<TransparencyLog> {
-  const { queries, state, trustDomain, now, isShared } = input
-  const stored = await readSignedHead(queries)
-  const seen = await readSeenHead(state)
+  const { queries, state, seen: witness = state, trustDomain, now, isShared } = input
+  // Others append meanwhile: head and tree are those of one instant.
+  const at = <Result>(read: (inside: Database) => Promise<Result>): Promise<Result> =>
+    isShared
+      ? queries.transaction().setIsolationLevel('repeatable read').execute(read)
+      : read(queries)
+  const { stored, found } = await at(async (inside) => ({
+    stored: await readSignedHead(inside),
+    found: await readTree(inside, await countLeaves(inside)),
+  }))
+  const seen = await readSeenHead(witness)
   const signer = headSigner(await openLogKey(state, stored ?? seen), trustDomain)
-  let tree = await readTree(queries, await countLeaves(queries))
+  let tree = found
   const signed = (of: Frontier): SignedHead =>
     signer.sign({ size: of.size, root: rootOf(of), time: now() })
   if (stored) assertNewest(stored, tree, signer)
@@ -98,7 +109,7 @@ export async function openLog(input: OpenLogInput): Promise<TransparencyLog> {
     if (grown.size > tree.size) tree = grown // unless it has grown while we read
   }
   const head = async (): Promise<SignedHead> => {
-    if (isShared) await queries.transaction().setIsolationLevel('repeatable read').execute(catchUp)
+    if (isShared) await at(catchUp)
     return signed(tree)
   }
   return {
@@ -110,7 +121,7 @@ export async function openLog(input: OpenLogInput): Promise<TransparencyLog> {
       })
     },
     head,
-    keepSeen: () => writeSeenHead(state, signed(tree)),
+    keepSeen: () => writeSeenHead(witness, signed(tree)),
     prove: async (serial) => proveCertificate(queries, await head(), serial),
     proveSince: async (size) => proveSince(queries, await head(), size),
   }

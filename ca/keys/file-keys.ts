@@ -6,7 +6,7 @@ import { CaError } from '../error.ts'
 import { derFromPem, type PemLabel, pemFromDer } from '../x509/index.ts'
 import { seal, unseal } from './sealed.ts'
 import { type KeyStore, localKey, type SigningKey } from './signing-key.ts'
-import { openStateDir } from './state-dir.ts'
+import { openStateDir, type StateDir } from './state-dir.ts'
 
 /** Folder of the keys below a state directory. */
 export const KEYS_FOLDER = 'keys'
@@ -24,7 +24,12 @@ export async function openFileKeys(
   path: string,
   passphrase: string | undefined,
 ): Promise<KeyStore> {
-  const files = await openStateDir(path)
+  return keysIn(await openStateDir(path), passphrase)
+}
+
+/** The same in files that are kept elsewhere. */
+export function keysIn(files: StateDir, passphrase: string | undefined): KeyStore {
+  const { path } = files
   const keep = async (key: KeyObject): Promise<SigningKey> => {
     const signing = localKey(key)
     await files.write(fileOf(signing.id), await textOf(key, signing.id, passphrase))

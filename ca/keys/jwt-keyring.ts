@@ -66,7 +66,9 @@ export interface JwtKeyring {
   readonly life: () => Life
   /** What signs at `now`. */
   readonly signer: (now: Temporal.Instant) => JwtSigner
-  /** Makes the next key, lets go of those that ended, and puts both on the disk. */
+  /** Takes keys that another CA on the same files has made; whether there were any. */
+  readonly reload: () => Promise<boolean>
+  /** Makes the next key unless another CA has, lets go of those that ended, and puts both on the disk. */
   readonly prepare: (now: Temporal.Instant) => Promise<void>
 }
 
@@ -94,6 +96,12 @@ export async function openJwtKeyring(
     if (!key) throw unusable('it has no key')
     return key
   }
+  const reload = async (): Promise<boolean> => {
+    const stored = await load(await state.read(FILE), store)
+    if (idsOf(stored) === idsOf(keys)) return false
+    keys = stored
+    return true
+  }
   const prepare = async (at: Temporal.Instant): Promise<void> => {
     const alive = keys.filter(({ notAfter }) => Temporal.Instant.compare(at, notAfter) < 0)
     const next = [...alive, heldKey(await store.create(), planJwtKey(alive.at(-1), at, life))]
@@ -108,8 +116,17 @@ export async function openJwtKeyring(
     publicKeys: () => keys.map(({ jwk }) => jwk),
     life: () => ({ issuedAt: newest().createdAt, notAfter: newest().notAfter }),
     signer: (at) => signerOf(activeJwtKey(keys, at), at),
-    prepare,
+    reload,
+    prepare: async (at) => {
+      const before = newest()
+      await reload()
+      if (newest().key.id === before.key.id) await prepare(at)
+    },
   }
+}
+
+function idsOf(keys: readonly HeldKey[]): string {
+  return keys.map(({ key }) => key.id).join()
 }
 
 function isPastHalf({ createdAt, notAfter }: JwtKeyTimes, now: Temporal.Instant): boolean {

@@ -54,6 +54,39 @@ export async function unseal(
   }
 }
 
+/**
+ * `secret`, readable by whoever has the key: for many secrets under one key, which {@link derive} made.
+ *
+ * @param key - 32 bytes.
+ * @param what - As in {@link seal}.
+ */
+export function sealBy(secret: Uint8Array, key: Uint8Array, what: string): Uint8Array {
+  const nonce = randomBytes(NONCE_BYTES)
+  const cipher = createCipheriv('aes-256-gcm', key, nonce)
+  cipher.setAAD(Buffer.from(what))
+  const encrypted = Buffer.concat([cipher.update(secret), cipher.final()])
+  return Buffer.concat([nonce, cipher.getAuthTag(), encrypted])
+}
+
+/** What was sealed as `what`; `undefined` if the key is another, or the bytes were changed. */
+export function openSealed(
+  sealed: Uint8Array,
+  key: Uint8Array,
+  what: string,
+): Uint8Array | undefined {
+  const bytes = Buffer.from(sealed)
+  const tagEnd = NONCE_BYTES + TAG_BYTES
+  if (bytes.length < tagEnd) return undefined
+  const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, NONCE_BYTES))
+  decipher.setAAD(Buffer.from(what))
+  decipher.setAuthTag(bytes.subarray(NONCE_BYTES, tagEnd))
+  try {
+    return Buffer.concat([decipher.update(bytes.subarray(tagEnd)), decipher.final()])
+  } catch {
+    return undefined // its tag does not fit, which is all that GCM can say
+  }
+}
+
 /** The key that a passphrase makes with a salt: 32 bytes. */
 export function derive(passphrase: string, salt: Uint8Array): Promise<Buffer> {
   return new Promise((resolve, reject) => {

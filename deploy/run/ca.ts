@@ -30,6 +30,7 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
       maxLeafTtl: life('maxLeafTtl'),
       caTtl: life('caTtl'),
       rootTtl: life('rootTtl'),
+      ...(config.ledger && { ledger: config.ledger }),
       ...(config.retention && { retention: Temporal.Duration.from(config.retention) }),
     },
     deps,

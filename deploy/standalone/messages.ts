@@ -29,6 +29,17 @@ interface ProcessConfig {
 export interface CaSettings {
   /** ISO 8601 duration: how long rows stay in the ledger after the end of their certificates. */
   readonly retention?: string
+  /** Where the ledger is; left out: in the state directory. */
+  readonly ledger?: LedgerSettings
+}
+
+/** A ledger in PostgreSQL; see `PostgresConfig` of ca/postgres. */
+export interface LedgerSettings {
+  readonly kind: 'postgres'
+  readonly url: string
+  readonly password?: { readonly file: string }
+  readonly caFile?: string
+  readonly passphrase: { readonly file: string }
 }
 
 /** `host:port` of every listener; port 0 takes a free one. */
