@@ -42,7 +42,7 @@ export interface Contents {
  */
 export function readInput(bytes: Uint8Array, password?: string): Contents {
   if (bytes.length > MAX_INPUT_BYTES) {
-    throw refused(`there are ${bytes.length} bytes, expected at most ${MAX_INPUT_BYTES}`)
+    throw refused(`there are more than ${MAX_INPUT_BYTES} bytes, which is the most that is read`)
   }
   if (bytes.length === 0) throw refused('the input is empty')
   const contents = bytes[0] === TAG.sequence ? fromDer(bytes, password) : fromText(bytes)

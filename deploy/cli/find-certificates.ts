@@ -11,6 +11,7 @@ import { DeployError } from '../error.ts'
 import { type Input, type Io, listOption, textOption } from './command.ts'
 import { type Endpoint, fetchChain } from './fetch-chain.ts'
 import { readBytes } from './read-bytes.ts'
+import { isKeyOf } from './key-of.ts'
 import { readContents } from './read-contents.ts'
 import { readPassword } from './read-password.ts'
 import type { RunningMesh } from './running-mesh.ts'
@@ -84,11 +85,13 @@ async function fromPlace(io: Io, input: Input, place: string, signal: AbortSigna
 }
 
 /** What is not to be seen from the certificates alone. */
-function originOf({ format, key, roots = [], jwtKeys = [] }: Contents): Origin {
+function originOf({ format, certificates, key, roots = [], jwtKeys = [] }: Contents): Origin {
   if (format === 'PEM' || format === 'DER') return []
   return [
     ['found in', format],
-    ...(key ? [['private key', 'is there; it is not shown'] as const] : []),
+    ...(key
+      ? [['private key', isKeyOf(key, certificates) ? 'fits' : 'DOES NOT FIT'] as const]
+      : []),
     ...(roots.length > 0 ? [['roots', `${roots.length}, to verify the others with`] as const] : []),
     ...(jwtKeys.length > 0
       ? [['JWT keys', jwtKeys.map(({ kid, kty }) => `${kid} (${kty})`).join(', ')] as const]

@@ -1,5 +1,4 @@
 /** What `cert inspect` and its kin find out: certificates, requests and tokens, described and judged. */
-import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 
@@ -22,6 +21,7 @@ import { DeployError } from '../error.ts'
 import { type Input, type Io, textOption } from './command.ts'
 import { parseDuration } from './duration.ts'
 import type { Found } from './find-certificates.ts'
+import { isKeyOf } from './key-of.ts'
 import { logReports } from './log-reports.ts'
 import { readBytes } from './read-bytes.ts'
 import { readContents } from './read-contents.ts'
@@ -128,8 +128,7 @@ function expected(input: Input, found: Found, inspection: Inspection): ChainRepo
 }
 
 function wrongKey({ contents: { certificates, key } }: Found): string | undefined {
-  const [first] = certificates
-  if (!first || !key || new X509Certificate(first).checkPrivateKey(key)) return undefined
+  if (certificates.length === 0 || !key || isKeyOf(key, certificates)) return undefined
   return 'wrong-key: the private key beside it is not that of the first certificate'
 }
 

@@ -7,6 +7,7 @@ import { type Contents, MAX_INPUT_BYTES, toPkcs12, toPkcs7 } from '#ca/inspect/i
 import { pemFromDer } from '#ca/x509/index.ts'
 import { DeployError } from '../../error.ts'
 import { type Command, type Input, type Io, textOption } from '../command.ts'
+import { isKeyOf } from '../key-of.ts'
 import { readBytes } from '../read-bytes.ts'
 import { readContents } from '../read-contents.ts'
 import { readPassword } from '../read-password.ts'
@@ -118,16 +119,19 @@ async function writeKey(io: Io, input: Input, { key, format }: Contents): Promis
 async function readSecrets(
   io: Io,
   input: Input,
-  { certificates: [leaf], key: own }: Contents,
+  { certificates, key: own }: Contents,
 ): Promise<{ readonly key: Uint8Array; readonly password: string }> {
   const keyFile = textOption(input, 'key')
   const password = await readPassword(io, textOption(input, 'passwordFile'))
-  if ((keyFile === undefined && !own) || password === undefined) {
+  if (keyFile === undefined && !own) {
     throw usage('Cannot write PKCS#12: it holds a key, expected --key and --password-file')
+  }
+  if (password === undefined) {
+    throw usage('Cannot write PKCS#12: it protects a key, expected --password-file')
   }
   const key =
     keyFile === undefined ? own : readKey(await readFile(resolve(io.cwd, keyFile), 'utf8'), keyFile)
-  if (!key || leaf === undefined || !new X509Certificate(leaf).checkPrivateKey(key)) {
+  if (!key || !isKeyOf(key, certificates)) {
     throw usage(
       `Cannot write PKCS#12: ${keyFile ?? 'what came along'} is not the key of the first certificate, expected its own`,
     )

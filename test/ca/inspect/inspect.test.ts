@@ -159,7 +159,7 @@ const unreadable: readonly (readonly [what: string, input: string | Uint8Array, 
   ['JSON of another kind', '{"a":1}', /without "keys"/],
   ['a bundle without X.509', '{"keys":[null,{"use":"jwt-svid"}]}', /no key for x509-svid/],
   ['too many', good.pem.repeat(201), /201 of them/],
-  ['too much', new Uint8Array(4_194_305), /4194305 bytes/],
+  ['too much', new Uint8Array(4_194_305), /more than 4194304 bytes/],
 ]
 for (const [what, input, said] of unreadable) {
   test(`readCertificates() refuses ${what}`, (t) => {

@@ -41,6 +41,7 @@ const secretOf = (key: string) =>
 const write = (name: string, content: string | Uint8Array) =>
   writeFileSync(join(cwd, name), content)
 
+const pemOfZeros = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
 for (const [name, content] of Object.entries({
   'chain.pem': good.pem + issuing.pem,
   'leaf.pem': good.pem,
@@ -95,6 +96,10 @@ test('cert inspect verifies a Kubernetes Secret by its own roots, and its key', 
   const wrong = await inspect('wrong-key.yaml')
   t.is(wrong.exitCode, 1)
   t.regex(wrong.chain.error, /^wrong-key: /)
+  t.deepEqual([origin['private key'], wrong.origin['private key']], ['fits', 'DOES NOT FIT'])
+  const broken = secretOf(good.keyPem).replace(/(tls.crt: )\S+/, `$1${base64(pemOfZeros)}`)
+  write('broken.yaml', broken)
+  await t.throwsAsync(inspect('broken.yaml'), { message: /^Cannot read a certificate: / })
 })
 
 test('cert inspect shows no private key and no token in any form', async (t) => {

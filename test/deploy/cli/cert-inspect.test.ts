@@ -179,7 +179,7 @@ const hopeless: readonly (readonly [what: string, asked: Asked, said: RegExp])[]
   ['a file that is not there', ['none.pem'], /no such file, and it is not HOST:PORT/],
   ['a directory', ['.'], /it is a directory/],
   ['a key', ['key.pem'], /it holds a PRIVATE KEY/],
-  ['a device without end', ['/dev/zero'], /expected at most 4194304/],
+  ['a device without end', ['/dev/zero'], /more than 4194304 bytes/],
   ['an endpoint where nothing listens', ['127.0.0.1:1'], /127\.0\.0\.1:1: nothing listens there/],
   ['a name that is none', ['no-such-host.invalid:443'], /its name (is not known|could not be)/],
   ['a state without a mesh', [undefined, { workload: 'a/b', state: 'no' }], /no mesh runs here/],
