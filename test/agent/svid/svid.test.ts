@@ -349,3 +349,36 @@ test('acceptSvid() refuses what is not a chain', (t) => {
     })
   }
 })
+
+test('users §1.3.34: what a key signed that the CA has left is renewed at once, with jitter, and served meanwhile', async (t) => {
+  const left = new Set<string>()
+  const { cache, clock, asked } = story({
+    random: () => 0.5,
+    isSuperseded: ({ serial }) => left.has(serial),
+  })
+  using one = cache.hold(api)
+  await pass(clock, 0)
+  t.is(asked.length, 1)
+  left.add('1')
+  cache.renew()
+  cache.renew() // Told twice, renewed once.
+  await pass(clock, 300)
+  t.is(asked.length, 1, 'half of a twentieth of 16 s has not gone')
+  t.is(one.state.current.kind, 'ready')
+  await pass(clock, 200)
+  t.is(asked.length, 2)
+  t.like(one.state.current, { kind: 'ready', svid: { serial: '2' } })
+  await pass(clock, 3000)
+  t.is(asked.length, 2, 'the new one is of another key')
+})
+
+test('a new SVID of a key that was left, from a CA that has yet to hear of it, is asked for again, not at once', async (t) => {
+  const { cache, clock, asked } = story({ random: () => 0, isSuperseded: () => true })
+  using _one = cache.hold(api)
+  await pass(clock, 0)
+  t.is(asked.length, 1)
+  await pass(clock, 900)
+  t.is(asked.length, 1)
+  await pass(clock, 200)
+  t.is(asked.length, 2, 'a second later')
+})
