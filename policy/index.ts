@@ -41,10 +41,12 @@ export { createManifestReader, readManifests } from './dialects/read-manifests.t
 export type { PolicyErrorCode } from './error.ts'
 export { PolicyError } from './error.ts'
 export type {
+  AuthorityIntent,
   AuthorizationPolicy,
   DestinationBundle,
   DocumentReport,
   Fault,
+  FederationIntent,
   InboundBundle,
   InstancePort,
   Intent,

@@ -12,10 +12,12 @@ import type {
   CaEvent,
   CaProcessConfig,
   CaReady,
+  FederatedDomain,
   ForcedRotation,
   ForcedRotationCall,
   JoinTokenCall,
 } from '../standalone/messages.ts'
+import { caOptions, relationshipsOf, reviewTokenOf } from './ca-options.ts'
 import { serveProcess } from './serve-process.ts'
 
 await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps }) => {
@@ -31,9 +33,10 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
       caTtl: life('caTtl'),
       rootTtl: life('rootTtl'),
       ...(config.ledger && { ledger: config.ledger }),
+      ...(await caOptions(config)),
       ...(config.retention && { retention: Temporal.Duration.from(config.retention) }),
     },
-    deps,
+    { ...deps, ...(await reviewTokenOf(config, deps.clock)), env: process.env },
   )
   const fault = ca.authorities.fault()
   const health = await listenHealth(parseAddress(config.metrics), ca)
@@ -84,6 +87,8 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
           generation: ca.bundle.current.generation,
         } satisfies AdministratorSvid
       },
+      federate: async (domains: readonly FederatedDomain[]) =>
+        ca.federation.set(await relationshipsOf(domains, config.trustDomain), 'supervisor'),
       'log-key': () => ca.log.publicKeyPem,
       'log-head': () => ca.log.head(),
       'log-prove': async (serial: string) => (await ca.log.prove(serial)) ?? null,

@@ -10,10 +10,12 @@ import { type KeptProcess, keepProcess } from './kept-process.ts'
 import type {
   AgentProcessConfig,
   AgentReady,
+  CaAuthority,
   CaEvent,
   CaProcessConfig,
   CaReady,
   CaSettings,
+  FederatedDomain,
   PolicyProcessConfig,
   PolicyReady,
   SourceFile,
@@ -31,6 +33,10 @@ export interface ControlPlaneOptions {
   readonly topology: () => Topology
   readonly lives: Intent['mesh']['certificates']
   readonly ca: CaSettings
+  /** What the manifests say of the CA; what changes of it holds from its next start on. */
+  readonly authority: () => CaAuthority
+  /** Trust domains that are federated with, now. */
+  readonly federated: () => readonly FederatedDomain[]
   readonly policy: () => PolicyInput
   /** Events of the policy server. */
   readonly onPolicyEvent: (event: unknown) => void
@@ -46,7 +52,7 @@ interface Kept<At> {
 
 /** The CA; every change of its bundle is written to `bundleFile`. */
 export function keepCa(
-  { topology, lives, ca }: ControlPlaneOptions,
+  { topology, lives, ca, authority, federated }: ControlPlaneOptions,
   bundleFile: string,
   deps: SuperviseDeps,
 ): Kept<{ address: string; metrics: string }> & { readonly roots: () => string } {
@@ -81,6 +87,8 @@ export function keepCa(
             caTtl: String(lives.caTtl),
             rootTtl: String(lives.rootTtl),
             ...ca,
+            authority: authority(),
+            federated: federated(),
           } satisfies CaProcessConfig,
           deps,
           (event) => {

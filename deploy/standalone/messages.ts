@@ -3,7 +3,12 @@
  * (`child_process`'s IPC channel, one JSON document a message). Nobody else can speak on it, which
  * is why identities are registered here and not on the agent's public socket.
  */
-import type { SubscriberStatus, WorkloadInstance } from '#policy/index.ts'
+import type {
+  SubscriberStatus,
+  WorkloadInstance,
+  AuthorityIntent,
+  FederationIntent,
+} from '#policy/index.ts'
 
 /** From the supervisor. The first message is `configure`. */
 export type Down =
@@ -42,8 +47,24 @@ export interface LedgerSettings {
   readonly passphrase: { readonly file: string }
 }
 
+/** What the manifests say of the CA. Paths are absolute. */
+export interface CaAuthority extends Omit<AuthorityIntent, 'machines'> {
+  readonly machines: NonNullable<AuthorityIntent['machines']>
+  /** The bundle endpoint. */
+  readonly endpoint?: NonNullable<FederationIntent['endpoint']>
+}
+
+/** A trust domain that is federated with; the CA's call `federate` takes a list of these. */
+export interface FederatedDomain {
+  readonly trustDomain: string
+  readonly url: string
+  readonly profile: FederationIntent['trustDomains'][number]['profile']
+}
+
 /** `host:port` of every listener; port 0 takes a free one. */
 export interface CaProcessConfig extends ProcessConfig, CaSettings {
+  readonly authority: CaAuthority
+  readonly federated: readonly FederatedDomain[]
   readonly stateDir: string
   readonly listen: string
   readonly metrics: string

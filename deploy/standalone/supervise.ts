@@ -3,7 +3,7 @@ import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Live } from '#core/live.ts'
-import type { PolicyEvent } from '#policy/index.ts'
+import type { Intent, PolicyEvent } from '#policy/index.ts'
 import { DeployError } from '../error.ts'
 import { openControlPlane, type RunningControlPlane } from './control-plane.ts'
 import { orAborted, type SuperviseDeps } from './entry-point.ts'
@@ -14,6 +14,8 @@ import type { CaSettings, HeldCertificate } from './messages.ts'
 import { meshEventOf } from './policy-event.ts'
 import { type ReadyLine, readyServices, readyWorkload } from './ready-line.ts'
 import { type MeshStatus, processView, workloadStatus } from './status.ts'
+import { caAuthorityOf, federatedDomainsOf } from './ca-settings.ts'
+import { caFacts, type CaFacts, federate, tellUnfollowed } from './follow-ca.ts'
 import { planChange, planTopology, type Topology } from './topology.ts'
 import { createWorkloadSet, type WorkloadSet } from './workload-set.ts'
 
@@ -48,14 +50,12 @@ const APPS_READY_MS = 10_000
 const GRACE = { sidecarMs: 1000, appMs: 700, controlMs: 500 }
 
 /** What is there before the mesh is. */
-interface Running {
+interface Running extends CaFacts {
   readonly reading: Live<Reading>
   readonly deps: MeshDeps
   readonly workloads: WorkloadSet
   readonly control: RunningControlPlane
   topology: Topology
-  /** Of the last intent, as JSON: to see a change that the CA cannot follow. */
-  lives: string
 }
 
 /**
@@ -111,13 +111,15 @@ async function openRunning(reading: Live<Reading>, deps: MeshDeps): Promise<Runn
   const { intent } = reading.current
   const at = {
     topology: planTopology(intent, deps.cwd),
-    lives: JSON.stringify(intent.mesh.certificates),
+    ...caFacts(intent, deps.cwd),
   }
   const control = await openControlPlane(
     {
       topology: () => at.topology,
       lives: intent.mesh.certificates,
       ca: deps.ca,
+      authority: () => caAuthorityOf(reading.current.intent, deps.cwd),
+      federated: () => federatedDomainsOf(reading.current.intent, deps.cwd),
       policy: () => ({
         files: reading.current.files,
         instances: workloads.instances(reading.current.intent),
@@ -210,12 +212,8 @@ async function apply(running: Running, { intent, faulty }: Reading): Promise<voi
       `Cannot change the trust domain to ${planned.trustDomain}: the mesh runs; stop it and start it anew`,
     )
   }
-  if (JSON.stringify(intent.mesh.certificates) !== running.lives) {
-    running.lives = JSON.stringify(intent.mesh.certificates)
-    const detail =
-      'the certificate lives of the Mesh have changed: they hold from the next start on'
-    deps.tell({ event: 'rejected', detail })
-  }
+  tellUnfollowed(running, intent)
+  await federate(running, intent)
   const { added, removed, changed } = planChange(running.topology.workloads, planned.workloads)
   running.topology = planned
   control.refreshPolicy()

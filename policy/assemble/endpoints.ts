@@ -133,7 +133,7 @@ function entryEndpoints(
 
 function entryEndpoint(
   intent: Intent,
-  { namespace, name, location }: ServiceEntry,
+  { namespace, name, location, subjectAltNames = [] }: ServiceEntry,
   { address, labels, serviceAccount }: ServiceEntryEndpoint,
   port: number,
   tls: ClientTls,
@@ -141,12 +141,17 @@ function entryEndpoint(
   const inMesh = location === 'MESH_INTERNAL' && labels['security.istio.io/tlsMode'] === 'istio'
   const mutual = speaksMutual(intent, tls, inMesh && namespaceMode(intent, namespace) !== 'DISABLE')
   // Nobody is known to answer there: mutual TLS with whoever does would prove nothing.
-  if (mutual && serviceAccount === '') return []
+  const named = subjectAltNames.length > 0
+  if (mutual && serviceAccount === '' && !named) return []
   return [
     {
       address: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
       tls: mutual ? 'mutual' : 'none',
-      identities: mutual ? identitiesOf(intent, namespace, serviceAccount) : [],
+      identities: !mutual
+        ? []
+        : named
+          ? subjectAltNames
+          : identitiesOf(intent, namespace, serviceAccount),
       workload: { namespace, name, serviceAccount, labels },
     },
   ]

@@ -89,6 +89,7 @@ export type {
   WorkloadInstance,
   WorkloadPort,
 } from './intent.ts'
+export type { AuthorityIntent, FederationIntent } from './mesh-authority.ts'
 export { isKnownMethod, KNOWN_METHODS } from './method.ts'
 export type { NormalizedPath, PathRefusal } from './path.ts'
 export { isAmbiguousPath, normalizePath, withoutPathParameters } from './path.ts'

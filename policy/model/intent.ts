@@ -8,10 +8,11 @@
  *
  * Long because it is all types, and one intent is read as a whole.
  */
-import type { TrustDomain } from '#ca/spiffe/index.ts'
+import type { SpiffeId, TrustDomain } from '#ca/spiffe/index.ts'
 import type { AuthorizationPolicy } from './authorization.ts'
 import type { MtlsMode, PathNormalization, PortProtocol } from './bundle.ts'
 import type { ServiceProvider } from './extension-provider.ts'
+import type { AuthorityIntent, FederationIntent } from './mesh-authority.ts'
 import type { RequestAuthentication } from './request-authentication.ts'
 import type { DestinationRule, RetryIntent, VirtualService } from './traffic.ts'
 
@@ -35,6 +36,8 @@ export interface Mesh {
   /** Policies in it apply to every namespace. */
   readonly rootNamespace: string
   readonly certificates: CertificateLives
+  readonly certificateAuthority?: AuthorityIntent
+  readonly federation?: FederationIntent
   readonly outboundPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY'
   readonly pathNormalization: PathNormalization
   /** Off: clients speak plaintext unless a DestinationRule says ISTIO_MUTUAL (§2.5). */
@@ -118,6 +121,8 @@ export interface ServiceEntry extends ObjectRef {
   readonly location: 'MESH_EXTERNAL' | 'MESH_INTERNAL'
   readonly resolution: 'NONE' | 'STATIC' | 'DNS' | 'DNS_ROUND_ROBIN' | 'DYNAMIC_DNS'
   readonly endpoints: readonly ServiceEntryEndpoint[]
+  /** Who may answer, in place of the accounts of its endpoints. */
+  readonly subjectAltNames?: readonly SpiffeId[]
   /** Of the workloads of its own namespace that are its endpoints. */
   readonly workloadSelector?: Labels
   readonly exportTo: ExportTo

@@ -14,6 +14,52 @@ const OWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'certificates.maxLeafTtl': 'Longest that anybody may ask for. Default 24h.',
     'certificates.caTtl': 'Of the issuing authority, at least six times leafTtl. Default 2160h.',
     'certificates.rootTtl': 'Of the root, at least caTtl. Default 87600h.',
+    certificateAuthority: 'Whose keys sign certificates, where they are, and whom the CA lets in.',
+    'certificateAuthority.keys': 'Where the keys that the CA makes are kept. Default plain files.',
+    'certificateAuthority.keys.store':
+      'files of mode 0600; memory: another CA after each start; pkcs11: a token of an HSM.',
+    'certificateAuthority.keys.passphrase': 'Encrypts files of keys.',
+    'certificateAuthority.keys.passphrase.file': 'A file that holds it.',
+    'certificateAuthority.keys.passphrase.env': 'A variable that holds it: REDOUBT_….',
+    'certificateAuthority.keys.module': 'Of pkcs11: path of the shared library.',
+    'certificateAuthority.keys.token': 'Of pkcs11: label of the token.',
+    'certificateAuthority.keys.pin': 'Of pkcs11: the user’s PIN.',
+    'certificateAuthority.keys.pin.file': 'A file that holds it.',
+    'certificateAuthority.keys.pin.env': 'A variable that holds it: REDOUBT_….',
+    'certificateAuthority.pluggedIn':
+      'A directory in the layout of Istio’s cacerts; its CA signs, and is followed as it changes.',
+    'certificateAuthority.kubernetes': 'A cluster whose service accounts are believed.',
+    'certificateAuthority.kubernetes.kubeconfig': 'A file, or in-cluster.',
+    'certificateAuthority.kubernetes.audiences':
+      'What tokens must be for; Istio’s are for istio-ca.',
+    'certificateAuthority.kubernetes.agents': 'Service accounts that are agents.',
+    'certificateAuthority.kubernetes.agents[].namespace': 'Of the service account.',
+    'certificateAuthority.kubernetes.agents[].serviceAccount': 'Its name.',
+    'certificateAuthority.kubernetes.agents[].agentId': 'SPIFFE ID; {node} is the node’s name.',
+    'certificateAuthority.kubernetes.agents[].scope':
+      'IDs that it may ask for; /* at the end for all below; {node} too.',
+    'certificateAuthority.machines': 'Machines whose certificates are believed.',
+    'certificateAuthority.machines[].rootsFile': 'PEM of the authorities of their certificates.',
+    'certificateAuthority.machines[].name': 'DNS or URI name; *. at the start for one label.',
+    'certificateAuthority.machines[].agentId': 'SPIFFE ID; {name} is the DNS name.',
+    'certificateAuthority.machines[].scope':
+      'IDs that it may ask for; /* at the end for all below; {name} too.',
+    federation: 'Other trust domains, by SPIFFE Federation.',
+    'federation.endpoint': 'Where the bundle of this trust domain is served.',
+    'federation.endpoint.listen': 'host:port.',
+    'federation.endpoint.refreshHint': 'After which others look again. Default 300s.',
+    'federation.endpoint.certificateFile':
+      'PEM of a web certificate (https_web); without it the CA’s own SVID is shown (https_spiffe).',
+    'federation.endpoint.keyFile': 'PEM of its key.',
+    'federation.trustDomains': 'Those whose SVIDs are believed; removing one ends that at once.',
+    'federation.trustDomains[].name': 'The trust domain.',
+    'federation.trustDomains[].url': 'Of its bundle endpoint.',
+    'federation.trustDomains[].profile': 'By what the endpoint is believed.',
+    'federation.trustDomains[].rootsFile':
+      'Of https_web: PEM of the authorities of its certificate. Default those of Node.',
+    'federation.trustDomains[].endpointSpiffeId': 'Of https_spiffe: what its SVID must say.',
+    'federation.trustDomains[].bootstrapFile':
+      'Of https_spiffe: the bundle to begin with, SPIFFE’s JSON or PEM.',
     outboundTrafficPolicy: 'What happens to requests for hosts that no manifest names.',
     'outboundTrafficPolicy.mode':
       'ALLOW_ANY sends them on, REGISTRY_ONLY refuses. Default ALLOW_ANY.',

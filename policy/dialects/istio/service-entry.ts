@@ -1,6 +1,7 @@
 /** ServiceEntry (istio-semantics §8). */
 import { z } from 'zod'
 
+import { parseSpiffeId, type SpiffeId } from '#ca/spiffe/index.ts'
 import type { Labels, ServiceEntryEndpoint, ServicePort } from '../../model/intent.ts'
 import { checkExportTo, exportToSchema, readExportTo } from '../export-to.ts'
 import { dnsLabelFault, fqdnFault, isIp, subnetFault, wildcardDomainFault } from '../grammar.ts'
@@ -36,7 +37,11 @@ const spec = fields(
     endpoints: z.array(endpointSchema).max(4096).optional(),
     workloadSelector: labelsSchema.optional(),
     exportTo: exportToSchema,
-    subjectAltNames: notYet(strings),
+    // Who may answer, by SPIFFE ID: workloads of other trust domains are named in no other way.
+    subjectAltNames: notYet(strings, {
+      when: (names) => !names.every(isSpiffeId),
+      hint: 'only SPIFFE IDs are carried out',
+    }),
   },
   {
     check: (value, report) => {
@@ -47,6 +52,15 @@ const spec = fields(
     },
   },
 )
+
+function isSpiffeId(name: string): boolean {
+  try {
+    parseSpiffeId(name)
+    return true
+  } catch {
+    return false
+  }
+}
 
 type Spec = z.output<typeof spec>
 type Port = z.output<typeof servicePort>
@@ -210,6 +224,7 @@ export const serviceEntryKind: Kind = defineKind({
         ? { workloadSelector: written.workloadSelector.labels ?? {} }
         : {}),
       exportTo: readExportTo(written.exportTo, metadata.namespace),
+      ...(written.subjectAltNames && { subjectAltNames: written.subjectAltNames as SpiffeId[] }),
     },
   }),
 })

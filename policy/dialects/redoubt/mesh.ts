@@ -14,6 +14,7 @@ import {
 import { retriesSchema, readRetries } from '../istio/retries.ts'
 import { defineKind, type Kind } from '../kind.ts'
 import { fields, type Report, text } from '../schema.ts'
+import { authoritySchema, federationSchema, readAuthority, readFederation } from './authority.ts'
 
 const trustDomain = text((written) => {
   try {
@@ -48,6 +49,8 @@ const spec = fields(
     trustDomainAliases: z.array(trustDomain).max(64).optional(),
     rootNamespace: text(labelNameFault).optional(),
     certificates: certificates.optional(),
+    certificateAuthority: authoritySchema.optional(),
+    federation: federationSchema.optional(),
     outboundTrafficPolicy: fields({
       mode: z.enum(['ALLOW_ANY', 'REGISTRY_ONLY']).optional(),
     }).optional(),
@@ -123,6 +126,10 @@ function readMesh(written: z.output<typeof spec>): Mesh {
     trustDomainAliases: (written.trustDomainAliases ?? []) as TrustDomain[],
     rootNamespace: written.rootNamespace ?? 'istio-system',
     certificates: readLives(written.certificates ?? {}),
+    ...(written.certificateAuthority && {
+      certificateAuthority: readAuthority(written.certificateAuthority),
+    }),
+    ...(written.federation && { federation: readFederation(written.federation) }),
     outboundPolicy: written.outboundTrafficPolicy?.mode ?? 'ALLOW_ANY',
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
     accessLog: written.accessLogFile === '/dev/stdout' ? 'all' : 'refusals',

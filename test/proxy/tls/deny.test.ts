@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'
 import test from 'ava'
+import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import type { Svid } from '#agent/client/index.ts'
 import { compileDenyList, type DenyKind, verifySvid } from '#ca/x509/index.ts'
 import { createLive } from '#core/live.ts'
@@ -110,5 +111,36 @@ test('connections are watched for as long as they are open, and no longer', asyn
   svid.set({ ...svid.live.current })
   await setImmediate()
   t.is(destroyed.length, 2, 'a rotation with the same list looks at nobody')
+  ending.abort()
+})
+
+test('§1.7 a peer of a trust domain that is federated with no longer is cut off, and nobody else', async (t) => {
+  const issuer = await createFakeIssuer()
+  const own = await issuer.issue(SERVER_ID)
+  const foreign = { trustDomain: parseTrustDomain('other.example'), generation: 1, roots: [] }
+  const svid = createLive<Svid>({ ...own, bundles: [...own.bundles, foreign] })
+  const ending = new AbortController()
+  const watched = { svid: svid.live, now: () => Temporal.Now.instant(), log: () => {} }
+  const peers = watchPeers(watched, ending.signal)
+  const destroyed: string[] = []
+  for (const id of [
+    parseSpiffeId(CLIENT_ID),
+    parseSpiffeId('spiffe://other.example/ns/shop/sa/front'),
+  ]) {
+    const socket = Object.assign(new EventEmitter(), { destroy: () => void destroyed.push(id) })
+    const notAfter = Temporal.Now.instant().add({ hours: 1 })
+    const peer = {
+      kind: 'ok',
+      id,
+      serial: '01',
+      notAfter,
+      keyIds: [],
+      leaf: new Uint8Array(),
+    } as const
+    peers.add(socket as unknown as TLSSocket, peer)
+  }
+  svid.set(own)
+  await setImmediate()
+  t.deepEqual(destroyed, ['spiffe://other.example/ns/shop/sa/front'])
   ending.abort()
 })

@@ -1,0 +1,67 @@
+/** What a `Mesh` says of its CA, for the CA's process: every path absolute. Pure. */
+import { resolve } from 'node:path'
+
+import type { Intent } from '#policy/index.ts'
+import type { CaAuthority, FederatedDomain } from './messages.ts'
+
+/** @param cwd - Absolute: what relative paths start from. */
+export function caAuthorityOf({ mesh }: Intent, cwd: string): CaAuthority {
+  const { keys, pluggedIn, kubernetes, machines = [] } = mesh.certificateAuthority ?? {}
+  const at = (path: string): string => resolve(cwd, path)
+  const place = <P extends { readonly file: string } | { readonly env: string }>(secret: P) =>
+    'file' in secret ? { file: at(secret.file) } : secret
+  const { endpoint } = mesh.federation ?? {}
+  const certificate = endpoint?.certificate
+  return {
+    ...(keys && {
+      keys:
+        keys.kind === 'pkcs11'
+          ? { ...keys, module: at(keys.module), pin: place(keys.pin) }
+          : keys.kind === 'files' && keys.passphrase
+            ? { ...keys, passphrase: place(keys.passphrase) }
+            : keys,
+    }),
+    ...(pluggedIn !== undefined && { pluggedIn: at(pluggedIn) }),
+    ...(kubernetes && {
+      kubernetes: {
+        ...kubernetes,
+        kubeconfig:
+          kubernetes.kubeconfig === 'in-cluster' ? 'in-cluster' : at(kubernetes.kubeconfig),
+      },
+    }),
+    machines: machines.map((one) => ({ ...one, rootsFile: at(one.rootsFile) })),
+    ...(endpoint && {
+      endpoint: {
+        ...endpoint,
+        ...(certificate && {
+          certificate: {
+            certificateFile: at(certificate.certificateFile),
+            keyFile: at(certificate.keyFile),
+          },
+        }),
+      },
+    }),
+  }
+}
+
+/** The trust domains that are federated with: what may change while the mesh runs. */
+export function federatedDomainsOf({ mesh }: Intent, cwd: string): readonly FederatedDomain[] {
+  const at = (path: string): string => resolve(cwd, path)
+  return (mesh.federation?.trustDomains ?? []).map(({ name, url, profile }) => ({
+    trustDomain: name,
+    url,
+    profile:
+      profile.kind === 'https_web'
+        ? {
+            kind: profile.kind,
+            ...(profile.rootsFile !== undefined && { rootsFile: at(profile.rootsFile) }),
+          }
+        : {
+            kind: profile.kind,
+            endpointSpiffeId: profile.endpointSpiffeId,
+            ...(profile.bootstrapFile !== undefined && {
+              bootstrapFile: at(profile.bootstrapFile),
+            }),
+          },
+  }))
+}
