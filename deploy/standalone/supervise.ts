@@ -3,7 +3,7 @@ import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Live } from '#core/live.ts'
-import type { Intent, PolicyEvent } from '#policy/index.ts'
+import type { PolicyEvent } from '#policy/index.ts'
 import { DeployError } from '../error.ts'
 import { openControlPlane, type RunningControlPlane } from './control-plane.ts'
 import { orAborted, type SuperviseDeps } from './entry-point.ts'
