@@ -27,7 +27,8 @@ export async function listenOnSocket(
   await removeStale(path)
   const server = createServer(onConnection)
   server.maxConnections = MAX_CONNECTIONS
-  server.listen({ path, readableAll: true, writableAll: true })
+  // A thousand workloads may start in one moment; who finds the queue full is sent away (EAGAIN).
+  server.listen({ path, backlog: MAX_CONNECTIONS, readableAll: true, writableAll: true })
   await once(server, 'listening').catch((cause: Error) => {
     throw unusable(path, cause.message, cause)
   })

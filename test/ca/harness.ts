@@ -34,11 +34,15 @@ export const realClock: Clock = {
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {
       signal.throwIfAborted()
-      const timer = setTimeout(resolve, ms)
-      signal.addEventListener('abort', () => {
+      const abort = (): void => {
         clearTimeout(timer)
         reject(signal.reason)
-      })
+      }
+      const timer = setTimeout(() => {
+        signal.removeEventListener('abort', abort)
+        resolve()
+      }, ms)
+      signal.addEventListener('abort', abort, { once: true })
     }),
 }
 

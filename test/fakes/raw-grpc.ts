@@ -36,8 +36,16 @@ export interface RawCallOptions {
   readonly ends?: boolean
 }
 
-/** Everything that a caller of `path` writes, in one piece. */
-export function rawCall({ path, message = Buffer.alloc(0), ends = true }: RawCallOptions): Buffer {
+/** Everything that a caller writes for these calls on one connection, in one piece. */
+export function rawCall(...calls: readonly RawCallOptions[]): Buffer {
+  const streams = calls.map((call, at) => streamOf(call, 2 * at + 1))
+  return Buffer.concat([PREFACE, frame(FRAME.settings, 0, 0, Buffer.alloc(0)), ...streams])
+}
+
+function streamOf(
+  { path, message = Buffer.alloc(0), ends = true }: RawCallOptions,
+  stream: number,
+): Buffer {
   const headers = fieldBlock({
     ':method': 'POST',
     ':scheme': 'http',
@@ -50,10 +58,8 @@ export function rawCall({ path, message = Buffer.alloc(0), ends = true }: RawCal
   const prefix = Buffer.alloc(5)
   prefix.writeUInt32BE(message.length, 1)
   return Buffer.concat([
-    PREFACE,
-    frame(FRAME.settings, 0, 0, Buffer.alloc(0)),
-    frame(FRAME.headers, END_HEADERS, 1, headers),
-    frame(FRAME.data, ends ? END_STREAM : 0, 1, Buffer.concat([prefix, message])),
+    frame(FRAME.headers, END_HEADERS, stream, headers),
+    frame(FRAME.data, ends ? END_STREAM : 0, stream, Buffer.concat([prefix, message])),
   ])
 }
 
@@ -62,7 +68,7 @@ const WINDOW = frame(FRAME.windowUpdate, 0, 0, Buffer.of(0x3f, 0xff, 0xff, 0xff)
 
 export interface RawCaller {
   readonly socket: Socket
-  /** Resolves when the first message has begun to arrive; rejects if the connection ends before. */
+  /** Resolves when a message of the first call has begun to arrive; rejects if the connection ends before. */
   readonly answered: Promise<void>
 }
 
@@ -76,7 +82,7 @@ export function openRawCall(socketPath: string, call: Buffer): RawCaller {
       rest = Buffer.concat([rest, bytes])
       while (rest.length >= 9) {
         const length = rest.readUIntBE(0, 3)
-        if (rest[3] === FRAME.data) resolve()
+        if (rest[3] === FRAME.data && rest.readUInt32BE(5) === 1) resolve()
         if (rest.length < 9 + length) break
         rest = rest.subarray(9 + length)
       }

@@ -2,9 +2,9 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { createWorkloadRegistry, openAgent } from '#agent/index.ts'
-import { parseSpiffeId, type SpiffeId } from '#ca/spiffe/index.ts'
+import { parseSpiffeId, type SpiffeId, trustDomainOf } from '#ca/spiffe/index.ts'
 import { derFromPem } from '#ca/x509/index.ts'
-import { agentId, realClock, trustDomain } from '../ca/harness.ts'
+import { systemClock, systemNow } from '../../deploy/run/system-clock.ts'
 
 /** First message to this process. */
 export interface AgentSetup {
@@ -37,6 +37,10 @@ export interface AgentReading {
   readonly rotations: number
 }
 
+// Nothing of the CA's is loaded here: its memory would be counted as the agent's.
+const agentId = parseSpiffeId('spiffe://prod.example/ns/redoubt-system/sa/redoubt-agent')
+const trustDomain = trustDomainOf(agentId)
+
 const [setup] = (await once(process, 'message')) as [AgentSetup]
 const { callers, caAddress, caRoots, joinToken, socketPath } = setup
 
@@ -55,7 +59,7 @@ function byTurns(identities: number): (socket: Socket) => Promise<SpiffeId> {
 }
 
 function byProcess(): (socket: Socket, signal: AbortSignal) => Promise<SpiffeId | undefined> {
-  const registry = createWorkloadRegistry({ clock: realClock })
+  const registry = createWorkloadRegistry({ clock: systemClock })
   if (callers.kind === 'process') {
     const { pid, startTime, id } = callers
     registry.setWorkloads([{ pid, startTime, spiffeId: parseSpiffeId(id) }])
@@ -66,8 +70,8 @@ function byProcess(): (socket: Socket, signal: AbortSignal) => Promise<SpiffeId 
 const agent = await openAgent(
   { trustDomain, agentId, caAddress, socketPath, joinToken },
   {
-    clock: realClock,
-    now: () => Temporal.Now.instant(),
+    clock: systemClock,
+    now: systemNow,
     random: Math.random,
     log: () => {},
     caRoots: derFromPem('CERTIFICATE', caRoots),
