@@ -37,11 +37,16 @@ export interface WantedNames {
  * CA does not read wishes.
  *
  * @param privateKey - EC P-256 or P-384, RSA, or Ed25519.
+ * @param publicKeyDer - Its SubjectPublicKeyInfo, for those who have it: to ask OpenSSL costs more than to sign.
  * @throws {CaError} `CA_SIGNER_UNAVAILABLE` for another kind of key
  */
-export function buildCsr(privateKey: KeyObject, names: WantedNames = {}): Uint8Array {
+export function buildCsr(
+  privateKey: KeyObject,
+  names: WantedNames = {},
+  publicKeyDer?: Uint8Array,
+): Uint8Array {
   const signer = signerOf(privateKey)
-  const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' })
+  const spki = publicKeyDer ?? createPublicKey(privateKey).export({ type: 'spki', format: 'der' })
   const info = sequence(VERSION_0, EMPTY_NAME, spki, attributesFor(names))
   return signedDer(info, signer, sign(signer.hash, info, privateKey))
 }

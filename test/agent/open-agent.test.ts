@@ -138,7 +138,7 @@ test('acceptSvid() takes an answer for its own request only', async (t) => {
   const now = story.now()
   t.is(acceptSvid(request, answer, { bundles, now }).id, workloadId)
 
-  const other = { ...request, key: (await createRequest(workloadId)).key }
+  const other = await createRequest(workloadId)
   const wrong: readonly [string, RegExp, () => unknown][] = [
     ['another key', /not the one requested/, () => acceptSvid(other, answer, { bundles, now })],
     [

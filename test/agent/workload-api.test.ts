@@ -7,6 +7,7 @@ import { verifySvid } from '#ca/x509/index.ts'
 import { splitDer } from '../../agent/client/split-der.ts'
 import { trustDomain, workloadId } from '#test/ca/harness.ts'
 import { securityHeader, startStory, until, WorkloadClient } from './harness.ts'
+import { openRawCall, rawCall } from '#test/fakes/raw-grpc.ts'
 
 const otherId = parseSpiffeId('spiffe://prod.example/ns/pay/sa/other')
 
@@ -249,6 +250,30 @@ test('a connection that proves no identity is closed after a while, one that did
   await story.pass(10_500)
   await until(() => story.agent.load().connections === 1, 'the stranger to be cut off')
   t.is(heard.failure(), undefined)
+})
+
+test('callers that die in mid-stream, by the hundred, leave no call, no connection and no follower', async (t) => {
+  await using story = await startStory({ leafTtl: 'PT1H' })
+  const calls = [
+    rawCall(
+      { path: '/SpiffeWorkloadAPI/FetchX509SVID' },
+      { path: '/redoubt.agent.v1.Trust/Follow', ends: false },
+    ),
+    rawCall({ path: '/SpiffeWorkloadAPI/FetchX509Bundles' }),
+    rawCall({ path: '/SpiffeWorkloadAPI/FetchJWTBundles' }),
+  ]
+  for (let round = 0; round < 25; round += 1) {
+    const opened = calls.flatMap((call) =>
+      Array.from({ length: 4 }, () => openRawCall(story.agent.socketPath, call)),
+    )
+    await Promise.all(opened.map(({ answered }, at) => (at % 4 === 3 ? undefined : answered)))
+    for (const { socket } of opened) socket.destroy()
+  }
+  await until(() => story.agent.load().connections === 0, 'them to be gone')
+  t.deepEqual(story.agent.load(), { calls: 0, connections: 0 })
+  t.is(story.rotations.length, 1, 'one fetch for all of them')
+  t.is(story.agent.held()[0]?.holders, 0)
+  await until(() => story.ca().subscribers().length === 1, 'the CA to hear that they are gone')
 })
 
 test('one identity may have so many calls open and no more', async (t) => {

@@ -1,7 +1,7 @@
 /**
  * What a node's agent costs: a burst of new workloads, the memory of many that stay, and a rotation of
  * all of them. CA and agent are processes of their own; each workload is a connection with the two
- * streams that a sidecar has. Nothing here is a test: the figures are printed.
+ * streams that a sidecar has, and the agent's Node is started as `redoubt up` starts it. Nothing here is a test: the figures are printed.
  *
  *     node test/bench/agent.bench.ts [--burst 1000] [--workloads 500] [--ttl PT1M]
  */

@@ -3,8 +3,11 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { temporaryDir } from '../ca/harness.ts'
+import { type NodeStart, NODE_STARTS } from '../../deploy/standalone/entry-point.ts'
 import type { CaReady } from '../bench/ca-process.ts'
 import type { AgentReading, AgentSetup } from './agent-process.ts'
+
+const PLAIN: NodeStart = { arguments: [], env: {} }
 
 export interface RunningAgent extends AsyncDisposable {
   readonly socketPath: string
@@ -22,11 +25,13 @@ export interface RunningAgentOptions {
 
 export async function startAgentProcess(options: RunningAgentOptions): Promise<RunningAgent> {
   const { callers, leafTtl = 'PT1H', nodeArguments = [] } = options
+  const { arguments: usual, env } = NODE_STARTS.agent ?? PLAIN
+  const start = { arguments: [...usual, ...nodeArguments], env }
   await using opening = new AsyncDisposableStack()
   const dir = opening.use(await temporaryDir())
-  const ca = opening.use(child('../bench/ca-process.ts', [leafTtl], []))
+  const ca = opening.use(child('../bench/ca-process.ts', [leafTtl], PLAIN))
   const [{ address, roots, joinToken }] = (await once(ca.process, 'message')) as [CaReady]
-  const agent = opening.use(child('./agent-process.ts', [], nodeArguments))
+  const agent = opening.use(child('./agent-process.ts', [], start))
   const socketPath = join(dir.path, 'agent.sock')
   const setup: AgentSetup = { caAddress: address, caRoots: roots, joinToken, socketPath, callers }
   agent.process.send(setup)
@@ -47,10 +52,11 @@ export async function startAgentProcess(options: RunningAgentOptions): Promise<R
 function child(
   file: string,
   args: readonly string[],
-  nodeArguments: readonly string[],
+  { arguments: nodeArguments, env }: NodeStart,
 ): { readonly process: ChildProcess } & AsyncDisposable {
   const started = fork(new URL(file, import.meta.url), args, {
     execArgv: ['--disable-warning=ExperimentalWarning', ...nodeArguments],
+    env: { ...process.env, ...env },
   })
   return {
     process: started,

@@ -340,7 +340,7 @@ test('createRequest() makes a new P-256 key each time', async (t) => {
 
 test('acceptSvid() refuses what is not a chain', (t) => {
   const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const request = { id: api, key, csr: Buffer.alloc(0) }
+  const request = { id: api, key, csr: Buffer.alloc(0), publicKeyDer: Buffer.alloc(0) }
   const trust = { bundles: [], now: EPOCH }
   for (const chain of [[], [Uint8Array.of(1, 2, 3)]]) {
     t.throws(() => acceptSvid(request, { chain, issuedAt: EPOCH }, trust), {
