@@ -10,7 +10,14 @@ import { activePair } from '#ca/authorities/book.ts'
 import { openAuthority } from '#ca/open-authority.ts'
 import { createSvidSigner } from '#ca/issue/issue-svid.ts'
 import { issueBatch } from '#ca/issue/issue-batch.ts'
-import { buildCsr, verifyCsr, verifySvid } from '#ca/x509/index.ts'
+import {
+  buildCsr,
+  compileDenyList,
+  type DenyRecord,
+  MAX_DENIALS,
+  verifyCsr,
+  verifySvid,
+} from '#ca/x509/index.ts'
 import { planSvid } from '#ca/issue/template.ts'
 
 const trustDomain = parseTrustDomain('prod.example')
@@ -85,6 +92,16 @@ await measure('verifyCsr()', 1, () => verifyCsr(first.csrDer))
 await measure('seal(): encode, sign, self-check', 1, () => signer.seal(template))
 await measure('verifySvid(), 2 certificates, issuer remembered', 1, () =>
   verifySvid(chain, [authority.bundle.current], now(), 'client'),
+)
+const until = now().add({ hours: 1 })
+const denials = Array.from({ length: MAX_DENIALS }, (_, at): DenyRecord => {
+  const value = (at + 0x100000).toString(16)
+  return { kind: 'serial', value, until, generation: 1, lifted: false }
+})
+const denies = compileDenyList({ generation: 1, entries: denials })
+const denying = { ...authority.bundle.current, denies }
+await measure('verifySvid(), the same beside a deny-list of 10,000', 1, () =>
+  verifySvid(chain, [denying], now(), 'client'),
 )
 // More issuers than are remembered, in turn: each verification reads and checks its issuer anew.
 const root = await authority.authorities.open(activePair(authority.authorities.book.current).root)
