@@ -62,4 +62,7 @@ test('README lists every rule with its clause', (t) => {
     rows.map(([, rule, severity, source]) => [rule, severity, source]),
     [...RULES, ...TOKEN_RULES].map(({ rule, severity, source }) => [rule, severity, source]),
   )
+  t.true(
+    readFileSync('README.md', 'utf8').includes(`[${RULES.length} rules](ca/inspect/README.md)`),
+  )
 })
