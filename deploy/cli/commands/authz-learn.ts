@@ -3,7 +3,7 @@ import { learn, learnedIntents, type Learned, replay } from '#policy/observed/in
 import { DeployError } from '../../error.ts'
 import { readIntent } from '../authz-query.ts'
 import { type Command, flagOption, type Input, type Io, listOption } from '../command.ts'
-import { learnedManifest } from '../learned-manifest.ts'
+import { counted, learnedManifest } from '../learned-manifest.ts'
 import { OBSERVED_OPTIONS, readObserved } from '../observed-log.ts'
 import { FILE_OPTION } from '../manifest-source.ts'
 import { OUTPUT_OPTION, outputFormat, print } from '../output.ts'
@@ -55,7 +55,7 @@ export const authzLearn: Command = {
     sayLeftOut(io, learned)
     const denied = proof.denied.reduce((total, { requests }) => total + requests, 0)
     io.err(
-      `${learned.policies.length} ${learned.policies.length === 1 ? 'policy' : 'policies'} from ${proof.requests} requests; replayed, they deny ${denied} of them`,
+      `${learned.policies.length} ${learned.policies.length === 1 ? 'policy' : 'policies'} from ${counted(proof.requests)}; replayed, they deny ${denied} of them`,
     )
     return denied === 0 ? 0 : 1
   },
