@@ -94,10 +94,7 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
       'log-prove': async (serial: string) => (await ca.log.prove(serial)) ?? null,
       'log-prove-since': (size: number) => ca.log.proveSince(size),
       'log-audit': () => ca.log.audit(),
-      async backup({ to, passphrase, uid }: BackupCall) {
-        await ca.log.backup(`uid:${uid}`, to, passphrase)
-        return { to }
-      },
+      backup: ({ to, passphrase, uid }: BackupCall) => ca.log.backup(`uid:${uid}`, to, passphrase),
     },
     async [Symbol.asyncDispose]() {
       await health[Symbol.asyncDispose]()

@@ -15,7 +15,9 @@ export function logAnswers(
     '/ca/log/audit': () => callCa('log-audit'),
     '/ca/backup': async (query) => {
       const passphrase = await readPassphrase(query.get('passphraseFile') ?? '')
-      return callCa('backup', { to: query.get('to') ?? '', passphrase, uid } satisfies BackupCall)
+      const to = query.get('to') ?? ''
+      await callCa('backup', { to, passphrase, uid } satisfies BackupCall)
+      return { to }
     },
   }
 }

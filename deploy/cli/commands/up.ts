@@ -3,7 +3,8 @@ import { openStandalone } from '../../standalone/open-standalone.ts'
 import type { ReadyLine } from '../../standalone/ready-line.ts'
 import { stateDirOf } from '../../standalone/state-dir.ts'
 import { type Command, listOption, textOption } from '../command.ts'
-import { parseForOption, parseRetention } from '../duration.ts'
+import { parseForOption } from '../duration.ts'
+import { caSettings, LEDGER_OPTIONS } from '../ledger-options.ts'
 import { OUTPUT_OPTION, type OutputFormat, outputFormat, paint } from '../output.ts'
 import { STATE_OPTION } from '../state-option.ts'
 import { untilEnd } from '../until-end.ts'
@@ -20,11 +21,7 @@ export const up: Command = {
       required: true,
     },
     { flags: '--for <duration>', summary: 'end by itself so long after it is ready, e.g. 30s' },
-    {
-      flags: '--retention <duration>',
-      summary: 'how long rows of certificates that ended stay in the ledger',
-      default: '90d',
-    },
+    ...LEDGER_OPTIONS,
     STATE_OPTION,
     OUTPUT_OPTION,
   ],
@@ -44,7 +41,7 @@ export const up: Command = {
     await using mesh = await openStandalone(
       {
         paths,
-        ca: { retention: String(parseRetention(textOption(input, 'retention') ?? '90d')) },
+        ca: caSettings(io, input),
         state: stateDirOf(textOption(input, 'state'), io.env, io.cwd),
         ...(paths.includes('-') ? { stdin: await io.readStdin() } : {}),
         // The ready line comes first, whatever happens while the mesh starts.

@@ -13,6 +13,7 @@ import { caLogProve } from '#deploy/cli/commands/ca-log-prove.ts'
 import { caLogVerify } from '#deploy/cli/commands/ca-log-verify.ts'
 import { certInspect } from '#deploy/cli/commands/cert-inspect.ts'
 import type { Command } from '#deploy/cli/command.ts'
+import { caSettings } from '#deploy/cli/ledger-options.ts'
 import { agentId, configIn, trustDomain } from '#test/ca/harness.ts'
 import { issueFrom } from '#test/ca/issue-from.ts'
 import { type Printed, runCommand } from '#test/fakes/fake-io.ts'
@@ -168,4 +169,25 @@ test('ca log prove answers no for a serial that is not there', async (t) => {
   t.is(exitCode, 1)
   t.is(err, 'redoubt: the log has no certificate with the serial abcd')
   t.is((await run(caLogProve, serials[0]?.toUpperCase(), json)).exitCode, 0)
+})
+
+test('up takes a ledger in PostgreSQL without a secret in its arguments', (t) => {
+  const given = (options: object) =>
+    caSettings({ cwd: '/srv' }, { arguments: [], options: { ...options } })
+  const url = 'postgres://redoubt@db.example/redoubt'
+  t.deepEqual(given({ retention: '7d' }), { retention: 'PT168H' })
+  t.deepEqual(given({ ledger: url, ledgerPassphraseFile: 'pass', ledgerCa: '/etc/ca.pem' }), {
+    retention: 'PT2160H',
+    ledger: {
+      kind: 'postgres',
+      url,
+      passphrase: { file: '/srv/pass' },
+      caFile: '/etc/ca.pem',
+    },
+  })
+  const error = t.throws(() => given({ ledger: 'postgres://u:hunter2@db/x' }), {
+    message: /a password in it/,
+  })
+  t.notRegex(error?.message ?? '', /hunter2/)
+  t.throws(() => given({ ledger: url }), { message: /expected --ledger-passphrase-file FILE/ })
 })
