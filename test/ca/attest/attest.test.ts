@@ -3,14 +3,16 @@ import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import test from 'ava'
 import { proofText } from '#ca/attest/certificate-proof.ts'
 import type { AttestationConfig, ReviewToken, TokenVerdict } from '#ca/index.ts'
-import { OID } from '#ca/x509/index.ts'
+import { OID, readCertificate } from '#ca/x509/index.ts'
 import {
+  attestedClient,
   Client,
   failureOf,
   newCsr,
   newKey,
   type RunningCa,
   startCa,
+  svidOf,
   trustDomain,
 } from '../harness.ts'
 import {
@@ -259,4 +261,23 @@ test('Attest takes a challenge once, within a minute, and for the request that w
   const late = await client.challenge()
   now = now.add({ seconds: 61 })
   t.regex((await failureOf(client.attest(proof(csr, late), csr))).details, /has ended/)
+})
+
+test('an existing certificate proves its own name and no other, while it is not revoked', async (t) => {
+  await using running = await startCa()
+  using agent = await attestedClient(running.ca, ['spiffe://prod.example/ns/pay/*'])
+  const { spiffeId } = agent.svid
+  const renewed = svidOf(await agent.client.issue({ spiffeId, csr: newCsr() }))
+  t.is(renewed.spiffeId, spiffeId)
+  const elsewhere = { spiffeId: 'spiffe://prod.example/ns/db/sa/admin', csr: newCsr() }
+  await t.throwsAsync(async () => svidOf(await agent.client.issue(elsewhere)), {
+    message: 'CA_NOT_ADMITTED',
+  })
+  const { serial } = readCertificate(agent.svid.chain[0] ?? new Uint8Array())
+  const until = Temporal.Now.instant().add({ hours: 1 })
+  const at = Date.now()
+  const call = { at, caller: 'admin', action: 'revoke', detail: serial, outcome: 'done' }
+  await running.ca.denials.deny([{ kind: 'serial', value: serial, until }], call)
+  using again = new Client(running.ca, { svid: agent.svid, key: agent.key })
+  await t.throwsAsync(again.issue({ spiffeId, csr: newCsr() }))
 })

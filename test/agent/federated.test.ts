@@ -1,0 +1,91 @@
+/** Bundles of other trust domains, as clients of the agent's socket are given them. */
+import test from 'ava'
+import { selectSecrets, secretsOf } from '../../agent/sds/secrets.ts'
+import { secretToProto } from '../../agent/sds/to-proto.ts'
+import type { WorkloadIdentity } from '../../agent/svid/watch-identity.ts'
+import {
+  bundlesToProto,
+  identityToProto,
+  jwtBundlesToProto,
+} from '../../agent/workload-api/to-proto.ts'
+import {
+  Secret,
+  SPIFFECertValidatorConfig,
+} from '#agent/proto/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts'
+import { parseTrustDomain } from '#ca/spiffe/index.ts'
+import { pemFromDer, type TrustBundle } from '#ca/x509/index.ts'
+import { trustDomain, workloadId } from '#test/ca/harness.ts'
+import { forgeRoot } from '#test/ca/x509/forge.ts'
+
+const own = forgeRoot().der
+const foreign = forgeRoot({ serial: Uint8Array.of(9) }).der
+const other = parseTrustDomain('a-other.example')
+const bundle: TrustBundle = {
+  trustDomain,
+  generation: 3,
+  roots: [own],
+  jwtKeys: [],
+  federated: [{ trustDomain: other, generation: 1, roots: [foreign], jwtKeys: [] }],
+}
+const identity: WorkloadIdentity = {
+  svid: {
+    id: workloadId,
+    chain: [own],
+    chainPem: pemFromDer('CERTIFICATE', own),
+    keyDer: new Uint8Array(),
+    keyPem: '',
+    serial: '01',
+    keyIds: [],
+    life: { issuedAt: Temporal.Now.instant(), notAfter: Temporal.Now.instant() },
+  },
+  bundle,
+}
+
+test('identity-standards §1.9 federated_bundles has each other domain under its SPIFFE ID, and none is merged', (t) => {
+  const { svids, federatedBundles } = identityToProto(identity)
+  t.deepEqual(svids[0]?.bundle, Buffer.from(own))
+  t.deepEqual(federatedBundles, { 'spiffe://a-other.example': Buffer.from(foreign) })
+  t.deepEqual(bundlesToProto(bundle).bundles, {
+    'spiffe://prod.example': Buffer.from(own),
+    'spiffe://a-other.example': Buffer.from(foreign),
+  })
+  t.deepEqual(
+    Object.keys(
+      jwtBundlesToProto([
+        [trustDomain, '{}'],
+        [other, '{}'],
+      ]).bundles,
+    ),
+    ['spiffe://prod.example', 'spiffe://a-other.example'],
+  )
+})
+
+/** Trust domain and roots of a validation context, by the validator that it names. */
+function validated(name: string): Readonly<Record<string, string>> {
+  const [ref] = selectSecrets([name], identity)
+  if (!ref) throw new Error(`there is no secret ${name}`)
+  const { type } = Secret.decode(secretToProto(ref, identity, 'spiffe').value)
+  if (type?.$case !== 'validationContext') throw new Error(`${name} is no validation context`)
+  const config = type.validationContext.customValidatorConfig?.typedConfig?.value
+  const { trustDomains } = SPIFFECertValidatorConfig.decode(config ?? new Uint8Array())
+  return Object.fromEntries(
+    trustDomains.map((one) => {
+      const source = one.trustBundle?.specifier
+      const text = source?.$case === 'inlineBytes' ? source.inlineBytes.toString() : ''
+      return [one.name, text]
+    }),
+  )
+}
+
+test('identity-standards §2.6 a federated domain is a secret of its own, and ALL is every domain sorted by name', (t) => {
+  const [ownPem, foreignPem] = [own, foreign].map((der) => pemFromDer('CERTIFICATE', der))
+  t.deepEqual(validated('spiffe://a-other.example'), { 'a-other.example': foreignPem ?? '' })
+  t.deepEqual(validated('spiffe://prod.example'), { 'prod.example': ownPem ?? '' })
+  const all = validated('ALL')
+  t.deepEqual(Object.keys(all), ['a-other.example', 'prod.example'])
+  t.deepEqual(all['a-other.example'], foreignPem)
+  t.true(secretsOf(identity).has('spiffe://a-other.example'))
+  t.throws(() => selectSecrets(['spiffe://nobody.example'], identity), {
+    code: 'AGENT_REQUEST_INVALID',
+  })
+})
