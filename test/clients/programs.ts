@@ -68,6 +68,7 @@ async function pythonWith(name: string, requirement: string, module: string): Pr
 }
 
 export const PROGRAMS: readonly Program[] = [
+  { variable: 'REDOUBT_GO_PKI', title: 'a PKI by Go', get: goProgram('go-pki') },
   { variable: 'REDOUBT_GOSPIFFE', title: 'go-spiffe 2.9.0', get: goProgram('go-spiffe') },
   {
     variable: 'REDOUBT_SPIFFE_HELPER',

@@ -1,0 +1,3 @@
+module redoubt.io/clients/go-pki
+
+go 1.25.0
