@@ -91,7 +91,8 @@ const mesh = fc.tuple(policies, mode, tokens).map((parts): Intent => {
 /** `undefined` for what no client of this test can send. */
 function asSent(query: CheckQuery, token: TokenKind | undefined): SidecarRequest | undefined {
   const { from, to, protocol, method = 'GET', path = '/', host, headers = {}, sni, claims } = query
-  if (method === 'CONNECT') return undefined
+  // At a port that nobody declares no sidecar listens.
+  if (method === 'CONNECT' || !PORTS.includes(to.port ?? 0)) return undefined
   const connection = {
     from: from ?? 'none',
     port: to.port ?? 0,
