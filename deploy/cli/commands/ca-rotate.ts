@@ -29,7 +29,7 @@ const WAIT: CommandOption = {
 
 const start: Command = {
   name: 'ca rotate start',
-  summary: "1 of 3: make the next root, put it in everybody's bundle, wait until all have it",
+  summary: "step 1 of 3: make the next root, put it in everybody's bundle, wait until all have it",
   options: [{ ...WAIT, default: '1m' }, ...OPTIONS],
   examples: [
     { what: 'Begin to rotate the root', command: 'redoubt ca rotate start' },
@@ -51,7 +51,8 @@ const start: Command = {
 
 const promote: Command = {
   name: 'ca rotate promote',
-  summary: '2 of 3: sign with the next root, renew every certificate; refused until all have it',
+  summary:
+    'step 2 of 3: sign with the next root, renew every certificate; refused until all have it',
   options: [{ ...WAIT, default: '1m' }, ...OPTIONS],
   examples: [
     { what: 'Sign with the next root', command: 'redoubt ca rotate promote' },
@@ -65,7 +66,7 @@ const promote: Command = {
 
 const finish: Command = {
   name: 'ca rotate finish',
-  summary: '3 of 3: drop the old root; refused, with the list, while a live leaf chains to it',
+  summary: 'step 3 of 3: drop the old root; refused, with the list, while a live leaf chains to it',
   options: [{ ...WAIT, default: '0s' }, ...OPTIONS],
   examples: [
     { what: 'Drop the old root, or see what still needs it', command: 'redoubt ca rotate finish' },

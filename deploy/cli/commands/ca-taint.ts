@@ -17,7 +17,8 @@ export const caTaint: Command = {
     },
     {
       what: 'Then take trust from it, once everything is renewed',
-      command: 'redoubt ca revoke 132297d465f76780f1027c23ee110bc62e586c98',
+      command:
+        'redoubt ca taint 132297d465f76780f1027c23ee110bc62e586c98 && redoubt ca revoke 132297d465f76780f1027c23ee110bc62e586c98',
     },
   ],
   async run(io, input, signal) {
