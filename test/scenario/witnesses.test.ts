@@ -96,7 +96,7 @@ function asSent(query: CheckQuery, token: TokenKind | undefined): SidecarRequest
   const connection = {
     from: from ?? 'none',
     port: to.port ?? 0,
-    ...(sni === undefined || sni === '' ? {} : { sni }),
+    ...(sni === undefined ? {} : { sni }),
   }
   if (protocol === 'tcp') return { ...connection, protocol: 'tcp' }
   const lines = Object.entries(headers).flatMap(([name, values]) =>
