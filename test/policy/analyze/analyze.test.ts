@@ -4,6 +4,7 @@ import test from 'ava'
 
 import { analyze, CODES } from '#policy/analyze/index.ts'
 import { BASE, ROWS } from './rules.ts'
+import { cpuStopwatch } from '../../fakes/cpu-time.ts'
 
 const found = (text: string) => analyze([{ path: 'mesh.yaml', text }]).findings
 const codesOf = (text: string): readonly string[] => found(text).map(({ code }) => code)
@@ -81,7 +82,7 @@ test('500 policies are analyzed in bounded time', (t) => {
     const [, one = ''] = (ROWS.find(({ code }) => code === 'RDB0013')?.raised ?? '').split('---\n')
     return `---\n${one.replaceAll('name: one', `name: p${at}`).replace('8080', `${at}`)}`
   })
-  const startedAt = performance.now()
+  const cpuMs = cpuStopwatch()
   t.true(found(BASE + policies.join('')).length >= 500)
-  t.true(performance.now() - startedAt < 10_000)
+  t.true(cpuMs() < 10_000)
 })

@@ -7,6 +7,7 @@ import {
   readPolicyLines,
 } from '#policy/casbin/operator/index.ts'
 import type { Connection, HttpAttributes } from '#policy/model/index.ts'
+import { cpuStopwatch } from '../../fakes/cpu-time.ts'
 
 const RBAC = `
 [request_definition]
@@ -262,7 +263,7 @@ test('roles whose paths join again and again are followed once each', (t) => {
     RBAC,
     ['p, top, /a, GET', 'g, cluster.local/ns/shop/sa/web, r0-0', ...rungs].join('\n'),
   )
-  const startMs = performance.now()
+  const cpuMs = cpuStopwatch()
   t.false(ask({ path: '/a' }))
-  t.true(performance.now() - startMs < 1000)
+  t.true(cpuMs() < 1000)
 })

@@ -11,6 +11,7 @@ import {
   type RouteInput,
 } from '../../../proxy/outbound/route.ts'
 import { ProxyError } from '../../../proxy/error.ts'
+import { cpuStopwatch } from '../../fakes/cpu-time.ts'
 
 const regex = await loadRegex()
 const context = { clusters: new Map(), regex, scheme: 'http' } as const
@@ -332,9 +333,9 @@ test('compileRoutes() refuses an expression that is not RE2', (t) => {
 
 test('loadRegex() answers in linear time what makes backtracking explode', (t) => {
   const isMatch = regex('(a+)+b')
-  const startedMs = performance.now()
+  const cpuMs = cpuStopwatch()
   t.false(isMatch('a'.repeat(2000)))
-  t.true(performance.now() - startedMs < 2000)
+  t.true(cpuMs() < 2000)
 })
 
 /** Each row: what uri matched, the replacement, the target, the new target. */
