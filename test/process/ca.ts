@@ -45,6 +45,8 @@ export async function startCaProcess(
     maxLeafTtl: 'PT24H',
     caTtl: 'P7D',
     rootTtl: 'P365D',
+    authority: { machines: [] },
+    federated: [],
     ...change,
   }
   send({ kind: 'configure', body })
