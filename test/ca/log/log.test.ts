@@ -101,8 +101,8 @@ test('RFC 9162 §2.1.1: roots are those that Certificate Transparency has publis
   }
 })
 
-test('RFC 9162 §2.1.3: every leaf of every tree up to 70 has the path that the RFC gives, and it verifies', async (t) => {
-  for (let size = 1; size <= 70; size += 1) {
+test('RFC 9162 §2.1.3: every leaf of every tree up to 40 has the path that the RFC gives, and it verifies', async (t) => {
+  for (let size = 1; size <= 40; size += 1) {
     const data = bytesOf(size)
     const root = plainRoot(data)
     const read = keep(data, 1 + (size % 5))
@@ -120,11 +120,11 @@ test('RFC 9162 §2.1.3: every leaf of every tree up to 70 has the path that the 
   }
 })
 
-test('RFC 9162 §2.1.4: every pair of sizes up to 70 has the proof that the RFC gives, and it verifies', async (t) => {
-  const all = bytesOf(70)
+test('RFC 9162 §2.1.4: every pair of sizes up to 40 has the proof that the RFC gives, and it verifies', async (t) => {
+  const all = bytesOf(40)
   const read = keep(all, 3)
   const roots = Array.from({ length: 71 }, (_, size) => plainRoot(all.slice(0, size)))
-  for (let second = 1; second <= 70; second += 1) {
+  for (let second = 1; second <= 40; second += 1) {
     for (let first = 1; first <= second; first += 1) {
       const path = await consistencyPath(read, first, second)
       const data = all.slice(0, second)

@@ -49,7 +49,7 @@ test(`any value at any of ${PLACES.length} places of any kind ends in a report`,
           if (errors.some(({ line }) => line < 1)) throw new Error('a fault without a line')
         }
       }),
-      { numRuns: 800 },
+      { numRuns: 400 },
     ),
   )
 })

@@ -428,7 +428,7 @@ test('timeouts: of the route, and of one try', async (t) => {
         routes: [
           { ...forward({ timeoutMs: 100 }), match: [{ uri: { kind: 'exact', value: '/never' } }] },
           forward({
-            retry: { attempts: 2, perTryTimeoutMs: 60, retryOn: ['reset', '5xx'], backoffMs: 1 },
+            retry: { attempts: 2, perTryTimeoutMs: 400, retryOn: ['reset', '5xx'], backoffMs: 1 },
           }),
         ],
       },
