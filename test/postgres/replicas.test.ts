@@ -194,9 +194,13 @@ run(
     await writeFile(passphrase, 'a passphrase of the ledger\n', { mode: 0o600 })
     const change = { ledger: { ...shared.ledger, passphrase: { file: passphrase } } }
     const ca = await startCaProcess(join(dir.path, 'one'), change)
-    const told = [
+    const given = [
       await readFile(`/proc/${ca.child.pid}/cmdline`, 'utf8'),
       await readFile(`/proc/${ca.child.pid}/environ`, 'utf8'),
+    ]
+    await ca.end('SIGTERM') // what it logs is on the disk then
+    const told = [
+      ...given,
       ...(await Promise.all(
         (
           await readdir(dir.path)
@@ -208,6 +212,5 @@ run(
     t.regex(told, /process-ready/)
     for (const secret of [shared.password, 'a passphrase of the ledger'])
       t.false(told.includes(secret))
-    await ca.end('SIGTERM')
   },
 )
