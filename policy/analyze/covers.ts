@@ -29,9 +29,11 @@ export function coversRule(wide: Placed, narrow: Placed): boolean {
   // On TCP an ALLOW rule with an HTTP attribute is left out whole (§1.8).
   if (asksHttp(wide.rule) && !asksHttp(narrow.rule)) return false
   const values = valuesCover(wide, narrow)
+  // What is excluded is compared the other way round, and each name is read where it stands.
+  const excluded = valuesCover(narrow, wide)
   const objects = (a: readonly Lists[] | undefined, b: readonly Lists[] | undefined): boolean =>
     a === undefined ||
-    b?.every((inner) => a.some((outer) => coversLists(outer, inner, values))) === true
+    b?.every((inner) => a.some((outer) => coversLists(outer, inner, values, excluded))) === true
   return (
     objects(wide.rule.from as readonly Lists[], narrow.rule.from as readonly Lists[]) &&
     objects(wide.rule.to as readonly Lists[], narrow.rule.to as readonly Lists[]) &&
@@ -39,7 +41,12 @@ export function coversRule(wide: Placed, narrow: Placed): boolean {
       (narrow.rule.when ?? []).some(
         (inner) =>
           outer.key === inner.key &&
-          coversLists(listsOf(outer), listsOf(inner), (_, a, b) => values(outer.key, a, b)),
+          coversLists(
+            listsOf(outer),
+            listsOf(inner),
+            (_, a, b) => values(outer.key, a, b),
+            (_, a, b) => excluded(outer.key, a, b),
+          ),
       ),
     )
   )
@@ -95,7 +102,12 @@ function listsOf({ values, notValues }: Condition): Lists {
 }
 
 /** What `outer` asks for, `inner` asks for too or excludes the contrary of. */
-function coversLists(outer: Lists, inner: Lists, values: ValuesCover): boolean {
+function coversLists(
+  outer: Lists,
+  inner: Lists,
+  values: ValuesCover,
+  excluded: ValuesCover,
+): boolean {
   return Object.entries(outer).every(([name, wanted]) => {
     if (wanted === undefined) return true
     const field = positive(name)
@@ -104,7 +116,7 @@ function coversLists(outer: Lists, inner: Lists, values: ValuesCover): boolean {
       return own?.every((value) => wanted.some((other) => values(field, other, value))) === true
     }
     // What is excluded outside must be excluded inside.
-    return wanted.every((value) => own?.some((other) => values(field, other, value)) === true)
+    return wanted.every((value) => own?.some((other) => excluded(field, other, value)) === true)
   })
 }
 

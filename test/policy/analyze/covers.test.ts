@@ -97,3 +97,14 @@ test('what impossiblePart() finds matches nothing', (t) => {
 function without(rule: Rule): Rule {
   return Object.fromEntries(Object.entries(rule).filter(([part]) => part !== 'when'))
 }
+
+test('a service account that is excluded is read in the namespace of its own policy', (t) => {
+  const placed = (namespace: string, ...notServiceAccounts: readonly string[]) => {
+    const rule: Rule = { from: [{ notServiceAccounts }] }
+    const policy = { namespace, name: 'p', action: 'ALLOW', dryRun: false, rules: [rule] } as const
+    return { policy, rule, plainTrust: true }
+  }
+  t.false(coversRule(placed('app', 'app/web'), placed('prod', 'web')))
+  t.true(coversRule(placed('app', 'app/web'), placed('prod', 'app/web')))
+  t.true(coversRule(placed('app', 'web'), placed('prod', 'app/web', 'db')))
+})
