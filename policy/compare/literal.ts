@@ -192,6 +192,21 @@ export function claimId(path: readonly string[]): AttributeId {
   return `claim:${JSON.stringify(path)}`
 }
 
+/** Registered claims that are one text, and those that are numbers (RFC 7519 §4.1). */
+const TEXT_CLAIMS = ['iss', 'sub', 'jti']
+const TIME_CLAIMS = ['exp', 'nbf', 'iat']
+
+/**
+ * What texts a claim of a token that is taken can have: one `text` or none, a `list` of any, or `never` one. Of the
+ * registered claims a token is refused that has anything else in them (§3.3).
+ */
+export function claimShape(attribute: AttributeId): 'text' | 'list' | 'never' {
+  const [name = '', ...inner] = JSON.parse(attribute.slice('claim:'.length)) as readonly string[]
+  if (TIME_CLAIMS.includes(name)) return 'never'
+  if (inner.length > 0) return [...TEXT_CLAIMS, 'aud'].includes(name) ? 'never' : 'list'
+  return TEXT_CLAIMS.includes(name) ? 'text' : 'list'
+}
+
 /** Issuer and subject are two attributes: each value is two literals, and "none of them" one of two for each. */
 function principalAlternatives(values: readonly string[], negated: boolean): Alternatives {
   const pairs = [...new Set(values)].map((written) => {

@@ -9,7 +9,7 @@ import {
   pathGrammar,
   SERVER_NAME,
 } from './grammar.ts'
-import type { Atom, AttributeId } from './literal.ts'
+import { type Atom, type AttributeId, claimShape } from './literal.ts'
 import type { Pattern } from './pattern.ts'
 import type { Dimension, Scope, Value } from './space.ts'
 import { type TextClasses, textClasses } from './text-classes.ts'
@@ -58,9 +58,17 @@ export function valuesOf(attribute: AttributeId, atoms: readonly Atom[], scope: 
     }
     default:
       return attribute.startsWith('claim:')
-        ? { ...among(textClasses(patterns, CLAIM_TEXT), 'never'), many: true }
+        ? claimClasses(attribute, patterns)
         : headerClasses(attribute.slice('header:'.length), patterns)
   }
+}
+
+/** A token that has a list where RFC 7519 §4.1 wants one text is refused: nobody sees its claims. */
+function claimClasses(attribute: AttributeId, patterns: readonly Pattern[]): Values {
+  const shape = claimShape(attribute)
+  if (shape === 'never') return { many: false, values: [undefined] }
+  const classes = textClasses(patterns, CLAIM_TEXT)
+  return shape === 'text' ? among(classes, 'first') : { ...among(classes, 'never'), many: true }
 }
 
 /** Texts, and the absence of one. */

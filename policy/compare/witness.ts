@@ -50,7 +50,7 @@ export function witnessOf(
     ...textField('host', one.get('host')),
     ...textField('remoteIp', one.get('remoteIp')),
     ...headersOf(one, many, method),
-    ...(token?.signed === undefined ? {} : { claims: claimsOf(many) }),
+    ...(token?.signed === undefined ? {} : { claims: claimsOf(one, many) }),
   }
   return { query: token?.signed === undefined ? withInvalid(query, token) : query, token }
 }
@@ -103,11 +103,17 @@ function headersOf(
   return Object.keys(headers).length === 0 ? {} : { headers }
 }
 
-function claimsOf(many: ReadonlyMap<AttributeId, readonly string[]>): Claims {
-  const claims: Record<string, unknown> = {}
+function claimsOf(
+  one: ReadonlyMap<AttributeId, Value>,
+  many: ReadonlyMap<AttributeId, readonly string[]>,
+): Claims {
+  const texts = [...one].filter(([id, text]) => id.startsWith('claim:') && text !== undefined)
+  const claims: Record<string, unknown> = Object.fromEntries(
+    texts.map(([id, text]) => [claimPath(id)[0], text]),
+  )
   for (const [attribute, values] of many) {
     if (!attribute.startsWith('claim:') || values.length === 0) continue
-    const path = JSON.parse(attribute.slice('claim:'.length)) as string[]
+    const path = claimPath(attribute)
     let at = claims
     for (const name of path.slice(0, -1)) {
       const next = (at[name] ?? {}) as Record<string, unknown>
@@ -119,4 +125,8 @@ function claimsOf(many: ReadonlyMap<AttributeId, readonly string[]>): Claims {
     at[path.at(-1) ?? ''] = values.length === 1 && !only.includes(' ') ? only : values
   }
   return claims
+}
+
+function claimPath(attribute: AttributeId): readonly string[] {
+  return JSON.parse(attribute.slice('claim:'.length)) as string[]
 }

@@ -90,11 +90,15 @@ function bundleIn(intent: Intent) {
   return assembleInbound(intent, { ...workload, ports }, keyNameOf)
 }
 
-/** Claims are those of the token: it names its issuer, and without one there are none. */
+/** Claims are those of the token: it names its issuer, is refused where RFC 7519 wants a text and there is none, and without one there are none. */
 function withTokenOf({ claims, ...query }: CheckQuery, token: CarriedToken): CheckQuery {
   if (token === 'none' || token.signed === undefined) return query
   const { issuer } = token.signed
-  return { ...query, claims: { ...claims, ...(issuer === undefined ? {} : { iss: issuer }) } }
+  const readable = Object.entries({ ...claims }).filter(
+    ([name, value]) => !['iss', 'sub', 'jti'].includes(name) || typeof value === 'string',
+  )
+  const named = issuer === undefined ? {} : { iss: issuer }
+  return { ...query, claims: { ...Object.fromEntries(readable), ...named } }
 }
 
 for (const [which, seed] of Object.entries({ fixed: FIXED_SEED, fresh: randomInt(2 ** 31) })) {

@@ -2,6 +2,7 @@
 import { type Intent, readManifests } from '#policy/index.ts'
 import { type Known, verdictsOf } from '#policy/compare/index.ts'
 import type { CarriedToken, Comparison } from '#policy/compare/index.ts'
+import { claimId, claimShape } from '../../../policy/compare/literal.ts'
 import type { CheckQuery } from '#policy/index.ts'
 import {
   type AuthorizationPolicy,
@@ -123,7 +124,11 @@ export function knownOf(query: CheckQuery, token: CarriedToken): Known {
   }
   const isSigned = token !== 'none' && token.signed !== undefined
   const claims = isSigned ? (query.claims ?? {}) : {}
-  for (const path of CLAIMS) known.set(`claim:${JSON.stringify(path)}`, textsAt(claims, path))
+  for (const path of CLAIMS) {
+    const id = claimId(path)
+    const texts = textsAt(claims, path)
+    known.set(id, claimShape(id) === 'list' ? texts : texts[0])
+  }
   return known
 }
 

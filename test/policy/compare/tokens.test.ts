@@ -34,6 +34,8 @@ metadata: { name: ${action.toLowerCase()}, namespace: app }
 spec: { action: ${action}, rules: ${rules} }
 `
 const OF_ISSUER = '[{ from: [{ source: { requestPrincipals: ["https://iss/*"] } }] }]'
+const OF_SUBJECT = '[{ from: [{ source: { requestPrincipals: ["https://iss/x"] } }] }]'
+const OF_OTHER_SUBJECT = '[{ from: [{ source: { requestPrincipals: ["https://iss/u"] } }] }]'
 const WITHOUT_TOKEN = '[{ from: [{ source: { notRequestPrincipals: ["*"] } }] }]'
 const BY_HEADER = '[{ when: [{ key: "request.headers[x-sub]", values: ["*"] }] }]'
 
@@ -104,6 +106,12 @@ const CASES: readonly (readonly [string, Intent, Intent, readonly string[]])[] =
     mesh(authentication(rule(''))),
     mesh(authentication(rule('')), policy(WITHOUT_TOKEN, 'DENY')),
     ['allow → deny'],
+  ],
+  [
+    '§3.3 a token has one subject: a list of them is refused, so nobody is two',
+    mesh(authentication(rule('')), policy(OF_SUBJECT)),
+    mesh(authentication(rule('')), policy(OF_SUBJECT), policy(OF_OTHER_SUBJECT, 'DENY')),
+    [],
   ],
 ]
 
