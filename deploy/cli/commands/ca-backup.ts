@@ -31,7 +31,7 @@ export const caBackup: Command = {
     {
       what: 'Every night, from a mesh elsewhere on this machine',
       command:
-        'redoubt ca backup "/backups/ca-$(date +%F)" --passphrase-file /root/pass --state /srv/mesh/.redoubt',
+        'redoubt ca backup "backups/ca-$(date +%F)" --passphrase-file passphrase --state mesh/.redoubt',
     },
   ],
   async run(io, input, signal) {

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
+import { withOpenssl } from '#test/fakes/with-openssl.ts'
 import { pemFromDer, readCertificate } from '#ca/x509/index.ts'
 import {
   attestedClient,
@@ -73,51 +74,57 @@ test('ca revoke of what the CA does not know is refused, and says what it takes'
   t.is((await failureOf(revoke(admin, workloadId, true))).reason, 'CA_DENIAL_INVALID')
 })
 
-test('users §1.3.31: ca crl exports lists that OpenSSL verifies, and by which it refuses what is revoked', async (t) => {
-  await using running = await startCa()
-  const { ca } = running
-  await using dir = await temporaryDir()
-  using admin = await administrator(ca)
-  const [good, bad, denied] = [
-    await issue(admin),
-    await issue(admin),
-    await issue(admin, 'spiffe://prod.example/ns/web/sa/front'),
-  ]
-  await revoke(admin, serialOf(bad))
-  await revoke(admin, 'spiffe://prod.example/ns/web/sa/front')
-  const { crls } = await admin.call('exportCrls', {})
-  t.is(crls.length, 2, 'of the root, and of the issuing CA')
-  const file = async (name: string, text: string): Promise<string> => {
-    const path = join(dir.path, name)
-    await writeFile(path, text)
-    return path
-  }
-  const root = await file('root.pem', pemFromDer('CERTIFICATE', ca.bundle.current.roots))
-  const issuing = await file('issuing.pem', pemFromDer('CERTIFICATE', good[1] ?? new Uint8Array()))
-  const lists = await file('all.crl', crls.map((der) => pemFromDer('X509 CRL', der)).join(''))
-  for (const [at, issuer] of [root, issuing].entries()) {
-    const one = await file(`${at}.crl`, pemFromDer('X509 CRL', crls[at] ?? new Uint8Array()))
-    const { stderr } = await openssl(['crl', '-in', one, '-noout', '-verify', '-CAfile', issuer])
-    t.regex(stderr, /verify OK/)
-  }
-  const verify = async (name: string, chain: readonly Uint8Array[]): Promise<string> => {
-    const leaf = await file(name, pemFromDer('CERTIFICATE', chain[0] ?? new Uint8Array()))
-    const trust = ['-CAfile', root, '-untrusted', issuing, '-CRLfile', lists, '-crl_check_all']
-    return openssl(['verify', ...trust, leaf]).then(
-      ({ stdout }) => stdout,
-      ({ stderr }: { stderr: string }) => stderr,
+withOpenssl(
+  'users §1.3.31: ca crl exports lists that OpenSSL verifies, and by which it refuses what is revoked',
+  async (t) => {
+    await using running = await startCa()
+    const { ca } = running
+    await using dir = await temporaryDir()
+    using admin = await administrator(ca)
+    const [good, bad, denied] = [
+      await issue(admin),
+      await issue(admin),
+      await issue(admin, 'spiffe://prod.example/ns/web/sa/front'),
+    ]
+    await revoke(admin, serialOf(bad))
+    await revoke(admin, 'spiffe://prod.example/ns/web/sa/front')
+    const { crls } = await admin.call('exportCrls', {})
+    t.is(crls.length, 2, 'of the root, and of the issuing CA')
+    const file = async (name: string, text: string): Promise<string> => {
+      const path = join(dir.path, name)
+      await writeFile(path, text)
+      return path
+    }
+    const root = await file('root.pem', pemFromDer('CERTIFICATE', ca.bundle.current.roots))
+    const issuing = await file(
+      'issuing.pem',
+      pemFromDer('CERTIFICATE', good[1] ?? new Uint8Array()),
     )
-  }
-  t.regex(await verify('good.pem', good), /good\.pem: OK/)
-  t.regex(await verify('bad.pem', bad), /certificate revoked/)
-  t.regex(await verify('denied.pem', denied), /certificate revoked/)
-  const shown = await openssl(['crl', '-in', lists, '-noout', '-text'])
-  t.regex(shown.stdout, /Version 2/)
-  t.regex(shown.stdout, /X509v3 Authority Key Identifier/)
-  t.regex(shown.stdout, /X509v3 CRL Number/)
-})
+    const lists = await file('all.crl', crls.map((der) => pemFromDer('X509 CRL', der)).join(''))
+    for (const [at, issuer] of [root, issuing].entries()) {
+      const one = await file(`${at}.crl`, pemFromDer('X509 CRL', crls[at] ?? new Uint8Array()))
+      const { stderr } = await openssl(['crl', '-in', one, '-noout', '-verify', '-CAfile', issuer])
+      t.regex(stderr, /verify OK/)
+    }
+    const verify = async (name: string, chain: readonly Uint8Array[]): Promise<string> => {
+      const leaf = await file(name, pemFromDer('CERTIFICATE', chain[0] ?? new Uint8Array()))
+      const trust = ['-CAfile', root, '-untrusted', issuing, '-CRLfile', lists, '-crl_check_all']
+      return openssl(['verify', ...trust, leaf]).then(
+        ({ stdout }) => stdout,
+        ({ stderr }: { stderr: string }) => stderr,
+      )
+    }
+    t.regex(await verify('good.pem', good), /good\.pem: OK/)
+    t.regex(await verify('bad.pem', bad), /certificate revoked/)
+    t.regex(await verify('denied.pem', denied), /certificate revoked/)
+    const shown = await openssl(['crl', '-in', lists, '-noout', '-text'])
+    t.regex(shown.stdout, /Version 2/)
+    t.regex(shown.stdout, /X509v3 Authority Key Identifier/)
+    t.regex(shown.stdout, /X509v3 CRL Number/)
+  },
+)
 
-test('ca crl has the issuing CA that was revoked, in the list of its root', async (t) => {
+withOpenssl('ca crl has the issuing CA that was revoked, in the list of its root', async (t) => {
   await using running = await startCa()
   await using dir = await temporaryDir()
   using admin = await administrator(running.ca)

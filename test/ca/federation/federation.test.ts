@@ -1,11 +1,13 @@
 /** Federation (identity-standards §1.6, §1.7, §5): documents, endpoints of both profiles, and who is believed when. */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { readdir, writeFile } from 'node:fs/promises'
 import { createServer, request, type RequestOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
+
+import { withOpenssl } from '#test/fakes/with-openssl.ts'
 import { readBundleDocument, writeBundleDocument } from '#ca/federation/document.ts'
 import { endpointUrl, fetchBundle } from '#ca/federation/fetch.ts'
 import { type CaConfig, openCa, type Relationship, relationshipFaults } from '#ca/index.ts'
@@ -118,9 +120,6 @@ test('relationshipFaults() names every fault of a federation', (t) => {
 })
 
 /** Web certificates of an authority of our own, for localhost; openssl makes them. */
-const hasOpenssl = spawnSync('openssl', ['version']).status === 0
-const withOpenssl = hasOpenssl ? test : test.skip // This machine has no openssl command.
-
 function webPki(dir: string, name = 'localhost') {
   const openssl = (...args: readonly string[]) =>
     execFileSync('openssl', args, { cwd: dir, stdio: 'pipe' })

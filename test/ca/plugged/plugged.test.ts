@@ -1,9 +1,11 @@
 /** A CA of somebody else's in Istio's layout: what is taken, what is refused and how it is said. */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
+
+import { withOpenssl } from '#test/fakes/with-openssl.ts'
 import { type Ca, openCa } from '#ca/index.ts'
 import { createSvidSigner, signSvid } from '#ca/issue/issue-svid.ts'
 import { localKey } from '#ca/keys/signing-key.ts'
@@ -364,9 +366,6 @@ test('§15.5 a Secret that Kubernetes swaps by its symbolic link is taken whole 
     ['plugged-ca-taken'],
   )
 })
-
-const hasOpenssl = spawnSync('openssl', ['version']).status === 0
-const withOpenssl = hasOpenssl ? test : test.skip // This machine has no openssl command.
 
 withOpenssl('a PKI made by openssl is taken as it is', async (t) => {
   await using dir = await temporaryDir()
