@@ -15,6 +15,7 @@ import { readStatus } from './admin/status.ts'
 import { createAttestors } from './attest/attestors.ts'
 import { activePair } from './authorities/book.ts'
 import type { Authorities } from './authorities/open-authorities.ts'
+import { leftKeyOf } from './authorities/tainted.ts'
 import type { JoinToken } from './attest/join-token.ts'
 import type { ReviewToken } from './attest/kubernetes.ts'
 import type { CaLog } from './ca-log.ts'
@@ -200,13 +201,16 @@ function rulesOf(
 function guardsOf(
   { trustDomain, administrators = [], signing = DEFAULT_RATES, attestation = {} }: CaConfig,
   { clock, now, reviewToken }: CaDeps,
-  { ledger, agents }: OpenAuthority,
+  authority: OpenAuthority,
   metrics: CaMetrics,
 ) {
+  const { ledger, agents, denials } = authority
   const limit = createSigningLimit(signing, () => clock.nowMs())
   const admitted = new Set([adminIdOf(trustDomain), ...administrators])
   const isAdministrator = (id: SpiffeId) => admitted.has(id)
-  const attestors = createAttestors(attestation, { trustDomain, agents, reviewToken, now })
+  const distrust = { denies: denials.denies, leftKey: leftKeyOf.bind(undefined, authority) }
+  const deps = { trustDomain, agents, reviewToken, now, distrust }
+  const attestors = createAttestors(attestation, deps)
   return { limit, ledger: metrics.watch(ledger, clock), isAdministrator, ...attestors }
 }
 

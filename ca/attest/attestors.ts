@@ -1,6 +1,6 @@
 import type { AttestationConfig } from '../config.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
-import { createCertificateAttestor } from './certificate-proof.ts'
+import { createCertificateAttestor, type Distrust } from './certificate-proof.ts'
 import { type Attestor, createAttestor } from './evidence.ts'
 import type { AgentRegistry } from './join-token.ts'
 import {
@@ -14,6 +14,7 @@ export interface AttestorsDeps {
   readonly agents: AgentRegistry
   readonly reviewToken: ReviewToken | undefined
   readonly now: () => Temporal.Instant
+  readonly distrust: Distrust
 }
 
 /** Who judges the evidence that a CA was told to believe. */
@@ -24,9 +25,9 @@ export interface Attestors {
 
 export function createAttestors(
   { certificates: rules, kubernetes: cluster }: AttestationConfig,
-  { trustDomain, agents, reviewToken: review, now }: AttestorsDeps,
+  { trustDomain, agents, reviewToken: review, now, distrust }: AttestorsDeps,
 ): Attestors {
   const kubernetes = cluster && review && createKubernetesAttestor(cluster, { review, trustDomain })
-  const certificates = rules && createCertificateAttestor(rules, trustDomain)
+  const certificates = rules && createCertificateAttestor(rules, trustDomain, distrust)
   return { attestor: createAttestor({ agents, kubernetes, certificates, now }), kubernetes }
 }

@@ -12,10 +12,17 @@ import {
   verify,
 } from 'node:crypto'
 
+import type { LeftKey } from '../authorities/tainted.ts'
 import { CaError } from '../error.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
 import { findPath } from '../x509/chain.ts'
-import { type Certificate, readCertificate } from '../x509/index.ts'
+import {
+  type Certificate,
+  type Denies,
+  findDenied,
+  keyIdOf,
+  readCertificate,
+} from '../x509/index.ts'
 import type { KnownAgent } from './join-token.ts'
 import { filledAgent } from './kubernetes.ts'
 
@@ -41,9 +48,16 @@ export interface CertificateRule {
   readonly scope: readonly string[]
 }
 
+/** What of our own authorities is trusted no longer, for machines that show a certificate of theirs. */
+export interface Distrust {
+  readonly denies: () => Denies | undefined
+  /** The authority with one of these keys that is tainted or revoked. */
+  readonly leftKey: (keyIds: readonly string[]) => LeftKey | undefined
+}
+
 export interface CertificateAttestor {
   readonly challenge: (now: Temporal.Instant) => Uint8Array
-  /** @throws {CaError} `CA_EVIDENCE_REFUSED` */
+  /** @throws {CaError} `CA_EVIDENCE_REFUSED`, `CA_CERTIFICATE_TAINTED` */
   readonly attest: (
     proof: CertificateProof,
     csrDer: Uint8Array,
@@ -77,6 +91,7 @@ export function proofText(
 export function createCertificateAttestor(
   rules: readonly CertificateRule[],
   trustDomain: TrustDomain,
+  distrust: Distrust,
 ): CertificateAttestor {
   const challenges = createChallenges()
   return {
@@ -84,7 +99,8 @@ export function createCertificateAttestor(
     attest({ chain, challenge, signature }, csrDer, now) {
       const [leaf, ...others] = readChain(chain)
       if (!leaf) throw refused('it has no certificate')
-      const { rule, name } = ruleFor(leaf, others, { rules, trustDomain, now })
+      const { rule, name, path } = ruleFor(leaf, others, { rules, trustDomain, now })
+      assertTrusted(path, distrust, now)
       if (!isSigned(leaf, proofText(trustDomain, challenge, csrDer), signature)) {
         throw refused('the challenge and the request are not signed by its key')
       }
@@ -152,7 +168,11 @@ function ruleFor(
     readonly trustDomain: TrustDomain
     readonly now: Temporal.Instant
   },
-): { readonly rule: CertificateRule; readonly name: string } {
+): {
+  readonly rule: CertificateRule
+  readonly name: string
+  readonly path: readonly Certificate[]
+} {
   if (leaf.isCa) throw refused('its certificate is a CA')
   if (leaf.keyUsage && !leaf.keyUsage.includes('digitalSignature')) {
     throw refused('its certificate may not sign')
@@ -166,10 +186,29 @@ function ruleFor(
       continue
     }
     const name = namesOf(leaf).find((one) => fits(one, rule.name))
-    if (name !== undefined) return { rule, name }
+    if (name !== undefined) return { rule, name, path: path.certificates }
     why = 'its certificate has no name that is expected'
   }
   throw refused(why)
+}
+
+/** Of certificates of our own authorities, where an operator believes these: only what can be renewed. */
+function assertTrusted(
+  path: readonly Certificate[],
+  { denies, leftKey }: Distrust,
+  now: Temporal.Instant,
+): void {
+  const keyIds = path.map(keyIdOf)
+  const left = leftKey(keyIds)
+  if (left) {
+    throw new CaError(
+      'CA_CERTIFICATE_TAINTED',
+      `Cannot believe the certificate: the key ${left.keyId} that signed it is ${left.state}; have it renewed by whoever issued it, or attest with a join token`,
+    )
+  }
+  const { serial = '', uriSans = [] } = path[0] ?? {}
+  const denied = findDenied(denies(), { id: uriSans[0] ?? '', serial, keyIds }, now)
+  if (denied) throw refused(`the ${denied.kind} ${denied.value} is on the deny-list`)
 }
 
 const DNS = 2

@@ -29,7 +29,7 @@ import type {
 import type { SpiffeId } from '../spiffe/index.ts'
 import type { TrustBundle } from '../x509/index.ts'
 import { listToProto, statusToProto, stepToProto } from './admin-to-proto.ts'
-import type { VerifiedPeer } from './listen-tls.ts'
+import type { PeerOf } from './calls.ts'
 import { type LogCallDeps, prune, readLog } from './log-calls.ts'
 import type { CaMetrics } from './metrics.ts'
 import { bufferOf, bundleToProto, callErrorFrom, svidToProto } from './to-proto.ts'
@@ -42,8 +42,7 @@ export interface AdminCallDeps extends IssueForDeps, LogCallDeps, RotateDeps, Cr
   readonly bundle: Live<TrustBundle>
   readonly status: () => Promise<CaStatus>
   readonly isAdministrator: (id: SpiffeId) => boolean
-  /** See `CallDeps` of calls.ts. */
-  readonly peerOf: (connection: string) => VerifiedPeer | undefined
+  readonly peerOf: PeerOf
 }
 
 export function administrationCalls(deps: AdminCallDeps): AdministrationServer {
@@ -108,7 +107,7 @@ function answer<Request, Response>(
   respond: (deps: AdminCallDeps, by: Administrator, request: Request) => Promise<Response>,
 ): void {
   const respondTo = async (): Promise<Response> =>
-    respond(deps, authenticate(deps, call), call.request)
+    respond(deps, await authenticate(deps, call), call.request)
   respondTo().then(
     (response) => callback(null, response),
     (cause: unknown) => {
@@ -122,15 +121,15 @@ function answer<Request, Response>(
  * Who calls: somebody whose certificate names an administrator and holds now. Where the connection
  * comes from proves nothing.
  *
- * @throws {CaError} `CA_CALLER_UNKNOWN`, `CA_NOT_ADMINISTRATOR`
+ * @throws {CaError} `CA_CALLER_UNKNOWN`, `CA_NOT_ADMINISTRATOR`, `CA_CERTIFICATE_TAINTED`
  */
-function authenticate(
+async function authenticate(
   { peerOf, now, isAdministrator }: AdminCallDeps,
   call: { readonly getPeer: () => string },
-): Administrator {
+): Promise<Administrator> {
   const refuse = (why: string) =>
     new CaError('CA_CALLER_UNKNOWN', `Cannot answer the caller: ${why}`)
-  const peer = peerOf(call.getPeer())
+  const peer = await peerOf(call.getPeer())
   if (!peer) throw refuse("it showed no certificate, expected an administrator's")
   if (Temporal.Instant.compare(now(), peer.notAfter) > 0) {
     throw refuse(`the certificate of "${peer.id}" ended at ${peer.notAfter}`)

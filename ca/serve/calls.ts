@@ -33,6 +33,12 @@ import {
   svidToProto,
 } from './to-proto.ts'
 
+/**
+ * The peer of the connection that a call came on, from `call.getPeer()`; nobody if it had no certificate.
+ * Rejects with `CA_CALLER_UNKNOWN` or `CA_CERTIFICATE_TAINTED` if it is not to be answered any more.
+ */
+export type PeerOf = (connection: string) => Promise<VerifiedPeer | undefined>
+
 /** What answering needs. */
 export interface CallDeps extends IssueDeps, IssueJwtDeps, BundleStreamDeps {
   readonly clock: Clock
@@ -41,8 +47,7 @@ export interface CallDeps extends IssueDeps, IssueJwtDeps, BundleStreamDeps {
   /** Judges tokens of a cluster that this CA was told of. */
   readonly kubernetes: KubernetesAttestor | undefined
   readonly metrics: CaMetrics
-  /** The peer of the connection that a call came on, from `call.getPeer()`; nobody if it had no certificate. */
-  readonly peerOf: (connection: string) => VerifiedPeer | undefined
+  readonly peerOf: PeerOf
   /** Aborts when the CA closes; streams end then. */
   readonly closing: AbortSignal
 }
@@ -114,7 +119,7 @@ async function bundles(deps: CallDeps, call: ServerDuplexStream<BundleAck, Bundl
   const ended = new AbortController()
   for (const event of ['end', 'cancelled', 'error', 'close']) call.on(event, () => ended.abort())
   const { id } = await authenticate(deps, call)
-  const { notAfter = deps.now(), keyIds = [] } = deps.peerOf(call.getPeer()) ?? {}
+  const { notAfter = deps.now(), keyIds = [] } = (await deps.peerOf(call.getPeer())) ?? {}
   const signal = AbortSignal.any([ended.signal, deps.closing])
   await streamBundles(deps, call, { id, notAfter, keyIds }, signal)
   call.end()
@@ -124,7 +129,7 @@ async function bundles(deps: CallDeps, call: ServerDuplexStream<BundleAck, Bundl
  * Who calls: an agent that once proved its node and shows its certificate. The certificate was
  * verified when the connection was made and may have run out since.
  *
- * @throws {CaError} `CA_CALLER_UNKNOWN`
+ * @throws {CaError} `CA_CALLER_UNKNOWN`, `CA_CERTIFICATE_TAINTED`
  */
 async function authenticate(
   { peerOf, agents, now }: Pick<CallDeps, 'peerOf' | 'agents' | 'now'>,
@@ -132,7 +137,7 @@ async function authenticate(
 ): Promise<KnownAgent> {
   const refuse = (why: string) =>
     new CaError('CA_CALLER_UNKNOWN', `Cannot answer the caller: ${why}`)
-  const peer = peerOf(call.getPeer())
+  const peer = await peerOf(call.getPeer())
   if (!peer) throw refuse('it showed no certificate, expected that of an agent')
   if (Temporal.Instant.compare(now(), peer.notAfter) > 0) {
     throw refuse(`the certificate of "${peer.id}" ended at ${peer.notAfter}, connect again`)

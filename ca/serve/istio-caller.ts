@@ -4,12 +4,12 @@ import type { Metadata } from '@grpc/grpc-js'
 import type { KubernetesAttestor } from '../attest/kubernetes.ts'
 import { CaError, type CaErrorCode } from '../error.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
+import type { PeerOf } from './calls.ts'
 import type { VerifiedPeer } from './listen-tls.ts'
 
 export interface IstioCallerDeps {
   readonly now: () => Temporal.Instant
-  /** See `CallDeps` of calls.ts. */
-  readonly peerOf: (connection: string) => VerifiedPeer | undefined
+  readonly peerOf: PeerOf
   /** Judges bearer tokens; left out: there is no cluster that is believed. */
   readonly kubernetes: KubernetesAttestor | undefined
 }
@@ -25,10 +25,10 @@ interface Call {
  * that of the service account whose token it shows. Nobody gets a name but its own.
  *
  * @throws {CaError} `CA_CALLER_UNKNOWN`, `CA_CREDENTIAL_UNSUPPORTED`, `CA_NOT_ADMITTED`,
- *   `CA_EVIDENCE_REFUSED`, `CA_REVIEW_UNAVAILABLE`
+ *   `CA_EVIDENCE_REFUSED`, `CA_REVIEW_UNAVAILABLE`, `CA_CERTIFICATE_TAINTED`
  */
 export async function istioCaller(deps: IstioCallerDeps, call: Call): Promise<SpiffeId> {
-  const peer = deps.peerOf(call.getPeer())
+  const peer = await deps.peerOf(call.getPeer())
   const id = peer ? nameOf(peer, deps.now()) : await accountOf(deps, call.metadata)
   const impersonated = call.request.metadata?.['ImpersonatedIdentity']
   if (impersonated !== undefined && impersonated !== '') {

@@ -3,12 +3,13 @@ import { Server, ServerCredentials } from '@grpc/grpc-js'
 import type { TLSSocket } from 'node:tls'
 
 import type { Clock } from '#core/clock.ts'
+import { assertIssued } from '../authorities/tainted.ts'
 import { CaError } from '../error.ts'
 import type { Denials } from '../issue/denials.ts'
 import { AdministrationService } from '../proto/gen/admin.ts'
 import { CertificateAuthorityService } from '../proto/gen/ca.ts'
 import { IstioCertificateServiceService } from '../proto/gen/istio/v1/auth/ca.ts'
-import { findDenied } from '../x509/index.ts'
+import { findDenied, peerChain } from '../x509/index.ts'
 import { type AdminCallDeps, administrationCalls } from './administration.ts'
 import { type CallDeps, caCalls } from './calls.ts'
 import { istioCalls } from './istio.ts'
@@ -54,13 +55,16 @@ export interface CaServerDeps
  */
 export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
   const closing = new AbortController()
-  const peers = new Map<string, VerifiedPeer>()
+  const peers = new Map<string, { readonly peer: VerifiedPeer; readonly socket: TLSSocket }>()
   const callDeps = {
     ...deps,
     closing: closing.signal,
-    peerOf(connection: string) {
-      const peer = peers.get(connection)
-      return peer && assertNotDenied(peer, deps)
+    async peerOf(connection: string) {
+      const { peer, socket } = peers.get(connection) ?? {}
+      if (!peer || !socket) return undefined
+      assertNotDenied(peer, deps)
+      await assertIssued(deps, { ...peer, leafDer: () => peerChain(socket)[0] })
+      return peer
     },
   }
   const known = grpcServer(callDeps, MAX_MESSAGE_BYTES)
@@ -79,7 +83,7 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
       const name = `connection-${count}`
       nameSocket(socket, name)
       sockets.add(socket)
-      if (peer) peers.set(name, peer)
+      if (peer) peers.set(name, { peer, socket })
       else endAfter(ANONYMOUS_MS, socket, deps.clock)
       socket.on('close', () => {
         sockets.delete(socket)
@@ -104,9 +108,9 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
 }
 
 /** Nobody who is denied is answered, on a connection from before either. */
-function assertNotDenied(peer: VerifiedPeer, { denials, now }: CaServerDeps): VerifiedPeer {
+function assertNotDenied(peer: VerifiedPeer, { denials, now }: CaServerDeps): void {
   const denied = findDenied(denials.denies(), peer, now())
-  if (!denied) return peer
+  if (!denied) return
   throw new CaError(
     'CA_CALLER_UNKNOWN',
     `Cannot answer the caller: the ${denied.kind} ${denied.value} is on the deny-list`,

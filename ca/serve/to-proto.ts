@@ -116,6 +116,7 @@ const ANSWERS: Readonly<Record<CaErrorCode, Answer>> = {
   CA_CALLER_UNKNOWN: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
   CA_TOKEN_REFUSED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
   CA_EVIDENCE_REFUSED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
+  CA_CERTIFICATE_TAINTED: { status: status.UNAUTHENTICATED, retryAfterMs: 0 },
   CA_REVIEW_UNAVAILABLE: { status: status.UNAVAILABLE, retryAfterMs: 1000 },
   CA_FEDERATION_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },
   CA_CONFIG_INVALID: { status: status.FAILED_PRECONDITION, retryAfterMs: 0 },

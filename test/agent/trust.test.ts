@@ -57,6 +57,30 @@ test('an agent whose own certificate is revoked has to prove its node again, and
   t.true(story.agent.health().ready)
 })
 
+test('users §1.3.34: taint renews the agent itself and its workloads before revoke, and nobody is without a certificate', async (t) => {
+  await using story = await startStory()
+  using client = new WorkloadClient(story.agent)
+  const heard = client.svids()
+  await until(() => heard.messages.length === 1)
+  const unattested = () => story.log.filter(({ event }) => event === 'node-unattested').length
+  const keyOf = () => {
+    const { current } = story.agent.node
+    return current.kind === 'attested' ? current.svid.keyIds[1] : undefined
+  }
+  const { keyId = '' } = story.ca().authorities.book.current.authorities[1] ?? {}
+  t.is(keyOf(), keyId)
+  await story.ca().taint({ name: 'uid:1000' }, keyId)
+  await until(() => story.agent.bundle.current.renewKeys?.includes(keyId) ?? false)
+  await story.pass(2000)
+  await until(() => keyOf() !== keyId && story.rotations.length === 2, 'both')
+  const entry = { kind: 'key-id', value: keyId, until: story.now().add({ hours: 1 }) } as const
+  const call = { at: 0, caller: 'admin', action: 'revoke', detail: keyId, outcome: 'done' }
+  await story.ca().denials.deny([entry], call)
+  await story.pass(2000)
+  t.deepEqual([unattested(), story.rotations.length], [0, 2])
+  t.true(story.agent.health().ready)
+})
+
 test('the CA answers nobody who is denied, and ends what is open once they could hear why', async (t) => {
   const clock = new FakeClock()
   await using running = await startCa({}, { clock })
