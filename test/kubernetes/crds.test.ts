@@ -4,6 +4,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { type Manifest, VERDICTS } from '#test/policy/dialects/rows.ts'
@@ -16,6 +17,17 @@ async function kubectl(...args: readonly string[]): Promise<string> {
   const env = { ...process.env, KUBECONFIG: kubeconfig ?? '' }
   const { stdout } = await promisify(execFile)(program ?? '', args, { env, maxBuffer: 2 ** 26 })
   return stdout
+}
+
+/** Resolves when the API server serves every definition: of one that it has just taken `kubectl wait` may not yet find a status. */
+async function established(attempts = 10): Promise<void> {
+  try {
+    await kubectl('wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all')
+  } catch (cause) {
+    if (attempts === 1) throw cause
+    await setTimeout(1000)
+    await established(attempts - 1)
+  }
 }
 
 /** What `kubectl` says went wrong with `manifests`, tried and not kept. */
@@ -47,7 +59,7 @@ if (!kubeconfig || !program) {
   test.serial(TITLE, async (t) => {
     const files = globSync('deploy/schemas/crds/*.yaml')
     await kubectl('apply', '--server-side', ...files.flatMap((file) => ['-f', file]))
-    await kubectl('wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all')
+    await established()
     const { items } = JSON.parse(await kubectl('get', 'crd', '-o', 'json')) as {
       items: readonly {
         readonly metadata: { readonly name: string }
