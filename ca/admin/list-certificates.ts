@@ -66,6 +66,7 @@ export const COLUMNS = [
   'not_before',
   'not_after',
   'requested_by',
+  'life',
 ] as const
 
 /** Leaves that have not ended, by the serial of their issuer. */

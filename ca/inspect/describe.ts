@@ -7,6 +7,7 @@ import { USAGE_RULES } from './findings/usage.ts'
 import { VALIDITY_RULES } from './findings/validity.ts'
 import { type CertificateFacts, readFacts } from './facts.ts'
 import type { AlternativeName } from './alternative-names.ts'
+import type { LifeReason } from '../log/entry.ts'
 import type { LogReport } from '../log/report.ts'
 
 /** `bits` for RSA, `curve` for elliptic curves, neither where the type says it all. */
@@ -14,6 +15,18 @@ export interface KeyReport {
   readonly type: string
   readonly bits?: number
   readonly curve?: string
+}
+
+/** From notBefore to notAfter, and why. */
+export interface LifeReport {
+  readonly seconds: number
+  /** Whether its end is its issuer's; `null` where that is not known. */
+  readonly cutByIssuer: boolean | null
+  /**
+   * `default` of the CA, as `asked` for, cut to the CA's `maximum`, or to the end of its `issuer`; `null`
+   * where neither the log nor the issuer tells.
+   */
+  readonly why: LifeReason | null
 }
 
 /** A certificate as `redoubt cert inspect --output json` prints it; the names are a contract. */
@@ -30,8 +43,7 @@ export interface CertificateReport {
   readonly notAfter: string
   /** Negative once it has run out. */
   readonly remainingSeconds: number
-  /** From notBefore to notAfter; whether its end is its issuer's, `null` where that is not known. */
-  readonly life: { readonly seconds: number; readonly cutByIssuer: boolean | null }
+  readonly life: LifeReport
   readonly key: KeyReport
   readonly signature: string
   readonly san: readonly AlternativeName[]
@@ -78,6 +90,7 @@ export function describeCertificate(der: Uint8Array, now: Temporal.Instant): Cer
     life: {
       seconds: Math.floor(facts.notAfter.since(facts.notBefore).total('seconds')),
       cutByIssuer: null,
+      why: null,
     },
     key: keyReport(facts),
     signature: facts.signature,
@@ -98,8 +111,15 @@ export function withIssuers(reports: readonly CertificateReport[]): readonly Cer
     const issuer = reports.find((one) => one !== report && isIssuerOf(one, report))
     if (!issuer) return report
     const cutByIssuer = issuer.notAfter === report.notAfter
-    return { ...report, life: { ...report.life, cutByIssuer } }
+    const why = cutByIssuer ? 'issuer' : report.life.why
+    return { ...report, life: { ...report.life, cutByIssuer, why } }
   })
+}
+
+/** The same report with what a log says of it. What is not proved is shown, and believed in nothing. */
+export function withLog(report: CertificateReport, log: LogReport): CertificateReport {
+  const why = log.verified ? (log.life ?? report.life.why) : report.life.why
+  return { ...report, life: { ...report.life, why }, log }
 }
 
 function isIssuerOf({ ca, subject, keyId }: CertificateReport, below: CertificateReport): boolean {

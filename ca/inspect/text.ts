@@ -5,7 +5,7 @@ import type { Finding } from './findings/finding.ts'
 import type { RequestReport } from './request.ts'
 import type { TokenReport } from './token.ts'
 import { inWords, visible } from './words.ts'
-import type { LogReport } from '../log/report.ts'
+import { LIFE_WORDS, type LogReport } from '../log/report.ts'
 
 /** How to mark up text; the identity where colours are not wanted. */
 export interface Style {
@@ -158,8 +158,8 @@ function validity(
   { notBefore, notAfter, remainingSeconds, life }: CertificateReport,
   style: Style,
 ): string {
-  const why = life.cutByIssuer ? ` (no longer: its issuer ends then)` : ''
-  return `${notBefore} to ${notAfter}, ${leftText(remainingSeconds, style)}${style.dim(why)}`
+  const why = life.why === null ? '' : style.dim(` (${LIFE_WORDS[life.why]})`)
+  return `${notBefore} to ${notAfter}, ${leftText(remainingSeconds, style)}${why}`
 }
 
 function leftText(seconds: number, style: Style): string {

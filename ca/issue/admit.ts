@@ -53,7 +53,7 @@ export function admit(request: CsrRequest, caller: Caller, rules: AdmitRules): S
       'Cannot take a certificate request: its key is P-521, expected P-256, P-384, RSA or Ed25519',
     )
   }
-  return { spiffeId, publicKeyDer, ttl: grantedTtl(request.ttlSeconds, rules) }
+  return { spiffeId, publicKeyDer, ...grantedLife(request.ttlSeconds, rules) }
 }
 
 /**
@@ -86,8 +86,13 @@ export function isInScope(id: SpiffeId, scope: readonly string[]): boolean {
   )
 }
 
-function grantedTtl(seconds: number, { leafTtl, maxLeafTtl }: AdmitRules): Temporal.Duration {
-  if (seconds === 0) return leafTtl
-  const wanted = Temporal.Duration.from({ seconds })
-  return Temporal.Duration.compare(wanted, maxLeafTtl) > 0 ? maxLeafTtl : wanted
+function grantedLife(
+  seconds: number,
+  { leafTtl, maxLeafTtl }: AdmitRules,
+): Required<Pick<SvidRequest, 'ttl' | 'life'>> {
+  if (seconds === 0) return { ttl: leafTtl, life: 'default' }
+  const ttl = Temporal.Duration.from({ seconds })
+  return Temporal.Duration.compare(ttl, maxLeafTtl) > 0
+    ? { ttl: maxLeafTtl, life: 'maximum' }
+    : { ttl, life: 'asked' }
 }

@@ -42,7 +42,7 @@ export function createBatchWriter(
   const rollback = database.prepare('ROLLBACK')
   const certificate = database.prepare(
     `INSERT INTO certificates (log_index, serial, kind, subject, issuer_serial, issued_at,
-      not_before, not_after, requested_by, der) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      not_before, not_after, requested_by, der, life) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   )
   const call = database.prepare(
     'INSERT INTO calls (log_index, at, caller, action, detail, outcome) VALUES (?, ?, ?, ?, ?, ?)',
@@ -85,8 +85,9 @@ export function createBatchWriter(
 
 function certificateValues(row: CertificateRow): readonly SQLInputValue[] {
   const { serial, kind, subject, issuer_serial, issued_at } = row
-  const { not_before, not_after, requested_by, der } = row
-  return [serial, kind, subject, issuer_serial, issued_at, not_before, not_after, requested_by, der]
+  const { not_before, not_after, requested_by, der, life = null } = row
+  const times = [issued_at, not_before, not_after]
+  return [serial, kind, subject, issuer_serial, ...times, requested_by, der, life]
 }
 
 function callValues({ at, caller, action, detail, outcome }: CallRow): readonly SQLInputValue[] {

@@ -3,6 +3,7 @@ import { backup, DatabaseSync } from 'node:sqlite'
 import { Kysely } from 'kysely'
 
 import { CaError } from '../error.ts'
+import type { LifeReason } from '../log/entry.ts'
 import type { DenyKind } from '../x509/index.ts'
 import { createBatchWriter, type WriteAddition } from './batch-writer.ts'
 import { assertVersion, migrate } from './migrations.ts'
@@ -23,6 +24,8 @@ export interface CertificateRow {
   readonly not_after: number
   /** SPIFFE ID of the caller, who an administrator is, or `self`. */
   readonly requested_by: string
+  /** See `CertificateEntry` of ca/log. */
+  readonly life: LifeReason | null
   readonly der: Uint8Array
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes, X509Certificate } from 'node:crypto'
 
 import { CaError } from '../error.ts'
+import type { LifeReason } from '../log/entry.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
 import { signedDer } from '../x509/algorithm.ts'
 import type { CertificateRow } from './database.ts'
@@ -28,6 +29,7 @@ export interface IssuedSvid {
   readonly issuedAt: Temporal.Instant
   readonly notBefore: Temporal.Instant
   readonly notAfter: Temporal.Instant
+  readonly life: LifeReason
 }
 
 /** Signs leaves of one issuing CA. Making one costs a parse of the issuer; signing then only concatenates. */
@@ -107,6 +109,7 @@ export async function signSvid(
     issuedAt,
     notBefore: template.notBefore,
     notAfter: template.notAfter,
+    life: template.life,
   }
 }
 
@@ -141,6 +144,7 @@ export function svidRow(svid: IssuedSvid, requestedBy: string): CertificateRow {
     not_before: svid.notBefore.epochMilliseconds,
     not_after: svid.notAfter.epochMilliseconds,
     requested_by: requestedBy,
+    life: svid.life,
     der: svid.chain[0] ?? new Uint8Array(),
   }
 }

@@ -63,6 +63,7 @@ export const STEPS: readonly (
         version INTEGER PRIMARY KEY, at INTEGER NOT NULL, book TEXT NOT NULL
       ) STRICT;
       CREATE INDEX certificates_by_issuer ON certificates (issuer_serial, not_after);`,
+  'ALTER TABLE certificates ADD COLUMN life TEXT;',
 ]
 
 /** Works out leaves and nodes of the log. The head is signed by whoever has the key. */

@@ -5,6 +5,7 @@
  * certificate is then a dozen concatenations, where a general generator spends 2 to 3 ms
  * (test/bench/issue.bench.ts).
  */
+import type { LifeReason } from '../log/entry.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
 import { contextTag, derOf, oid, sequence, TAG, unsignedInteger } from '../x509/der.ts'
 import { keyIdentifier, OID } from '../x509/index.ts'
@@ -21,6 +22,8 @@ export interface SvidTemplate {
   /** To the second, as certificates have it. */
   readonly notBefore: Temporal.Instant
   readonly notAfter: Temporal.Instant
+  /** Why that is its end. */
+  readonly life: LifeReason
 }
 
 /** Who asks for what, once admitted. */
@@ -28,6 +31,8 @@ export interface SvidRequest {
   readonly spiffeId: SpiffeId
   readonly publicKeyDer: Uint8Array
   readonly ttl: Temporal.Duration
+  /** Why it is that. @default 'default' */
+  readonly life?: LifeReason
 }
 
 /** Seconds of clock skew that a fresh certificate forgives. */
@@ -43,20 +48,22 @@ export const SERIAL_BYTES = 16
  * @param issuerNotAfter - The issuer's end; no leaf outlives it.
  */
 export function planSvid(
-  { spiffeId, publicKeyDer, ttl }: SvidRequest,
+  { spiffeId, publicKeyDer, ttl, life = 'default' }: SvidRequest,
   now: Temporal.Instant,
   entropy: Uint8Array,
   issuerNotAfter: Temporal.Instant,
 ): SvidTemplate {
   const issuedMs = now.epochMilliseconds
-  const endMs = Math.min(issuedMs + ttl.total('milliseconds'), issuerNotAfter.epochMilliseconds)
+  const wantedMs = issuedMs + ttl.total('milliseconds')
+  const issuerMs = issuerNotAfter.epochMilliseconds
   return {
     spiffeId,
     publicKeyDer,
     serial: entropy,
     issuedAt: now,
     notBefore: secondOf(issuedMs - BACKDATE_SECONDS * 1000),
-    notAfter: secondOf(endMs),
+    notAfter: secondOf(Math.min(wantedMs, issuerMs)),
+    life: issuerMs < wantedMs ? 'issuer' : life,
   }
 }
 

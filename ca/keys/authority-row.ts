@@ -18,6 +18,7 @@ export function authorityRow(
     not_before: notBefore.epochMilliseconds,
     not_after: notAfter.epochMilliseconds,
     requested_by: 'self',
+    life: null,
     der,
   }
 }

@@ -3,6 +3,12 @@ import { hash } from 'node:crypto'
 
 import { leafHash } from './tree.ts'
 
+/**
+ * Why a leaf lives as long as it does: the CA's default, what was asked for, the CA's maximum in place of
+ * that, or its issuer, which ends sooner than any of these.
+ */
+export type LifeReason = 'default' | 'asked' | 'maximum' | 'issuer'
+
 /** A certificate as the ledger has it. Its own bytes go into the leaf by their fingerprint. */
 export interface CertificateEntry {
   /** Lower-case hex without leading zero bytes. */
@@ -15,6 +21,8 @@ export interface CertificateEntry {
   readonly not_before: number
   readonly not_after: number
   readonly requested_by: string
+  /** Of a leaf; left out or `null` of those from before it was recorded, and of CAs. */
+  readonly life?: LifeReason | null
 }
 
 /** An administrative call, done or refused. */
@@ -33,13 +41,13 @@ export interface CallEntry {
 
 /**
  * The text that is hashed for a certificate. A JSON array: its order is fixed, and no field can run
- * into the next.
+ * into the next. What was not recorded is not there, so that a leaf from before hashes as it did.
  *
  * @param sha256 - Of the certificate, hex.
  */
 export function certificateText(entry: CertificateEntry, sha256: string): string {
   const { serial, kind, subject, issuer_serial, issued_at } = entry
-  const { not_before, not_after, requested_by } = entry
+  const { not_before, not_after, requested_by, life } = entry
   return JSON.stringify([
     'certificate',
     serial,
@@ -51,6 +59,7 @@ export function certificateText(entry: CertificateEntry, sha256: string): string
     not_after,
     requested_by,
     sha256,
+    ...(life ? [life] : []),
   ])
 }
 

@@ -1,6 +1,7 @@
 /** Heads and proofs from JSON that somebody kept or sent: nothing of it is believed before it is read. */
 import { CaError } from '../error.ts'
 import type { ConsistencyProof, InclusionProof } from './document.ts'
+import type { LifeReason } from './entry.ts'
 import type { SignedHead } from './head.ts'
 
 /** Hashes in a path: a tree of 2^64 leaves needs fewer. */
@@ -50,6 +51,7 @@ function entryOf(entry: Members, what: string): InclusionProof['entry'] {
     not_before: number('not_before'),
     not_after: number('not_after'),
     requested_by: text('requested_by'),
+    ...(entry['life'] ? { life: text('life') as LifeReason } : {}), // and so does another of these
   }
 }
 

@@ -1,6 +1,7 @@
 /** What the log says of one certificate, as `cert inspect` shows it. */
 import type { KeyObject } from 'node:crypto'
 
+import type { LifeReason } from './entry.ts'
 import { type InclusionProof, inclusionFault } from './document.ts'
 
 /** The names are a contract: `log` of `redoubt cert inspect --output json`. */
@@ -20,6 +21,16 @@ export interface LogReport {
   readonly keyId?: string
   /** Who had it issued. */
   readonly requestedBy?: string
+  /** Why it lives as long as it does; `null` if that was not recorded. */
+  readonly life?: LifeReason | null
+}
+
+/** Why a certificate lives as long as it does, in words. */
+export const LIFE_WORDS: Readonly<Record<LifeReason, string>> = {
+  default: "the CA's default life",
+  asked: 'the life that was asked for',
+  maximum: "the CA's maximum: more was asked for",
+  issuer: 'no longer: its issuer ends then',
 }
 
 /** What `proof`, or that there is none, says of the certificate `der`. */
@@ -33,5 +44,6 @@ export function reportLog(
   const { index, entry, head } = proof
   const { size, root, time, keyId } = head
   const verified = error === null
-  return { verified, error, index, size, root, time, keyId, requestedBy: entry.requested_by }
+  const { requested_by: requestedBy, life = null } = entry
+  return { verified, error, index, size, root, time, keyId, requestedBy, life }
 }

@@ -80,5 +80,6 @@ function rowToProto(row: ListedCertificate): LedgerRow {
     notBeforeMs: BigInt(row.not_before),
     notAfterMs: BigInt(row.not_after),
     requestedBy: row.requested_by,
+    life: row.life ?? '',
   }
 }

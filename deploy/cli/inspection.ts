@@ -15,6 +15,7 @@ import {
   MAX_INPUT_BYTES,
   type TokenJudges,
   withIssuers,
+  withLog,
 } from '#ca/inspect/index.ts'
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '#ca/spiffe/index.ts'
 import { DeployError } from '../error.ts'
@@ -46,7 +47,7 @@ export async function inspectFound(
   const logged = await logReports(io, input, chain, described, signal)
   const certificates = described.map((one, at) => {
     const log = logged[at]
-    return log ? { ...one, log } : one
+    return log ? withLog(one, log) : one
   })
   const anchors = await anchorsFor(io, input, found, certificates, mesh)
   const judges = { ...anchors, ...audienceOf(input) }

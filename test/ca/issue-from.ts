@@ -17,11 +17,12 @@ export async function issueFrom(
   authority: OpenAuthority,
   count: number,
   now: () => Temporal.Instant,
+  ttlSeconds = 0,
 ): Promise<readonly { readonly serial: string; readonly chain: readonly Uint8Array[] }[]> {
   const requests = Array.from({ length: count }, (_, at) => ({
     spiffeId: `spiffe://prod.example/ns/pay/sa/w${at}`,
     csrDer,
-    ttlSeconds: 0,
+    ttlSeconds,
   }))
   const results = await issueBatch({ ...authority, rules, limit, now }, caller, requests)
   return results.map((result) => {

@@ -86,7 +86,8 @@ test('redoubt ca log head, prove and verify ask the CA of a mesh that runs, and 
     await redoubt('cert', 'inspect', '-w', workload, '-o', 'pem'),
   )
   const inspected = JSON.parse(await redoubt('cert', 'inspect', '-w', workload, '-o', 'json'))
-  t.like(inspected.certificates[0].log, { verified: true, error: null })
+  t.like(inspected.certificates[0].log, { verified: true, error: null, life: 'default' })
+  t.is(inspected.certificates[0].life.why, 'default')
   await writeFile(join(cwd, 'proof.json'), await redoubt('ca', 'log', 'prove', 'cert.pem'))
   await mkdir(join(cwd, 'elsewhere'))
   const offline = ['--state', 'elsewhere', '--log-key', 'key.pem']

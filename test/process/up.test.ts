@@ -159,7 +159,7 @@ test.serial('the owner of a mesh administers its CA: ca status, ca issue, ca lis
   const dir = join(state, 'debug')
   const { serial } = await run(caIssue, { id, ttl: '10m', out: dir })
   const listed = await run(caList, { id })
-  t.like(listed.certificates[0], { serial, subject: id })
+  t.like(listed.certificates[0], { serial, subject: id, life: 'asked' })
   t.regex(listed.certificates[0].requestedBy, /\/sa\/redoubt-admin$/)
   const inspected = await runCommand(certInspect, {
     ...inMesh(),

@@ -114,6 +114,8 @@ export interface LedgerRow {
   readonly notBeforeMs: bigint;
   readonly notAfterMs: bigint;
   readonly requestedBy: string;
+  /** Why a leaf lives as long as it does: `default`, `asked`, `maximum`, `issuer`; empty: not recorded. */
+  readonly life: string;
 }
 
 export interface IssueForRequest {
@@ -872,6 +874,7 @@ function createBaseLedgerRow(): LedgerRow {
     notBeforeMs: 0n,
     notAfterMs: 0n,
     requestedBy: "",
+    life: "",
   };
 }
 
@@ -915,6 +918,9 @@ export const LedgerRow: MessageFns<LedgerRow> = {
     }
     if (message.requestedBy !== "") {
       writer.uint32(74).string(message.requestedBy);
+    }
+    if (message.life !== "") {
+      writer.uint32(82).string(message.life);
     }
     return writer;
   },
@@ -1002,6 +1008,14 @@ export const LedgerRow: MessageFns<LedgerRow> = {
             }
 
             message.requestedBy = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.life = reader.string();
             continue;
           }
         }

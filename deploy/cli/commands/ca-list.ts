@@ -1,3 +1,4 @@
+import { LIFE_WORDS } from '#ca/log/index.ts'
 import type { LedgerRow, ListCertificatesRequest } from '#ca/proto/gen/admin.ts'
 import { DeployError } from '../../error.ts'
 import { CA_OPTIONS, openCaClient } from '../ca-client.ts'
@@ -67,18 +68,20 @@ function limitOf(input: Input): number {
 
 /** A row as JSON says it. */
 export function rowJson(row: LedgerRow): object {
-  const { logIndex, issuedAtMs, notBeforeMs, notAfterMs, ...rest } = row
+  const { logIndex, issuedAtMs, notBeforeMs, notAfterMs, life, ...rest } = row
   return {
     ...rest,
     issuedAt: isoText(issuedAtMs),
     notBefore: isoText(notBeforeMs),
     notAfter: isoText(notAfterMs),
     logIndex: Number(logIndex),
+    life: life === '' ? null : life,
   }
 }
 
 function rowText(row: LedgerRow, now: Temporal.Instant): string {
-  const { serial, kind, subject, notAfterMs, requestedBy, issuerSerial } = row
-  const end = `ends ${isoText(notAfterMs)} (${remainingText(notAfterMs, now)})`
+  const { serial, kind, subject, notAfterMs, requestedBy, issuerSerial, life } = row
+  const why = life in LIFE_WORDS ? `; ${LIFE_WORDS[life as keyof typeof LIFE_WORDS]}` : ''
+  const end = `ends ${isoText(notAfterMs)} (${remainingText(notAfterMs, now)}${why})`
   return `${serial.padEnd(32)}  ${kind.padEnd(7)}  ${subject}  ${end}, for ${requestedBy}, by ${issuerSerial}`
 }

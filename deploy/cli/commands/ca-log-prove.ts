@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 
 import { describeCertificate, MAX_INPUT_BYTES, readCertificates } from '#ca/inspect/index.ts'
-import type { ConsistencyProof, InclusionProof } from '#ca/log/index.ts'
+import { type ConsistencyProof, type InclusionProof, LIFE_WORDS } from '#ca/log/index.ts'
 import { DeployError } from '../../error.ts'
 import { CA_OPTIONS } from '../ca-client.ts'
 import { openCaLog, type OpenCaLog, readHeadFile } from '../ca-log.ts'
@@ -92,6 +92,7 @@ function proofLines(proof: InclusionProof | ConsistencyProof): readonly string[]
     `entry    ${index}: ${entry.kind} ${entry.serial}`,
     `subject  ${entry.subject}`,
     `issued   ${at} by ${entry.issuer_serial}, for ${entry.requested_by}`,
+    ...(entry.life ? [`life     ${LIFE_WORDS[entry.life] ?? entry.life}`] : []),
     pathLine(path),
   ]
 }

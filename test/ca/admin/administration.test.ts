@@ -140,7 +140,7 @@ test('IssueFor issues any name but the CA’s own, capped, and in the ledger wit
   t.is(Number(svid?.notAfterMs) - Number(svid?.issuedAtMs) <= 7_200_000, true)
   t.is(bundle?.roots.length, 1)
   const { rows } = await admin.call('listCertificates', { ...EVERYTHING, subject: debugId })
-  t.like(rows[0], { requestedBy: adminId, kind: 'leaf' })
+  t.like(rows[0], { requestedBy: adminId, kind: 'leaf', life: 'maximum' })
   t.like(await failureOf(admin.call('issueFor', asked(ca.serverId))), { reason: 'CA_NOT_ADMITTED' })
   t.like(await failureOf(admin.call('issueFor', { ...asked(), csr: Buffer.from('no') })), {
     code: status.INVALID_ARGUMENT,

@@ -42,7 +42,7 @@ test('describeCertificate() says of a good SVID what it is, under the contractâ€
     notBefore: '2026-11-21T11:58:00Z',
     notAfter: '2026-11-21T13:00:00Z',
     remainingSeconds: 3600,
-    life: { seconds: 3720, cutByIssuer: null },
+    life: { seconds: 3720, cutByIssuer: null, why: null },
     key: { type: 'ec', curve: 'P-256' },
     signature: 'ecdsa-with-SHA256',
     san: [{ type: 'uri', value: 'spiffe://td/ns/pay/sa/api' }],

@@ -476,6 +476,7 @@ test('createLedger() shares one commit among those who record at the same time',
     not_before: 0,
     not_after: 2,
     requested_by: agentId,
+    life: 'default',
     der: Uint8Array.of(id % 256),
   })
   const count = () =>

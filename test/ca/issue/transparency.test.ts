@@ -102,6 +102,8 @@ const tampering: readonly (readonly [
     ['a changed start', 'not_before = not_before - 1'],
     ['a changed end', 'not_after = not_after + 1'],
     ['a changed requester', "requested_by = 'self'"],
+    ['a changed reason of its life', "life = 'asked'"],
+    ['a reason of its life that is gone', 'life = NULL'],
     ['a changed certificate', "der = x'3000'"],
   ].map(
     ([what = '', set = '']) =>

@@ -1,5 +1,5 @@
 /** `redoubt ca log` and the log in `cert inspect`, on the state that a CA left; a running one is in test/process. */
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -133,6 +133,51 @@ test('cert inspect shows the proof of a certificate that the log here has, and s
   t.is(nowhere.exitCode, 0)
   t.is(JSON.parse(nowhere.out).certificates[0].log, undefined)
 })
+
+const brief = Temporal.Duration.from('PT30M')
+const none = Temporal.Duration.from('PT5M')
+for (const [why, ttlSeconds, change, words] of [
+  ['default', 0, {}, "the CA's default life"],
+  ['asked', 600, {}, 'the life that was asked for'],
+  ['maximum', 36_000, {}, "the CA's maximum: more was asked for"],
+  [
+    'issuer',
+    0,
+    { caTtl: brief, rootTtl: brief, leafTtl: none, maxLeafTtl: none },
+    'no longer: its issuer ends then',
+  ],
+] as const) {
+  test(`cert inspect says why a life is what it is, as the log has it: ${why}`, async (t) => {
+    const state = join(cwd, `life-${why}`)
+    {
+      await using authority = await openAuthority(configIn(join(state, 'ca'), change), now)
+      const [svid] = await issueFrom(authority, 1, now, ttlSeconds)
+      await writeFile(join(cwd, `${why}.pem`), pemFromDer('CERTIFICATE', svid?.chain ?? []))
+    }
+    const lifeOf = ({ out }: Printed) => JSON.parse(out).certificates[0].life.why
+    const at = (dir: string) => ({ state: dir })
+    t.is(lifeOf(await run(certInspect, `${why}.pem`, { ...json, ...at(state) })), why)
+    const text = (await run(certInspect, `${why}.pem`, at(state))).out
+    t.true(text.includes(` left (${words})\n`), text)
+    await keep(`${why}.json`, caLogProve, `${why}.pem`, { ...json, ...at(state) })
+    await keep(`${why}.key`, caLogHead, undefined, { publicKey: true, ...at(state) })
+    const offline = { ...at('nowhere'), logProof: `${why}.json`, logKey: `${why}.key` }
+    t.is(lifeOf(await run(certInspect, `${why}.pem`, { ...json, ...offline })), why)
+    t.regex(
+      (await run(caLogProve, `${why}.pem`, { ...at(state), output: 'text' })).out,
+      /\nlife {5}/,
+    )
+
+    const bare = lifeOf(await run(certInspect, `${why}.pem`, { ...json, ...at('nowhere') }))
+    t.is(bare, why === 'issuer' ? why : null, 'a file alone says what its issuer says')
+    const proof = JSON.parse(await readFile(join(cwd, `${why}.json`), 'utf8'))
+    proof.entry.life = why === 'asked' ? 'default' : 'asked'
+    await writeFile(join(cwd, `${why}.json`), JSON.stringify(proof))
+    const forged = await run(certInspect, `${why}.pem`, { ...json, ...offline })
+    t.is(forged.exitCode, 1)
+    t.is(lifeOf(forged), bare, 'what is not proved is not said')
+  })
+}
 
 test('cert inspect --log-proof checks a proof that came along, offline', async (t) => {
   const given = { logProof: 'first.proof.json', logKey: 'key.pem', state: 'nowhere' }
