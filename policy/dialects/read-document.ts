@@ -16,6 +16,7 @@ import {
 } from 'yaml'
 
 import type { Fault } from '../model/intent.ts'
+import { readPlainYaml } from './plain-yaml.ts'
 import type { PathKey } from './pointer.ts'
 import { pointerFromPath } from './pointer.ts'
 
@@ -48,6 +49,26 @@ export function readDocuments(text: string): readonly ManifestDocument[] {
       ),
     ]
   }
+  return readPlainly(text) ?? readExactly(text)
+}
+
+/** A plain text needs no positions until somebody asks for one: nobody does while nothing is wrong. */
+function readPlainly(text: string): readonly ManifestDocument[] | undefined {
+  let exact: readonly ManifestDocument[] | undefined
+  return readPlainYaml(text)?.map(({ line, value }, index) => ({
+    document: index + 1,
+    line,
+    value,
+    faults: [],
+    lineOf: (path) => {
+      exact ??= readExactly(text)
+      return exact[index]?.lineOf(path) ?? line
+    },
+  }))
+}
+
+/** {@link readDocuments} by the `yaml` package alone, for any text of at most {@link MAX_FILE_CHARS}. */
+export function readExactly(text: string): readonly ManifestDocument[] {
   if (isTower(text)) return [unreadable('Cannot read file: it is nested too deeply')]
   const lines = new LineCounter()
   try {

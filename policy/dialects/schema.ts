@@ -101,8 +101,25 @@ export function notCarriedOut(schema: z.core.$ZodType, value: unknown): readonly
       }
     }
   }
-  visit(schema, value, [])
+  if (isMarkedBelow(schema)) visit(schema, value, [])
   return found
+}
+
+/** Whether some field of the schema has a {@link Judge}: of most kinds none has, and there is nothing to look for. */
+const MARKED_BELOW = new WeakMap<object, boolean>()
+
+function isMarkedBelow(schema: z.core.$ZodType): boolean {
+  const known = MARKED_BELOW.get(schema)
+  if (known !== undefined) return known
+  const marked = NOT_CARRIED_OUT.has(schema) || partsOf(unwrapped(schema)).some(isMarkedBelow)
+  MARKED_BELOW.set(schema, marked)
+  return marked
+}
+
+function partsOf(schema: z.core.$ZodType): readonly z.core.$ZodType[] {
+  if (schema instanceof z.ZodArray) return [schema.element as z.core.$ZodType]
+  if (schema instanceof z.ZodObject) return Object.values(schema.shape as z.core.$ZodShape)
+  return schema instanceof z.ZodRecord ? [schema.valueType as z.core.$ZodType] : []
 }
 
 /** A string with a check of its own: `check` says what is wrong, or nothing. */
