@@ -22,7 +22,7 @@ import { type MaybePlugged, pluggedSource, withPlugged } from './plugged/plugged
 import type { TrustBundle } from './x509/index.ts'
 
 /** What can sign, and what remembers. Disposing it closes the ledger and lets go of the state. */
-export interface OpenAuthority extends OpenLedger, MaybePlugged {
+export interface OpenAuthority extends OpenLedger, Pick<Sharing, 'openBoard'>, MaybePlugged {
   readonly agents: AgentRegistry
   readonly bundle: Live<TrustBundle>
   readonly publish: BundleSource['publish']
@@ -81,7 +81,7 @@ async function openRecorded(
   recorded: OpenLedger & Sharing,
   store: KeyStore,
   openPlugged: OpenWith['openPlugged'],
-): Promise<Omit<OpenAuthority, keyof OpenLedger>> {
+): Promise<Omit<OpenAuthority, keyof OpenLedger | 'openBoard'>> {
   const { trustDomain } = config
   const { queries, ledger, transparency, files: state, alone } = recorded
   const plugged = await openPlugged?.(store)
@@ -94,12 +94,13 @@ async function openRecorded(
     ledger,
     plugged: plugged && pluggedSource(plugged, keys),
     before: () => readOlderState(keys),
-    changed: async (book) => published?.publish(trusted(book)),
+    changed: async (book) => published?.publish(trusted(book), book.version),
   })
   const jwt = await openJwtKeyring(keys, keys.caTtl, now())
   const jwtKeys = jwt.publicKeys()
-  const first = { trustDomain, ...trusted(authorities.book.current), jwtKeys }
-  const bundle = await createBundleSource(queries, first)
+  const { current } = authorities.book
+  const first = { trustDomain, ...trusted(current), jwtKeys }
+  const bundle = await createBundleSource(queries, first, current.version)
   published = bundle
   await forgetOlderState(state)
   await authorities.keepUp()
@@ -123,6 +124,7 @@ async function openRecorded(
       await authorities.keepUp()
       if (await jwt.reload()) await publishJwt()
       await denials.reload()
+      await bundle.refresh()
     },
   }
 }

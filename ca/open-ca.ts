@@ -34,7 +34,7 @@ import { type CaMetrics, createCaMetrics } from './serve/metrics.ts'
 import { issueOwnSvid, type OwnSvid, replaceDenied } from './serve/own-svid.ts'
 import type { TlsIdentity } from './serve/listen-tls.ts'
 import { serveCa } from './serve/server.ts'
-import { createSubscribers, type Subscriber } from './serve/subscribers.ts'
+import { createSubscribers, type Subscriber, type Subscribers } from './serve/subscribers.ts'
 import { serverIdOf } from './server-id.ts'
 import type { SpiffeId } from './spiffe/index.ts'
 import type { TrustBundle } from './x509/index.ts'
@@ -107,8 +107,7 @@ export interface Ca extends AsyncDisposable {
  */
 export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   assertConfig(config)
-  const { now, log } = deps
-  const { trustDomain, listen } = config
+  const [{ now, log }, { trustDomain, listen }] = [deps, config]
   const metrics = createCaMetrics()
   await using opening = new AsyncDisposableStack()
 
@@ -119,12 +118,13 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   let own = authority.authorities.fault() === undefined ? await issueOwn() : undefined
   const health = () => caHealth(authority, config, now())
   const subscribers = createSubscribers(now)
-  const transient = [rules.serverId, adminIdOf(trustDomain)]
   const status = () => readStatus({ ...authority, now, health, subscribers })
+  const transient = [rules.serverId, adminIdOf(trustDomain)]
   const answering = { metrics, rules, subscribers, status, transient }
   const guards = guardsOf(config, deps, authority, metrics)
   const calls = { ...deps, ...authority, ...guards, ...answering }
   const server = opening.use(await serveCa({ ...calls, listen, identity: () => own?.identity }))
+  opening.use(await shareSubscribers(authority, subscribers, server.address, deps))
   const report = () => reportExpiry(metrics, authority, own)
   report()
   const renewOwn = async () => {
@@ -158,6 +158,17 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     metrics: metrics.render,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+async function shareSubscribers(
+  { openBoard }: OpenAuthority,
+  { present, share }: Subscribers,
+  address: string,
+  { clock }: CaDeps,
+): Promise<AsyncDisposable | undefined> {
+  const board = await openBoard?.({ address, present }, clock)
+  if (board) share(board)
+  return board
 }
 
 function federate(

@@ -1,6 +1,7 @@
 /** The ledger and its log, from where the CA keeps them. */
 import { join } from 'node:path'
 
+import type { Clock } from '#core/clock.ts'
 import type { Log } from '#core/log.ts'
 import { type CaLog, caLogOf } from './ca-log.ts'
 import type { CaConfig } from './config.ts'
@@ -10,6 +11,7 @@ import { openLog, type TransparencyLog } from './issue/transparency.ts'
 import { keysIn } from './keys/file-keys.ts'
 import type { KeyStore } from './keys/signing-key.ts'
 import type { StateDir } from './keys/state-dir.ts'
+import type { BoardMember, SubscriberBoard } from './serve/board.ts'
 
 /** What remembers. Disposing it notes how far the log has come, and lets go of the database. */
 export interface OpenLedger extends AsyncDisposable {
@@ -30,6 +32,8 @@ export interface Sharing {
   readonly alone: <Result>(work: () => Promise<Result>) => Promise<Result>
   /** Calls `listener` when another CA has changed something; never where there is none. */
   readonly onChange: (listener: () => void) => void
+  /** Tells other CAs who follows this one, and hears of theirs; `undefined` where there is none. */
+  readonly openBoard: ((member: BoardMember, clock: Clock) => Promise<SubscriberBoard>) | undefined
 }
 
 /** What opening needs of the world. */
@@ -87,11 +91,13 @@ async function openStore(
       keys: undefined,
       alone: (work) => work(),
       onChange: () => {},
+      openBoard: undefined,
     }
     return { database, sharing }
   }
   // Loaded by whoever has one, and by nobody else.
   const { openPostgres } = await import('./postgres/open-postgres.ts')
+  const { openBoard } = await import('./postgres/board.ts')
   const database = await openPostgres(ledger, deps)
   opening.defer(database.close)
   const isHere = keys === undefined || keys.kind === 'files'
@@ -100,6 +106,8 @@ async function openStore(
     keys: isHere ? keysIn(database.files('keys/'), undefined) : undefined,
     alone: (work) => database.alone(ALONE_LOCK, work),
     onChange: database.onChange,
+    openBoard: (member, clock) =>
+      openBoard({ queries: database.queries, clock, now: deps.now, log: deps.log }, member),
   }
   return { database, sharing }
 }

@@ -39,7 +39,7 @@ export async function recoverState(
   const { trustDomain } = config
   await using authority = await openAuthority(config, now)
   const { authorities, bundle } = authority
-  const nobody = { list: () => [] }
+  const nobody = { everyone: async () => [] }
   const transient = [serverIdOf(trustDomain), adminIdOf(trustDomain)]
   const deps = { ...authority, now, subscribers: nobody, transient, bundle }
   await rotate(deps, { name: by }, { step, force: true })

@@ -17,6 +17,7 @@ import type { Database } from '../issue/database.ts'
 import type { Denials } from '../issue/denials.ts'
 import type { Subscriber, Subscribers } from '../serve/subscribers.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
+import type { TrustBundle } from '../x509/index.ts'
 import { type Administrator, type AuditDeps, audited, callRow } from './administrator.ts'
 import { findLiveLeaves, type LiveLeaves } from './live-leaves.ts'
 
@@ -28,8 +29,8 @@ export interface RotateDeps extends AuditDeps {
   readonly authorities: Authorities
   readonly queries: Database
   readonly denials: Pick<Denials, 'deny' | 'lift'>
-  readonly bundle: { readonly current: { readonly generation: number } }
-  readonly subscribers: Pick<Subscribers, 'list'>
+  readonly bundle: { readonly current: Pick<TrustBundle, 'generation' | 'roots'> }
+  readonly subscribers: Pick<Subscribers, 'everyone'>
   /** Whose leaves hold nothing up: the CA's own is renewed at once, an administrator's is used once. */
   readonly transient: readonly SpiffeId[]
 }
@@ -83,10 +84,11 @@ export function rotate(
 const STEPS = { promote: promoteRotation, finish: finishRotation, cancel: cancelRotation } as const
 
 async function whatHoldsUp(deps: RotateDeps, step: RotateStep): Promise<StepOutcome> {
+  await deps.authorities.keepUp() // it is the others' rotation, too
   const { rotation } = deps.authorities.book.current
-  if (step === 'promote' && rotation?.phase === 'started') return laggardsFor(deps)
+  if (step === 'promote' && rotation?.phase === 'started') return laggardsFor(deps, rotation.to)
   if (step !== 'finish' || rotation?.phase !== 'promoted') return DONE
-  const laggards = agentsBelow(deps, rotation.from)
+  const laggards = await agentsBelow(deps, rotation.from)
   const leaves = await leavesBelow(deps, rotation.from)
   if (leaves.count + laggards.length === 0) return DONE
   return { notYet: notFinished(deps, leaves, laggards.length), laggards, leaves }
@@ -107,9 +109,16 @@ function notFinished({ now }: RotateDeps, leaves: LiveLeaves, agents: number): C
   )
 }
 
-function laggardsFor({ subscribers, bundle }: RotateDeps): StepOutcome {
-  const { generation } = bundle.current
-  const laggards = subscribers.list().filter((each) => each.generation < generation)
+async function laggardsFor(
+  { subscribers, bundle, authorities }: RotateDeps,
+  to: string,
+): Promise<StepOutcome> {
+  const { generation, roots } = bundle.current
+  if (!roots.some((root) => isCertificateOf(root, to, authorities.book.current))) {
+    const message = 'Cannot promote the next root: it is not in the trust bundle yet'
+    return { ...DONE, notYet: new CaError('CA_ROTATION_NOT_YET', message, { retryAfterMs: 1000 }) }
+  }
+  const laggards = (await subscribers.everyone()).filter((each) => each.generation < generation)
   const late = laggards.filter(({ connected }) => connected)
   if (late.length === 0) return { laggards, leaves: NO_LEAVES }
   const notYet = new CaError(
@@ -118,6 +127,11 @@ function laggardsFor({ subscribers, bundle }: RotateDeps): StepOutcome {
       `generation ${generation} of the trust bundle, which has it`,
   )
   return { notYet, laggards, leaves: NO_LEAVES }
+}
+
+function isCertificateOf(root: Uint8Array, keyId: string, { authorities }: Book): boolean {
+  const text = Buffer.from(root).toString('base64')
+  return authorities.some((each) => each.keyId === keyId && each.certificate === text)
 }
 
 /**
@@ -157,7 +171,7 @@ export function revokeAuthority(
     const book = authorities.book.current
     revokeKey(book, keyId) // says why not, before anything is denied
     const leaves = force ? NO_LEAVES : await leavesBelow(deps, keyId)
-    const laggards = force ? [] : agentsBelow(deps, keyId)
+    const laggards = force ? [] : await agentsBelow(deps, keyId)
     const bare = leaves.count - leaves.replaced + laggards.length
     if (bare > 0) {
       const notYet = new CaError(
@@ -185,8 +199,11 @@ export function revokeAuthority(
 const MAX_LOGGED = 128
 
 /** Agents that show a certificate below a key. Of their own leaves those that they show are what counts. */
-function agentsBelow({ subscribers }: RotateDeps, keyId: string): readonly Subscriber[] {
-  return subscribers.list().filter(({ keyIds }) => keyIds.includes(keyId))
+async function agentsBelow(
+  { subscribers }: RotateDeps,
+  keyId: string,
+): Promise<readonly Subscriber[]> {
+  return (await subscribers.everyone()).filter(({ keyIds }) => keyIds.includes(keyId))
 }
 
 async function leavesBelow(

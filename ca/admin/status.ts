@@ -9,6 +9,7 @@ import {
 import { certificateOf } from '../authorities/make.ts'
 import type { Authorities } from '../authorities/open-authorities.ts'
 import type { Database } from '../issue/database.ts'
+import type { ReplicaStatus } from '../serve/board.ts'
 import type { Subscriber, Subscribers } from '../serve/subscribers.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
 import type { TrustBundle } from '../x509/index.ts'
@@ -40,8 +41,10 @@ export interface CaStatus {
   readonly ready: boolean
   readonly reasons: readonly string[]
   readonly authorities: readonly AuthorityStatus[]
-  /** Who judges peers by the trust bundle. */
+  /** Who judges peers by the trust bundle, at whichever CA. */
   readonly subscribers: readonly Subscriber[]
+  /** The CAs on the database; empty where there is one alone. */
+  readonly replicas: readonly ReplicaStatus[]
   /** The change of the root that is under way. */
   readonly rotation?: Omit<Rotation, 'startedAt'> & { readonly startedAt: Temporal.Instant }
 }
@@ -51,7 +54,7 @@ export interface StatusDeps {
   readonly now: () => Temporal.Instant
   readonly bundle: { readonly current: TrustBundle }
   readonly authorities: Authorities
-  readonly subscribers: Pick<Subscribers, 'list'>
+  readonly subscribers: Pick<Subscribers, 'everyone' | 'replicas'>
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
 }
 
@@ -66,7 +69,8 @@ export async function readStatus(deps: StatusDeps): Promise<CaStatus> {
     trustDomain,
     generation,
     ...health(),
-    subscribers: deps.subscribers.list(),
+    subscribers: await deps.subscribers.everyone(),
+    replicas: await deps.subscribers.replicas(),
     authorities: book.authorities.map((entry) => ({
       ...entry,
       notBefore: certificateOf(entry).notBefore,

@@ -1,46 +1,74 @@
 import { createLive, type Live } from '#core/live.ts'
 import { jwtKeysText } from '../jwt/jwt-svid-keys.ts'
 import type { TrustBundle } from '../x509/index.ts'
-import { bundleGeneration } from './bundle-generation.ts'
+import { bundleDigest, bundleGeneration, newestOf } from './bundle-generation.ts'
 import type { Database } from './database.ts'
 
 /** The trust bundle, and the one way to change it. */
 export interface BundleSource {
   readonly live: Live<TrustBundle>
-  /** Puts a bundle with `change` in force, under the next generation; changes take turns. */
+  /**
+   * Puts a bundle with `change` in force, under the next generation; changes take turns. One whose
+   * authorities are not the newest of the database waits for those.
+   *
+   * @param book - Version of the authorities of `change.roots`.
+   */
   readonly publish: (
     change: Partial<Pick<TrustBundle, 'roots' | 'jwtKeys' | 'renewKeys' | 'federated'>>,
+    book?: number,
   ) => Promise<void>
+  /** Takes the number under which another CA on the database has the same bundle, if that is higher. */
+  readonly refresh: () => Promise<void>
 }
 
-/** Opens the bundle with the generation that its content has, or the next one. */
+type Content = Omit<TrustBundle, 'generation'>
+
+/**
+ * Opens the bundle with the generation that its content has, or the next one.
+ *
+ * @param book - Version of the authorities that are in it.
+ */
 export async function createBundleSource(
   database: Database,
-  first: Omit<TrustBundle, 'generation'>,
+  first: Content,
+  book: number,
 ): Promise<BundleSource> {
-  const numbered = async (bundle: Omit<TrustBundle, 'generation'>): Promise<TrustBundle> => {
-    const { roots, jwtKeys = [], renewKeys = [], federated = [] } = bundle
-    const renewed = renewKeys.map((keyId) => Buffer.from(`renew ${keyId}`))
-    const parts = [
-      ...roots,
-      Buffer.from(jwtKeysText(jwtKeys)),
-      ...renewed,
-      ...federated.flatMap(foreignParts),
-    ]
-    return { ...bundle, generation: await bundleGeneration(database, parts) }
-  }
-  const source = createLive(await numbered(first))
+  // Nobody is told of the first before the newest authorities were looked at.
+  const generation = (await bundleGeneration(database, digestOf(first))) ?? 0
+  const source = createLive<TrustBundle>({ ...first, generation })
+  let wanted = first
+  let version = book
   let last = Promise.resolve()
+  const inTurn = (run: () => Promise<void>): Promise<void> => {
+    const next = last.then(run)
+    last = next.catch(() => undefined) // told to whoever made that change
+    return next
+  }
+  const take = (found: number | undefined): void => {
+    if (found !== undefined) source.set({ ...wanted, generation: found })
+  }
   return {
     live: source.live,
-    publish(change) {
-      const next = last.then(async () => {
-        source.set(await numbered({ ...source.live.current, ...change }))
-      })
-      last = next.catch(() => undefined) // told to whoever made that change
-      return next
-    },
+    publish: (change, of = version) =>
+      inTurn(async () => {
+        wanted = { ...wanted, ...change }
+        version = Math.max(version, of)
+        take(await bundleGeneration(database, digestOf(wanted), version))
+      }),
+    refresh: () =>
+      inTurn(async () => {
+        take(await newestOf(database, digestOf(wanted), source.live.current.generation + 1))
+      }),
   }
+}
+
+function digestOf({ roots, jwtKeys = [], renewKeys = [], federated = [] }: Content): string {
+  return bundleDigest([
+    ...roots,
+    Buffer.from(jwtKeysText(jwtKeys)),
+    ...renewKeys.map((keyId) => Buffer.from(`renew ${keyId}`)),
+    ...federated.flatMap(foreignParts),
+  ])
 }
 
 function foreignParts({ trustDomain, roots, jwtKeys = [] }: TrustBundle): readonly Uint8Array[] {

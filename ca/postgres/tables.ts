@@ -6,10 +6,17 @@ import { CaError } from '../error.ts'
 import type { CaDatabase } from '../issue/database.ts'
 import { STEPS } from '../issue/migrations.ts'
 
-/** What SQLite has no need of: files that replicas share, and the version of all of it. */
+/** What SQLite has no need of: files that replicas share, who follows which of them, and the version of all of it. */
 const OWN = `
   CREATE TABLE IF NOT EXISTS redoubt_version (steps BIGINT NOT NULL, salt BYTEA NOT NULL);
-  CREATE TABLE IF NOT EXISTS files (name TEXT PRIMARY KEY, sealed BYTEA NOT NULL);`
+  CREATE TABLE IF NOT EXISTS files (name TEXT PRIMARY KEY, sealed BYTEA NOT NULL);
+  CREATE TABLE IF NOT EXISTS replicas (
+    id TEXT PRIMARY KEY, address TEXT NOT NULL, started_at BIGINT NOT NULL, seen_at BIGINT NOT NULL
+  );
+  CREATE TABLE IF NOT EXISTS subscribers (
+    agent TEXT PRIMARY KEY, replica TEXT NOT NULL, stream TEXT NOT NULL, opened_at BIGINT NOT NULL,
+    connected BIGINT NOT NULL, until BIGINT NOT NULL, report TEXT NOT NULL
+  );`
 
 const SALT_BYTES = 16
 

@@ -7,14 +7,16 @@ import type {
   CaStatus as StatusMessage,
   LedgerRow,
   ListCertificatesResponse,
+  ReplicaStatus as ReplicaMessage,
   StepResponse,
   SubscriberStatus,
 } from '../proto/gen/admin.ts'
+import type { ReplicaStatus } from './board.ts'
 import { refusalToProto } from './to-proto.ts'
 import type { Subscriber } from './subscribers.ts'
 
 export function statusToProto(status: CaStatus): StatusMessage {
-  const { authorities, generation, rotation, subscribers, ...rest } = status
+  const { authorities, generation, rotation, subscribers, replicas, ...rest } = status
   return {
     ...rest,
     generation: BigInt(generation),
@@ -26,6 +28,15 @@ export function statusToProto(status: CaStatus): StatusMessage {
       startedAtMs: BigInt(rotation.startedAt.epochMilliseconds),
     },
     subscribers: subscribers.map(subscriberToProto),
+    replicas: replicas.map(replicaToProto),
+  }
+}
+
+function replicaToProto({ startedAt, seenAt, ...rest }: ReplicaStatus): ReplicaMessage {
+  return {
+    ...rest,
+    startedAtMs: BigInt(startedAt.epochMilliseconds),
+    seenAtMs: BigInt(seenAt.epochMilliseconds),
   }
 }
 

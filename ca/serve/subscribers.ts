@@ -2,8 +2,11 @@
  * Who follows the CA's trust, and how far each has come: what a root rotation waits for, and what a
  * revocation is measured by. An agent speaks for the processes behind it.
  */
+import { randomUUID } from 'node:crypto'
+
 import { createLive, type Live } from '#core/live.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
+import type { BoardMember, BoardRow, SubscriberBoard } from './board.ts'
 
 /** A process that judges peers by our trust. */
 export interface Subscriber {
@@ -57,7 +60,16 @@ export interface SubscribedPeer {
 }
 
 export interface Subscribers {
+  /** Those of this CA. */
   readonly list: () => readonly Subscriber[]
+  /** Those of all CAs on the database. */
+  readonly everyone: () => Promise<readonly Subscriber[]>
+  /** The CAs on the database; none where there is one alone. */
+  readonly replicas: SubscriberBoard['replicas']
+  /** From now on the others hear of those of this CA, and `everyone` is whoever is on the board. */
+  readonly share: (board: SubscriberBoard) => void
+  /** What this CA has for the board. */
+  readonly present: BoardMember['present']
   /** Counts up whenever the list is another. */
   readonly changes: Live<number>
   /** @param peer - The agent, by the certificate that it showed. */
@@ -74,39 +86,59 @@ interface AgentRecord extends Standing {
   readonly keyIds: readonly string[]
   /** The stream that speaks for it; `undefined`: it is not connected. */
   readonly stream: Subscription | undefined
+  /** Which stream it was last, for other CAs. */
+  readonly streamName: string
+  /** Epoch milliseconds. */
+  readonly openedAt: number
   readonly processes: Map<number, ProcessReport & { readonly kind: 'there' }>
 }
 
 export function createSubscribers(now: () => Temporal.Instant): Subscribers {
   const agents = new Map<string, AgentRecord>()
   const ticks = createLive(0)
-  const changed = (): void => {
+  let board: SubscriberBoard | undefined
+  const changed = (key: string): void => {
+    const record = agents.get(key)
+    if (record) board?.put(rowOf(key, record))
     forget(agents, now())
     ticks.set(ticks.live.current + 1)
   }
+  const list = (): readonly Subscriber[] => [...agents.values()].flatMap(subscribersOf)
+  const present = (): readonly BoardRow[] =>
+    [...agents]
+      .filter(([, { stream }]) => stream !== undefined)
+      .map(([key, record]) => rowOf(key, record))
   return {
     changes: ticks.live,
-    list: () => [...agents.values()].flatMap(subscribersOf),
+    list,
+    present,
+    everyone: async () => board?.everyone() ?? list(),
+    replicas: async () => board?.replicas() ?? [],
+    share(shared) {
+      board = shared
+      for (const row of present()) shared.put(row)
+    },
     open({ id, notAfter: until, keyIds }) {
       let key: string | undefined
+      const opened = { streamName: randomUUID(), openedAt: now().epochMilliseconds }
       const stream: Subscription = {
         hear({ name, generation, denials, processes }) {
           const known = key === undefined ? undefined : agents.get(key)
           if (known && known.stream !== stream) return // a newer stream speaks for it
           key ??= `${id} ${name}`
           const record: AgentRecord = known ?? {
-            ...{ id, name, until, keyIds, stream, generation, denials },
+            ...{ id, name, until, keyIds, stream, generation, denials, ...opened },
             processes: new Map(),
           }
           for (const report of processes) take(record.processes, report)
           agents.set(key, { ...record, generation, denials })
-          changed()
+          changed(key)
         },
         [Symbol.dispose]() {
           const record = key === undefined ? undefined : agents.get(key)
           if (!record || key === undefined || record.stream !== stream) return
           agents.set(key, { ...record, stream: undefined })
-          changed()
+          changed(key)
         },
       }
       return stream
@@ -118,6 +150,15 @@ function take(processes: AgentRecord['processes'], report: ProcessReport): void 
   if (report.kind === 'gone') processes.delete(report.number)
   else if (processes.has(report.number) || processes.size < MAX_PROCESSES) {
     processes.set(report.number, report)
+  }
+}
+
+function rowOf(agent: string, record: AgentRecord): BoardRow {
+  const { streamName, openedAt, stream, until } = record
+  return {
+    ...{ agent, stream: streamName, openedAt, connected: stream !== undefined },
+    until: until.epochMilliseconds,
+    subscribers: subscribersOf(record),
   }
 }
 

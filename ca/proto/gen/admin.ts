@@ -36,8 +36,26 @@ export interface CaStatus {
   readonly reasons: readonly string[];
   readonly authorities: readonly AuthorityStatus[];
   /** Left out while no root is being rotated. */
-  readonly rotation: RotationStatus | undefined;
+  readonly rotation:
+    | RotationStatus
+    | undefined;
+  /** Of all replicas. */
   readonly subscribers: readonly SubscriberStatus[];
+  /** CAs on one database; none for one that is alone. */
+  readonly replicas: readonly ReplicaStatus[];
+}
+
+/** One of several CAs on one database. */
+export interface ReplicaStatus {
+  /** `host:port`. */
+  readonly address: string;
+  /** Epoch milliseconds, by the database's clock: its start, and its last sign of life. */
+  readonly startedAtMs: bigint;
+  readonly seenAtMs: bigint;
+  /** Whether that is not long ago. */
+  readonly alive: boolean;
+  /** The one that answers. */
+  readonly self: boolean;
 }
 
 export interface RotationStatus {
@@ -254,6 +272,7 @@ function createBaseCaStatus(): CaStatus {
     authorities: [],
     rotation: undefined,
     subscribers: [],
+    replicas: [],
   };
 }
 
@@ -282,6 +301,9 @@ export const CaStatus: MessageFns<CaStatus> = {
     }
     for (const v of message.subscribers) {
       SubscriberStatus.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.replicas) {
+      ReplicaStatus.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -353,6 +375,110 @@ export const CaStatus: MessageFns<CaStatus> = {
             }
 
             message.subscribers.push(SubscriberStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.replicas.push(ReplicaStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReplicaStatus(): ReplicaStatus {
+  return { address: "", startedAtMs: 0n, seenAtMs: 0n, alive: false, self: false };
+}
+
+export const ReplicaStatus: MessageFns<ReplicaStatus> = {
+  encode(message: ReplicaStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.startedAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.startedAtMs) !== message.startedAtMs) {
+        throw new globalThis.Error("value provided for field message.startedAtMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.startedAtMs);
+    }
+    if (message.seenAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.seenAtMs) !== message.seenAtMs) {
+        throw new globalThis.Error("value provided for field message.seenAtMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.seenAtMs);
+    }
+    if (message.alive !== false) {
+      writer.uint32(32).bool(message.alive);
+    }
+    if (message.self !== false) {
+      writer.uint32(40).bool(message.self);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicaStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicaStatus() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.startedAtMs = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.seenAtMs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.alive = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.self = reader.bool();
             continue;
           }
         }

@@ -1,6 +1,6 @@
-import type { AuthorityStatus, CaStatus } from '#ca/proto/gen/admin.ts'
+import type { AuthorityStatus, CaStatus, ReplicaStatus } from '#ca/proto/gen/admin.ts'
 import { CA_OPTIONS, openCaClient } from '../ca-client.ts'
-import { isoText, laggardText, remainingText } from '../ca-text.ts'
+import { isoText, laggardText, remainingText, spanText } from '../ca-text.ts'
 import type { Command, Io } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 
@@ -27,7 +27,7 @@ export const caStatus: Command = {
 
 /** The status with instants as text. */
 export function statusJson(status: CaStatus): object {
-  const { authorities, generation, rotation, subscribers, ...rest } = status
+  const { authorities, generation, rotation, subscribers, replicas, ...rest } = status
   return {
     ...rest,
     generation: Number(generation),
@@ -40,6 +40,11 @@ export function statusJson(status: CaStatus): object {
         }
       : null,
     subscribers: subscribers.map((each) => ({ ...each, generation: Number(each.generation) })),
+    replicas: replicas.map(({ startedAtMs, seenAtMs, ...replica }) => ({
+      ...replica,
+      startedAt: isoText(startedAtMs),
+      seenAt: isoText(seenAtMs),
+    })),
     authorities: authorities.map(
       ({ notBeforeMs, notAfterMs, activeAtMs, liveLeaves, ...authority }) => ({
         ...authority,
@@ -54,16 +59,24 @@ export function statusJson(status: CaStatus): object {
 
 /** The status for people. */
 export function statusLines(status: CaStatus, io: Io): readonly string[] {
-  const { trustDomain, generation, ready, reasons, authorities, subscribers } = status
+  const { trustDomain, generation, ready, reasons, authorities, subscribers, replicas } = status
   const behind = subscribers.filter((each) => each.connected && each.generation < generation)
   const mark = ready ? paint(io, 'green', 'ready') : paint(io, 'red', 'cannot sign')
   return [
     `CA of ${trustDomain}  ${mark}  bundle generation ${generation}`,
     ...reasons.map((reason) => paint(io, 'yellow', `  ${reason}`)),
+    ...replicas.map((replica) => `  ${replicaText(replica, io)}`),
     ...authorities.map((authority) => `  ${authorityText(authority, io)}`),
     `  ${subscribers.length - behind.length} of ${subscribers.length} agents and proxies have acknowledged generation ${generation}`,
     ...behind.map(laggardText),
   ]
+}
+
+function replicaText({ address, alive, self, seenAtMs }: ReplicaStatus, io: Io): string {
+  const mark = alive ? paint(io, 'green', 'there') : paint(io, 'red', 'gone ')
+  const seconds = Math.max(0, Math.floor((io.now().epochMilliseconds - Number(seenAtMs)) / 1000))
+  const when = alive ? '' : `, last seen ${spanText(seconds)} ago`
+  return `replica ${mark} ${address}${self ? ', which answers' : when}`
 }
 
 const STYLES: Readonly<Record<string, Parameters<typeof paint>[1]>> = {
