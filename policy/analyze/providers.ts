@@ -37,7 +37,9 @@ export function findMissingProviders(scene: Scene): readonly Draft[] {
     const hint = meant
       ? `did you mean ${JSON.stringify(meant)}?`
       : 'add it to extensionProviders of the Mesh, or a CasbinPolicy of this name'
-    return [draftOf('RDB0023', one, `nobody is the provider ${provider}: ${DENIED}`, hint)]
+    return [
+      draftOf('RDB0023', one, `no provider is named ${JSON.stringify(provider)}: ${DENIED}`, hint),
+    ]
   })
 }
 

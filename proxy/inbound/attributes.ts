@@ -5,6 +5,7 @@ import {
   type HttpAttributes,
 } from '#policy/model/index.ts'
 import type { RequestHead } from '../http/request-head.ts'
+import { textOf } from '../http/text.ts'
 
 /**
  * The request as policies see it: a view of the head that a connection fills again and again. One
@@ -23,7 +24,7 @@ export class RequestAttributes implements HttpAttributes {
     this.head = head
     this.#sourceIp = sourceIp
     this.header = (name) =>
-      name === 'host' ? [head.authority] : headerValues(name, head.fields.values(name))
+      name === 'host' ? [head.authority] : headerValues(name, head.fields.values(name).map(textOf))
   }
 
   get method(): string {

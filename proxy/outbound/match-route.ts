@@ -1,5 +1,6 @@
 /** One `match` block of a route as a test (istio-semantics §5.4). */
 import type { RouteMatch, TextMatch } from '#policy/model/index.ts'
+import { textOf } from '../http/text.ts'
 import { type CompileRegex, compileTextMatch, type TextTest } from './match-text.ts'
 
 /** What routing reads of a request. `RequestHead` is one. */
@@ -94,7 +95,7 @@ function withoutField(name: string, match: TextMatch, context: MatchContext): Ro
 
 /** Lines of one name are one value (RFC 9110 §5.3), joined as Envoy joins them. */
 function joined(fields: RouteInput['fields'], name: string): string | undefined {
-  const values = fields.values(name)
+  const values = fields.values(name).map(textOf)
   return values.length < 2 ? values[0] : values.join(',')
 }
 

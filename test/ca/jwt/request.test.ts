@@ -195,7 +195,7 @@ test('§3.3 rows 12, 13, §3.5: keys that are missing or no keys let no token pa
   }
 })
 
-test('row 48 a shared secret counts inline, and never from a URI', async (t) => {
+test('row 48 a shared secret counts inline, and never from a URI (users §2.3.48)', async (t) => {
   const jwks = JSON.stringify({
     keys: [{ kty: 'oct', k: Buffer.from('s'.repeat(32)).toString('base64url') }],
   })

@@ -129,7 +129,7 @@ test('authz explain names the field that stopped each rule, with both values', a
 })
 
 const decision = '4f2a90c1d7e84b3f9a6c5d2e1b0f7a83'
-test('authz explain --decision finds a denial in an access log', async (t) => {
+test('authz explain --decision finds a denial in an access log (users §1.4.35, §1.4.39)', async (t) => {
   const line = `{"method":"GET","path":"/quote","policy":"qotm/deny","decision_id":"${decision}"}`
   const run = (id: string) =>
     runCommand(authzExplain, { cwd, stdin: `{}\n${line}\n`, options: { decision: id, log: '-' } })
@@ -169,7 +169,7 @@ test('authz explain wants a query or a decision', async (t) => {
   })
 })
 
-test('authz test answers each line, and 1 when one is not as expected', async (t) => {
+test('authz test answers each line, and 1 when one is not as expected (users §1.5.49)', async (t) => {
   const base = { to: 'qotm/qotm-v1', from: id('edge'), path: '/quote' }
   const stdin = [
     { id: 1, ...base, expect: 'allow' },

@@ -68,7 +68,7 @@ test('authz learn cannot tell from refusals alone, nor without a log', async (t)
   await t.throwsAsync(none, { message: /there are none in \/nowhere\/logs/ })
 })
 
-test('authz rollout exits 1 while somebody would be refused, 0 when nobody, 2 when unknown', async (t) => {
+test('authz rollout exits 1 while somebody would be refused, 0 when nobody, 2 when unknown (users §1.5.48)', async (t) => {
   const state = mkdtempSync(join(tmpdir(), 'redoubt-'))
   t.teardown(() => rmSync(state, { recursive: true }))
   mkdirSync(join(state, 'logs'))

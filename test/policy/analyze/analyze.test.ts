@@ -16,6 +16,11 @@ test('analyze() finds nothing in manifests that are in order', (t) => {
   t.deepEqual(found(BASE), [])
 })
 
+test('users §1.4.37, §1.4.41, §1.4.42: a provider that is none, HTTP on a TCP port and a stray "-" are findings', (t) => {
+  const codes = ROWS.map(({ code, raised }) => codesOf(BASE + raised).filter((one) => one === code))
+  for (const code of ['RDB0023', 'RDB0011', 'RDB0006']) t.true(codes.flat().includes(code), code)
+})
+
 for (const [at, { code, raised, on, silent, repaired }] of ROWS.entries()) {
   test(`${code} is raised and not raised, row ${at}`, (t) => {
     const text = BASE + raised

@@ -206,7 +206,7 @@ test('narrowing by port: alternatives of one rule are kept apart', (t) => {
   t.is(engine(web)({ ...get, path: '/b' }).kind, 'deny')
 })
 
-test('after all policies are gone a new engine allows again (istio/istio#53071)', (t) => {
+test('after all policies are gone a new engine allows again (users §1.4.38) (istio/istio#53071)', (t) => {
   t.is(compile([{ ...allowWeb, rules: [] }])(web)(get).kind, 'deny')
   t.is(compile([])(web)(get).kind, 'allow')
 })

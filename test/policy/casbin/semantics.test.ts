@@ -162,7 +162,7 @@ rows({
     hits: peers('cluster.local/ns/app/sa/web'),
     misses: peers('cluster.local/ns/app/sa/web2', 'cluster.local/ns/app/sa/WEB', null),
   },
-  '§1.4 row 5: principals: a dot is only a dot (CVE-2026-39350)': {
+  '§1.4 row 5: principals: a dot is only a dot (CVE-2026-39350) (users §2.3.37)': {
     rule: from({ principals: ['cluster.local/ns/app/sa/w.b'] }),
     hits: peers('cluster.local/ns/app/sa/w.b'),
     misses: peers('cluster.local/ns/app/sa/web'),
@@ -261,7 +261,7 @@ rows({
     hits: [{ remoteIp: '192.0.2.1' }, { tcp: true, sourceIp: '192.0.2.1' }],
     misses: [{ sourceIp: '192.0.2.1' }, { remoteIp: '::ffff:192.0.2.1' }, { tcp: true }],
   },
-  '§1.4 row 12: hosts: with the port that was sent, in any case': {
+  '§1.4 row 12: hosts: with the port that was sent, in any case (users §2.3.35)': {
     rule: to({ hosts: ['Web.app'] }),
     hits: [{ host: 'WEB.APP' }],
     misses: [{ host: 'web.app:8080' }, { host: 'web.app.' }, { host: null }],
@@ -378,6 +378,11 @@ rows({
     hits: paths('/foo/bar', '/foo/a;x=1', '/foo/%2F', '/foo/*', '/foo/@:'),
     misses: paths('/foo', '/foo/', '/foo/bar/baz', '/foo/[', '/foo/a"b', '/x/foo/bar'),
   },
+  '§1.6 row 1: {*} takes every character that a segment may have (users §2.3.43)': {
+    rule: to({ paths: ['/foo/{*}/end'] }),
+    hits: paths(...[..."-._~!$&'()*+,=:@09azAZ"].map((char) => `/foo/${char}/end`)),
+    misses: paths('/foo//end', '/foo/a/b/end'),
+  },
   '§1.6 row 2: {**} is any text with slashes': {
     rule: to({ paths: ['/foo/{**}'] }),
     hits: paths('/foo/', '/foo/bar', '/foo/bar/baz.txt', '/foo//'),
@@ -414,7 +419,7 @@ rows({
     })),
     misses: [{}, { headers: { 'x-a': ['v,w'] } }, { headers: { 'x-a': ['V'] } }],
   },
-  '§0.8.17 request.headers: notValues fails if any line matches': {
+  '§0.8.17 request.headers: notValues fails if any line matches (users §2.3.40)': {
     rule: when({ key: 'request.headers[x-a]', notValues: ['v'] }),
     hits: [{}, { headers: { 'x-a': ['w'] } }],
     misses: [{ headers: { 'x-a': ['w', 'v'] } }],
@@ -636,7 +641,7 @@ const HTTP_ONLY: Readonly<Record<string, Rule>> = {
   'request.auth.claims': when({ key: 'request.auth.claims[x]', notValues: ['v'] }),
 }
 for (const [name, rule] of Object.entries(HTTP_ONLY)) {
-  test(`§1.8 rows 1, 2, 3: ${name} on TCP: an ALLOW rule vanishes, DENY, AUDIT and CUSTOM ones grow`, (t) => {
+  test(`§1.8 rows 1, 2, 3: ${name} on TCP: an ALLOW rule vanishes, DENY, AUDIT and CUSTOM ones grow (users §1.4.41)`, (t) => {
     const tcp = { tcp: true } as const
     t.deepEqual(kindsOf(ask([policy('ALLOW', [rule])], tcp)), both('no-allow-matched'))
     t.deepEqual(kindsOf(ask([policy('DENY', [rule])], tcp)), both('denied-by-policy'))
@@ -682,7 +687,7 @@ test('§1.8 of several values only the unreadable ones go from a DENY rule', (t)
   t.deepEqual(kindsOf(ask([policy('DENY', [rule])], inside)), both('denied-by-policy'))
 })
 
-test('CVE-2020-16844: a suffix principal denies on TCP as on HTTP', (t) => {
+test('CVE-2020-16844: a suffix principal denies on TCP as on HTTP (users §2.3.38)', (t) => {
   const deny = policy('DENY', [from({ principals: ['*/sa/web'] })])
   t.deepEqual(kindsOf(ask([deny], { tcp: true })), both('denied-by-policy'))
   t.deepEqual(kindsOf(ask([deny], {})), both('denied-by-policy'))
@@ -717,7 +722,7 @@ test('§0.8.27, §1.11: providers are asked in the order of their names, and all
   }
 })
 
-test('§1.11 a provider that does not exist denies what its rules match, and no more', (t) => {
+test('§1.11 a provider that does not exist denies what its rules match, and no more (users §1.4.37)', (t) => {
   const custom = policy('CUSTOM', [to({ paths: ['/admin'] })], { provider: 'gone' })
   const mesh = { providers: { other: { kind: 'grpc' as const } } }
   const bad = both('custom-provider-unavailable')
@@ -725,7 +730,7 @@ test('§1.11 a provider that does not exist denies what its rules match, and no 
   t.deepEqual(kindsOf(ask([custom], {}, mesh)), both('allow'))
 })
 
-test('§1.13 the policy named is the first by id, byte for byte, and so is the rule', (t) => {
+test('§1.13 the policy named is the first by id, byte for byte, and so is the rule (users §1.4.40)', (t) => {
   const rules = Array.from({ length: 11 }, (_, index) =>
     index === 2 || index === 10 ? {} : from({ principals: [] }),
   )
@@ -741,7 +746,7 @@ test('§0.8.14 a dot segment with parameters is refused under a path rule, and o
   t.deepEqual(kindsOf(ask([{ ...allow, dryRun: true }], asked)), both('allow'))
 })
 
-test('CVE-2026-73553: parameters do not evade a DENY rule, and open no ALLOW rule', (t) => {
+test('CVE-2026-73553: parameters do not evade a DENY rule, and open no ALLOW rule (users §2.3.42)', (t) => {
   const deny = policy('DENY', [to({ paths: ['/admin'] })])
   t.deepEqual(kindsOf(ask([deny], { path: '/admin;x=1' })), both('ambiguous-path'))
   t.deepEqual(kindsOf(ask([deny], { path: '/public;x=1' })), both('allow'))

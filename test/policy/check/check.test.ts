@@ -1,6 +1,6 @@
 import test from 'ava'
 import { readFileSync } from 'node:fs'
-import { parseSpiffeId } from '#ca/spiffe/index.ts'
+import { parseSpiffeId, type SpiffeId } from '#ca/spiffe/index.ts'
 import {
   type CheckQuery,
   check,
@@ -307,7 +307,7 @@ spec:
   t.is(check(read.intent, { ...query, headers: forwarded }).decision, 'deny')
 })
 
-test('explain() gives the decision of check(), and the first field that stopped each rule', (t) => {
+test('explain() gives the decision of check(), and the first field that stopped each rule (users §1.4.36)', (t) => {
   const query = { ...allowed, path: '/b', from: front }
   const { policies, sentence, ...result } = explain(intent, query)
   t.deepEqual(result, check(intent, query))
@@ -354,6 +354,58 @@ test('explain() gives the decision of check(), and the first field that stopped 
 test('explain() says the rule that decided as a sentence', (t) => {
   const { policy, rule, sentence = '' } = explain(intent, allowed)
   t.true(sentence.startsWith(`rule ${rule} of ${policy} matches when `), sentence)
+})
+
+const mixed = (mode: string) =>
+  readManifests([
+    {
+      path: 'mesh.yaml',
+      text: `
+apiVersion: redoubt.io/v1alpha1
+kind: Workload
+metadata: { name: web, namespace: app, labels: { app: web } }
+spec: { serviceAccount: web, ports: [{ name: http, port: 8080 }] }
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { name: mode, namespace: app }
+spec: { mtls: { mode: ${mode} } }
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: allow, namespace: app }
+spec:
+  rules:
+    - from: [{ source: { principals: [cluster.local/ns/front/sa/web] } }]
+    - to: [{ operation: { methods: [GET], paths: [/public] } }]
+`,
+    },
+  ]).intent
+
+test('users §1.4.44: who has no certificate is told apart from who has one that is not allowed', (t) => {
+  const query = { to: { namespace: 'app', name: 'web' }, protocol: 'http1', path: '/' } as const
+  const stranger = 'spiffe://cluster.local/ns/other/sa/web' as SpiffeId
+  const missOf = (from: SpiffeId | undefined) => {
+    const { reason, policies } = explain(mixed('PERMISSIVE'), { ...query, from })
+    return [reason, policies[0]?.rules[0]?.miss]
+  }
+  const wanted = ['cluster.local/ns/front/sa/web']
+  t.like(missOf(undefined), ['no-allow-matched', { wanted, actual: [] }])
+  const actual = [stranger]
+  t.like(missOf(stranger), ['no-allow-matched', { wanted, actual }])
+  t.is(check(mixed('STRICT'), { ...query, from: undefined }).reason, 'mtls-required')
+  t.is(check(mixed('STRICT'), { ...query, from: stranger }).reason, 'no-allow-matched')
+})
+
+test('users §1.4.42: the rule that let somebody in is a sentence, which shows what a stray "-" has done', (t) => {
+  const { decision, sentence } = explain(mixed('PERMISSIVE'), {
+    to: { namespace: 'app', name: 'web' },
+    protocol: 'http1',
+    path: '/public',
+    from: undefined,
+  })
+  t.is(decision, 'allow')
+  t.is(sentence, 'rule 1 of app/allow matches when the method is GET and the path is /public')
 })
 
 test('explain() of TCP names the attribute that takes an ALLOW rule out', (t) => {

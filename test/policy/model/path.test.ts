@@ -27,7 +27,7 @@ const pathOf = (target: string, mode: PathNormalization): string => {
   return normalized.kind === 'ok' ? normalized.path : '400'
 }
 
-test('§1.12 normalizePath() has a table of at least 200 targets', (t) => {
+test('§1.12 normalizePath() has a table of at least 200 targets (users §2.3.33)', (t) => {
   t.true(rows.length >= 200, `${rows.length} rows`)
 })
 
@@ -40,7 +40,7 @@ for (const [column, mode] of MODES.entries()) {
   })
 }
 
-test('§0.8.10 normalizePath() cuts the fragment in every mode and forwards the rest as it came', (t) => {
+test('§0.8.10 normalizePath() cuts the fragment in every mode and forwards the rest as it came (users §2.3.34)', (t) => {
   for (const mode of MODES) {
     const normalized = normalizePath('/%61//b/../c?q=%41#f?g', mode)
     t.true(normalized.kind === 'ok' && normalized.target === '/%61//b/../c?q=%41')
@@ -118,7 +118,7 @@ test('normalizePath() leaves no dot segment in any mode that resolves them', (t)
   t.pass()
 })
 
-test('§0.8.15 isKnownMethod() passes the fixed list in upper case and nothing else', (t) => {
+test('§0.8.15 isKnownMethod() passes the fixed list in upper case and nothing else (users §2.3.36)', (t) => {
   for (const method of ['GET', 'PURGE', 'MKCOL', 'PROPFIND', 'BIND', 'QUERY', 'MSEARCH']) {
     t.true(isKnownMethod(method), method)
   }

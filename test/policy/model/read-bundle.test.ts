@@ -182,7 +182,7 @@ test('a field that is missing is refused at its place', (t) => {
   }
 })
 
-test('another format is refused before anything else is looked at', (t) => {
+test('another format is refused before anything else is looked at (users §2.3.39)', (t) => {
   for (const format of [0, BUNDLE_FORMAT + 1, String(BUNDLE_FORMAT), null, undefined]) {
     const error = t.throws(() => parseInboundBundle(encode({ format, newField: 1 })), {
       instanceOf: PolicyError,

@@ -182,7 +182,7 @@ metadata: { name: one, namespace: shop }
 spec: { mtls: { mode: MODE } }
 `
 
-test('rollout() names callers that dry-run policies would refuse, as if all were enforced', (t) => {
+test('rollout() names callers that dry-run policies would refuse, as if all were enforced (users §1.5.46)', (t) => {
   const cases: readonly (readonly [object, readonly string[]])[] = [
     [{}, []],
     [{ dry_run: [dry('DENY', 'allowed')] }, []],

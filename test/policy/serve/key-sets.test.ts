@@ -97,7 +97,7 @@ test('row 29 a redirect leads nowhere that may not be asked, and not for ever (u
   }
 })
 
-test('row 49 huge, broken and refused answers are errors', async (t) => {
+test('row 49 huge, broken and refused answers are errors (users §2.3.49)', async (t) => {
   await using server = await serve((request, response) => {
     if (request.url === '/huge') response.end('x'.repeat(2 ** 20 + 1))
     else if (request.url === '/cut') response.writeHead(200, { 'content-length': 99 }).write('{')

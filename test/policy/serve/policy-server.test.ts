@@ -154,7 +154,7 @@ function only(t: ExecutionContext, { resources }: StreamResponse, name: string) 
   return resource
 }
 
-test('a sidecar gets its inbound bundle, acknowledges it, and status says so', async (t) => {
+test('a sidecar gets its inbound bundle, acknowledges it, and status says so (users §1.4.38)', async (t) => {
   await using harness = await open()
   const { edge, first } = await subscribed(harness, ['inbound/qotm/edge'])
   const resource = only(t, first, 'inbound/qotm/edge')

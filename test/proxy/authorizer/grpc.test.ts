@@ -122,7 +122,7 @@ test('§1.11 the question over gRPC: who, whom, and the whole request', async (t
   t.true(Math.abs((attributes?.request?.time?.getTime() ?? 0) - Date.now()) < 10_000)
 })
 
-test('CVE-2023-27488: bytes that are no UTF-8 become "!" in the question, so that it can be read', async (t) => {
+test('CVE-2023-27488: bytes that are no UTF-8 become "!" in the question, so that it can be read (users §2.3.45)', async (t) => {
   await using scene = await open(() => denied(), { failOpen: true })
   t.regex(await scene.ask(get('/a', 'x-odd: \u00ff\u00c3\u00a9')), /^HTTP\/1.1 403 /)
   t.is(scene.authorizer.asked[0]?.attributes?.request?.http?.headers['x-odd'], '!\u00e9')

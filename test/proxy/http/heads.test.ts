@@ -303,7 +303,7 @@ test('serializeRequest() carries a plain head on whole, names in lower case', (t
   )
 })
 
-test('serializeRequest() leaves out what ends here, and what only a sidecar may say', (t) => {
+test('serializeRequest() leaves out what ends here, and what only a sidecar may say (users §2.3.44)', (t) => {
   const head = accepted(
     'GET / HTTP/1.1\r\nKeep-Alive: 5\r\nHost: a\r\nConnection: keep-alive, hop-a\r\nHop-A: 1\r\nTE: trailers\r\n' +
       'Proxy-Authorization: b\r\nAccept: c\r\nX-Forwarded-Client-Cert: URI=spiffe://evil\r\n' +

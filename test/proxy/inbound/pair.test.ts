@@ -363,7 +363,7 @@ test('bytes that an app sends unasked are not the next answer', async (t) => {
   t.false(client.received().includes('forged'))
 })
 
-test('a WebSocket passes both ways, and its sockets carry nothing else afterwards', async (t) => {
+test('a WebSocket passes both ways, and its sockets carry nothing else afterwards (users §2.3.46)', async (t) => {
   await using app = await openRawApp((socket, text) => {
     if (text.startsWith('GET /ws ')) {
       socket.write(

@@ -324,7 +324,7 @@ test('accessLogLine() says who spoke to whom', (t) => {
   })
 })
 
-test('accessLogLine() is one line of JSON whatever a client sends', (t) => {
+test('accessLogLine() is one line of JSON whatever a client sends (users §2.3.50)', (t) => {
   const anything = fc.string({ unit: 'binary' })
   fc.assert(
     fc.property(anything, anything, anything, (target, userAgent, authority) => {
@@ -471,7 +471,7 @@ test('createTelemetry() gives a denial an id by which it is found again', (t) =>
   })
 })
 
-test('§1.10 rows 3, 4, 5: createTelemetry() logs refusals alone when told so, and counts all the same', (t) => {
+test('§1.10 rows 3, 4, 5: createTelemetry() logs refusals alone when told so, and counts all the same (users §1.5.45)', (t) => {
   const lines: string[] = []
   const telemetry = createTelemetry(
     {
