@@ -1,4 +1,7 @@
 export { assembleDestination } from './assemble/destination.ts'
+export { assembleGateway } from './assemble/gateway.ts'
+export type { GatewayPort } from './assemble/gateway-ports.ts'
+export { gatewayPortsOf } from './assemble/gateway-ports.ts'
 export { assembleInbound } from './assemble/inbound.ts'
 export type {
   AuthzCase,

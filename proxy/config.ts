@@ -11,6 +11,14 @@ export interface InboundListener {
   readonly app: string
 }
 
+/** One port of a gateway. */
+export interface GatewayListener {
+  /** The workload port, 1..65535: what policies and metrics call it. */
+  readonly port: number
+  /** `host:port` to listen on; port 0 picks a free one. */
+  readonly listen: string
+}
+
 /** Everything a sidecar is told when it starts; the rest streams in. Addresses are `host:port`. */
 export interface ProxyConfig {
   readonly workload: { readonly namespace: string; readonly name: string }
@@ -21,6 +29,8 @@ export interface ProxyConfig {
   /** Who must answer at `policyAddress`. */
   readonly policyId: SpiffeId
   readonly inbound: readonly InboundListener[]
+  /** Ports at which it is a gateway. @default none: it is none */
+  readonly gateway?: readonly GatewayListener[]
   readonly outbound: string
   readonly admin: string
   readonly metrics: string

@@ -3,8 +3,11 @@ import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import type { Listener } from './capture/listen.ts'
-import type { ProxyConfig } from './config.ts'
-import { listenInbound } from './inbound/inbound.ts'
+import type { GatewayListener, ProxyConfig } from './config.ts'
+import { ProxyError } from './error.ts'
+import type { CompiledGateway } from './gateway/compile.ts'
+import type { GatewayDeps } from './gateway/gateway.ts'
+import { type InboundDeps, listenInbound } from './inbound/inbound.ts'
 import type { InboundConfiguration } from './inbound/inbound-port.ts'
 import type { FindDestination } from './outbound/destination.ts'
 import { createOutboundEdges } from './outbound/edges.ts'
@@ -18,6 +21,8 @@ import { watchPeers } from './tls/watch-peers.ts'
 export interface DataPlaneDeps {
   readonly svid: Live<Svid>
   readonly inbound: Live<InboundConfiguration | undefined>
+  /** What it routes by, where it is a gateway. */
+  readonly gateway?: Live<CompiledGateway | undefined> | undefined
   readonly find: FindDestination
   readonly clock: Clock
   readonly now: () => Temporal.Instant
@@ -47,7 +52,7 @@ const DRAIN_GRACE_MS = 200
  * @throws {ProxyError} `PROXY_LISTEN_FAILED` `PROXY_CONFIG_INVALID`
  */
 export async function openDataPlane(
-  config: Pick<ProxyConfig, 'inbound' | 'outbound' | 'sourceAddress' | 'drainMs'>,
+  config: Pick<ProxyConfig, 'inbound' | 'gateway' | 'outbound' | 'sourceAddress' | 'drainMs'>,
   deps: DataPlaneDeps,
 ): Promise<DataPlane> {
   const { clock, svid, now, random, log, telemetry } = deps
@@ -62,23 +67,26 @@ export async function openDataPlane(
   const ask = { find: deps.find, hops, clock, wheel, now }
   const configuration = () => deps.inbound.current
   const workload = () => configuration()?.bundle.workload
+  const edges = createOutboundEdges({ telemetry, svid, workload })
+  const guard = { ...common, ask, configuration }
+  const way = { hops, clock, wheel, random, telemetry, edges }
   const listeners: Listener[] = []
   const inbound: Record<number, string> = {}
+  const keep = (opened: Listener): string => {
+    listeners.push(opened)
+    return opened.address
+  }
   try {
     for (const listener of config.inbound) {
-      const opened = await listenInbound(listener, { ...common, ask, configuration })
-      listeners.push(opened)
-      inbound[listener.port] = opened.address
+      inbound[listener.port] = keep(await listenInbound(listener, guard))
+    }
+    for (const listener of config.gateway ?? []) {
+      inbound[listener.port] = keep(await openGateway(listener, deps, guard, way))
     }
     const outbound = await listenOutbound(config.outbound, {
+      ...way,
       find: deps.find,
-      hops,
-      clock,
-      wheel,
-      random,
       connections,
-      telemetry,
-      edges: createOutboundEdges({ telemetry, svid, workload }),
       allowsAny: () => deps.inbound.current?.bundle.outboundPolicy === 'ALLOW_ANY',
     })
     listeners.push(outbound)
@@ -98,6 +106,21 @@ export async function openDataPlane(
     for (const listener of listeners) listener.stop()
     throw cause
   }
+}
+
+/** Most sidecars are no gateway, and then nothing of one is loaded. */
+async function openGateway(
+  listener: GatewayListener,
+  { gateway }: DataPlaneDeps,
+  inbound: InboundDeps,
+  outbound: GatewayDeps['outbound'],
+): Promise<Listener> {
+  if (gateway === undefined) {
+    const message = `Cannot open port ${listener.port} of the gateway: it has nothing to route by`
+    throw new ProxyError('PROXY_CONFIG_INVALID', message)
+  }
+  const { listenGateway } = await import('./gateway/gateway.ts')
+  return listenGateway(listener, { ...inbound, gateway, outbound })
 }
 
 interface Draining {

@@ -48,7 +48,11 @@ export async function openProxy(config: ProxyConfig, deps: ProxyDeps): Promise<P
   const { workload, policyAddress: address, policyId } = config
   const name = `${workload.namespace}/${workload.name}`
   const svid = await openSvid({ socketPath: config.agentSocket, name, ...common }, signal)
-  const session = openPolicyStream({ svid, address, policyId, workload, ...common }, signal)
+  const isGateway = (config.gateway ?? []).length > 0
+  const session = openPolicyStream(
+    { svid, address, policyId, workload, isGateway, ...common },
+    signal,
+  )
   const { writeAccessLog } = deps
   const telemetry = opened.use(
     createTelemetry({ ...common, writeAccessLog, logs: config.accessLog }, signal),
@@ -66,12 +70,11 @@ export async function openProxy(config: ProxyConfig, deps: ProxyDeps): Promise<P
       version: config.version ?? 'unknown',
     }),
   )
-  for await (const inbound of session.inbound.changes(signal)) {
-    if (inbound !== undefined) break
-  }
-  const find = session.destination
+  const { inbound, gateway, destination: find } = session
+  await known(inbound, signal)
+  if (gateway !== undefined) await known(gateway, signal)
   const plane = opened.use(
-    await openDataPlane(config, { svid, inbound: session.inbound, find, telemetry, ...common }),
+    await openDataPlane(config, { svid, inbound, gateway, find, telemetry, ...common }),
   )
   health.serving()
   const disposables = opened.move()
@@ -83,6 +86,12 @@ export async function openProxy(config: ProxyConfig, deps: ProxyDeps): Promise<P
       await plane.drain()
     },
     [Symbol.asyncDispose]: () => disposables.disposeAsync(),
+  }
+}
+
+async function known(live: Live<unknown>, signal: AbortSignal): Promise<void> {
+  for await (const value of live.changes(signal)) {
+    if (value !== undefined) return
   }
 }
 

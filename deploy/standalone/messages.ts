@@ -205,6 +205,8 @@ export interface ProxyProcessConfig extends ProcessConfig {
     readonly listen: string
     readonly app: string
   }[]
+  /** Where it is a gateway. */
+  readonly gateway: readonly { readonly port: number; readonly listen: string }[]
   readonly outbound: string
   readonly admin: string
   readonly metrics: string
@@ -217,7 +219,7 @@ export interface ProxyProcessConfig extends ProcessConfig {
 
 export interface ProxyAddresses {
   readonly outbound: string
-  /** By workload port. */
+  /** By workload port, those of a gateway too. */
   readonly inbound: Readonly<Record<string, string>>
   readonly admin: string
   readonly metrics: string

@@ -11,6 +11,8 @@ export interface ReadyWorkload {
   readonly outbound?: string
   /** By workload port. */
   readonly inbound?: Readonly<Record<string, string>>
+  /** Where strangers connect, by the port of the Gateway's server; absent where there is no Gateway. */
+  readonly gateway?: Readonly<Record<string, string>>
   readonly admin?: string
   /** By workload port: where the app itself listens. */
   readonly app: Readonly<Record<string, string>>
@@ -72,11 +74,23 @@ export function readyWorkload(workload: SeenWorkload): ReadyWorkload {
     ...(addresses
       ? { outbound: addresses.outbound, inbound: addresses.inbound, admin: addresses.admin }
       : {}),
+    ...gatewayOf(plan, addresses),
     app: appAddresses,
     ...(addresses ? { metrics: addresses.metrics, readiness: addresses.readiness } : {}),
     ...(pid === undefined ? {} : { pid }),
     ...(appPid === undefined ? {} : { appPid }),
   }
+}
+
+function gatewayOf(
+  { sidecar }: WorkloadPlan,
+  addresses: ProxyAddresses | undefined,
+): Pick<ReadyWorkload, 'gateway'> {
+  if (sidecar?.gateway === undefined || addresses === undefined) return {}
+  const open = sidecar.gateway.flatMap(({ port, servers }) =>
+    servers.map((server) => [server, addresses.inbound[port] ?? ''] as const),
+  )
+  return { gateway: Object.fromEntries(open) }
 }
 
 /** The services of an intent. */

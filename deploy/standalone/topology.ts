@@ -2,7 +2,7 @@
 import { isAbsolute, resolve } from 'node:path'
 
 import { serviceAccountId, type SpiffeId, type TrustDomain } from '#ca/spiffe/index.ts'
-import type { Intent, Workload } from '#policy/index.ts'
+import { gatewayPortsOf, type Intent, type Workload } from '#policy/index.ts'
 
 /** The accounts of the mesh's own processes, in the namespace that no manifest may use. */
 const SYSTEM_NAMESPACE = 'redoubt-system'
@@ -32,12 +32,23 @@ export interface SidecarPlan {
   readonly outbound: string
   /** By workload port. */
   readonly inbound: Readonly<Record<string, string>>
+  /** Where it is a gateway. */
+  readonly gateway?: readonly GatewayPlan[]
   readonly admin: string
   readonly metrics: string
   readonly readiness: string
   readonly sourceAddress?: string
   /** Which requests it logs. */
   readonly accessLog: Intent['mesh']['accessLog']
+}
+
+/** A port at which a sidecar takes requests from outside the mesh. */
+export interface GatewayPlan {
+  /** Workload port. */
+  readonly port: number
+  readonly listen: string
+  /** Ports of the Gateways' servers that lead here. */
+  readonly servers: readonly number[]
 }
 
 export type AppPlan =
@@ -69,43 +80,50 @@ export function planTopology(intent: Intent, cwd: string): Topology {
     agentId: system('redoubt-agent'),
     policyId: system('redoubt-policy'),
   }
-  const workloads = intent.workloads.map((workload) => planWorkload(workload, intent.mesh, cwd))
+  const workloads = intent.workloads.map((workload) => planWorkload(workload, intent, cwd))
   const ids = new Set([control.policyId, ...workloads.map(({ spiffeId }) => spiffeId)])
   return { trustDomain, control, workloads, scope: [...ids].sort() }
 }
 
-function planWorkload(
-  workload: Workload,
-  { trustDomain, accessLog }: Intent['mesh'],
-  cwd: string,
-): WorkloadPlan {
+function planWorkload(workload: Workload, intent: Intent, cwd: string): WorkloadPlan {
   const { namespace, name, serviceAccount, ports, ready } = workload
   return {
     key: `${namespace}/${name}`,
     namespace,
     name,
-    spiffeId: serviceAccountId(trustDomain, { namespace, serviceAccount }),
+    spiffeId: serviceAccountId(intent.mesh.trustDomain, { namespace, serviceAccount }),
     ports,
     app: planApp(workload, cwd),
-    ...(workload.sidecar ? { sidecar: planSidecar(workload, accessLog) } : {}),
+    ...(workload.sidecar ? { sidecar: planSidecar(workload, intent) } : {}),
     ...(ready ? { ready } : {}),
   }
 }
 
-function planSidecar(
-  { ports, proxyPorts, sourceAddress }: Workload,
-  accessLog: SidecarPlan['accessLog'],
-): SidecarPlan {
+function planSidecar(workload: Workload, intent: Intent): SidecarPlan {
+  const { ports, proxyPorts, sourceAddress } = workload
+  const { accessLog } = intent.mesh
   const local = (port = 0): string => `127.0.0.1:${port}`
+  const gateway = planGateway(workload, intent)
+  const guarded = ports.filter(({ port }) => !gateway.some((one) => one.port === port))
   return {
     outbound: local(proxyPorts.outbound),
-    inbound: Object.fromEntries(ports.map(({ port }) => [port, local(proxyPorts.inbound[port])])),
+    inbound: Object.fromEntries(guarded.map(({ port }) => [port, local(proxyPorts.inbound[port])])),
+    ...(gateway.length === 0 ? {} : { gateway }),
     admin: local(proxyPorts.admin),
     metrics: local(proxyPorts.metrics),
     readiness: local(proxyPorts.readiness),
     accessLog,
     ...(sourceAddress === undefined ? {} : { sourceAddress }),
   }
+}
+
+function planGateway(workload: Workload, intent: Intent): readonly GatewayPlan[] {
+  const fixed = workload.proxyPorts.inbound
+  return gatewayPortsOf(intent, workload).map(({ port, bind = '127.0.0.1', servers }) => {
+    const host = bind.includes(':') ? `[${bind}]` : bind
+    const numbers = new Set(servers.map((server) => server.port))
+    return { port, listen: `${host}:${fixed[port] ?? 0}`, servers: [...numbers] }
+  })
 }
 
 function planApp({ app, ports }: Workload, cwd: string): AppPlan {

@@ -128,7 +128,8 @@ function keepSidecar(
       workload: key,
       onChange: context.onChange,
       async start() {
-        const { inbound, ...at } = held.addresses ?? wanted // After a restart: where it was.
+        const { outbound, admin, metrics, readiness } = held.addresses ?? wanted
+        const inbound = held.addresses?.inbound ?? {} // After a restart: where it was.
         const configuration: ProxyProcessConfig = {
           logFile: `${logs}.sidecar.log`,
           accessLogFile: `${logs}.access.log`,
@@ -139,12 +140,19 @@ function keepSidecar(
           policyAddress: context.policyAddress(),
           policyId: context.policyId,
           drainMs: DRAIN_MS,
-          ...at,
+          outbound,
+          admin,
+          metrics,
+          readiness,
           ...(wanted.sourceAddress === undefined ? {} : { sourceAddress: wanted.sourceAddress }),
-          inbound: plan.ports.map(({ port }) => ({
-            port,
-            listen: inbound[port] ?? '127.0.0.1:0',
+          inbound: Object.entries(wanted.inbound).map(([port, listen]) => ({
+            port: Number(port),
+            listen: inbound[port] ?? listen,
             app: app[port] ?? '',
+          })),
+          gateway: (wanted.gateway ?? []).map(({ port, listen }) => ({
+            port,
+            listen: inbound[port] ?? listen,
           })),
         }
         const title = `the sidecar of ${key}`

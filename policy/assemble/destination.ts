@@ -49,18 +49,10 @@ export function assembleDestination(
   const withoutService = virtual !== undefined && !known && port === HOSTS_WITHOUT_SERVICE_PORT
   if (!protocol && !withoutService) return { format: BUNDLE_FORMAT, kind: 'unknown' }
 
-  const clusters = new Map<string, Target>()
-  const context: RouteContext = {
-    client,
-    port,
-    mesh: intent.mesh,
-    clusterOf: (target) => {
-      const complete = { ...target, port: destinationPort(intent, client, target, port) }
-      const cluster = clusterName(complete)
-      clusters.set(cluster, complete)
-      return cluster
-    },
-  }
+  const clusters = collectClusters(intent, instances, client)
+  const { mesh } = intent
+  const clusterOf = clusters.namedAt(port)
+  const context: RouteContext = { client, gateway: 'mesh', port, mesh, clusterOf }
   const opaque = protocol === 'tcp' || protocol === 'tls'
   const own = known?.host ?? name
   const routes: readonly Route[] =
@@ -72,15 +64,41 @@ export function assembleDestination(
     port,
     protocol: protocol ?? 'http',
     routes,
-    clusters: Object.fromEntries(
-      [...clusters]
-        .map(
-          ([cluster, target]) =>
-            [cluster, buildCluster(intent, instances, client, target, name)] as const,
-        )
-        .filter((entry): entry is [string, Cluster] => entry[1] !== undefined)
-        .toSorted(([a], [b]) => (a < b ? -1 : 1)),
-    ),
+    clusters: clusters.build(name),
+  }
+}
+
+/** Clusters that the routes of one client name, put together once all routes are read. */
+export interface ClusterCollection {
+  /** Names the cluster of a destination, for requests at service port `port`. */
+  readonly namedAt: (port: number) => RouteContext['clusterOf']
+  /** `asked`: the name that the client used; left out: each cluster's own. */
+  readonly build: (asked?: string) => Readonly<Record<string, Cluster>>
+}
+
+export function collectClusters(
+  intent: Intent,
+  instances: readonly WorkloadInstance[],
+  client: WorkloadInstance,
+): ClusterCollection {
+  const targets = new Map<string, Target>()
+  return {
+    namedAt: (port) => (target) => {
+      const complete = { ...target, port: destinationPort(intent, client, target, port) }
+      const cluster = clusterName(complete)
+      targets.set(cluster, complete)
+      return cluster
+    },
+    build: (asked) =>
+      Object.fromEntries(
+        [...targets]
+          .map(([name, target]) => {
+            const cluster = buildCluster(intent, instances, client, target, asked ?? target.host)
+            return [name, cluster] as const
+          })
+          .filter((entry): entry is [string, Cluster] => entry[1] !== undefined)
+          .toSorted(([a], [b]) => (a < b ? -1 : 1)),
+      ),
   }
 }
 

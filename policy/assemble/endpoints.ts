@@ -9,6 +9,7 @@ import type {
   ServicePort,
   WorkloadInstance,
 } from '../model/intent.ts'
+import { isGatewayPort } from './gateway-ports.ts'
 import { targets, workloadRef } from './inbound.ts'
 import { instancesIn } from './lookup.ts'
 import { namespaceMode, peerModes, portMode } from './peer-mode.ts'
@@ -67,7 +68,9 @@ function instancesBehind(
         .slice(0, 1)
         .map(({ address, port: workloadPort }): Endpoint => {
           const accepts =
-            instance.sidecar && portMode(peerModes(intent, instance), workloadPort) !== 'DISABLE'
+            instance.sidecar &&
+            portMode(peerModes(intent, instance), workloadPort) !== 'DISABLE' &&
+            !isGatewayPort(intent, instance, workloadPort)
           const mutual = speaksMutual(intent, tls, hint !== 'DISABLE' && accepts)
           return {
             address,

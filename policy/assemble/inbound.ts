@@ -16,6 +16,7 @@ import type {
 import { portProtocol } from '../model/port-protocol.ts'
 import { type PeerModes, peerModes, portMode, triedModes } from './peer-mode.ts'
 import type { CasbinRows } from './casbin.ts'
+import { type GatewayPort, gatewayPortsOf } from './gateway-ports.ts'
 import { assembleProviders, withMeantProvider } from './providers.ts'
 import { proxiedProtocol, servicesOf } from './registry.ts'
 import { selects } from './select.ts'
@@ -90,12 +91,21 @@ function inboundPorts(
   modes: Modes,
 ): readonly InboundPort[] {
   const services = servicesOf(intent, workload.namespace, workload.labels)
-  const own = workload.ports.map((declared) => inboundPort(declared, services, modes))
+  const open = gatewayPortsOf(intent, workload)
+  const isOpen = (port: number): boolean => open.some((one) => one.port === port)
+  const own = workload.ports
+    .filter(({ port }) => !isOpen(port))
+    .map((declared) => inboundPort(declared, services, modes))
   const named = [...new Set([...Object.keys(modes.modes.ports), ...Object.keys(modes.tried.ports)])]
     .map(Number)
-    .filter((port) => !workload.ports.some((declared) => declared.port === port))
+    .filter((port) => !isOpen(port) && !workload.ports.some((declared) => declared.port === port))
     .map((port) => inboundPort({ port, name: '', address: '' }, services, modes))
-  return [...own, ...named]
+  return [...own, ...open.map(openPort), ...named]
+}
+
+/** To a gateway come strangers: PeerAuthentication is not about them. */
+function openPort({ port, servers }: GatewayPort): InboundPort {
+  return { port, name: servers[0]?.portName ?? '', protocol: 'http', mtls: 'DISABLE' }
 }
 
 function inboundPort(

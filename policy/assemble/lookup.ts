@@ -9,6 +9,7 @@ import type {
   ServiceEntry,
   WorkloadInstance,
 } from '../model/intent.ts'
+import type { Gateway } from '../model/gateway.ts'
 import type { DestinationRule, VirtualService } from '../model/traffic.ts'
 import { byAge } from './select.ts'
 
@@ -25,7 +26,11 @@ export interface IntentLookup {
   readonly entryWildcards: readonly string[]
   /** Those for sidecars, oldest first, by each host they name, wildcards included. */
   readonly virtualServices: ReadonlyMap<string, readonly VirtualService[]>
-  /** Wildcard hosts of those. */
+  /** Those for gateways, oldest first, by `namespace/name` of each gateway. */
+  readonly gatewayServices: ReadonlyMap<string, readonly VirtualService[]>
+  /** Oldest first. */
+  readonly gateways: readonly Gateway[]
+  /** Wildcard hosts of {@link virtualServices}. */
   readonly virtualWildcards: readonly string[]
   /** By namespace. */
   readonly destinationRules: ReadonlyMap<string, readonly DestinationRule[]>
@@ -64,9 +69,8 @@ export function instancesIn(
 
 function buildLookup(intent: Intent): IntentLookup {
   const entries = intent.serviceEntries.toSorted(byAge)
-  const virtual = intent.virtualServices
-    .filter(({ gateways }) => gateways.includes('mesh'))
-    .sort(byAge)
+  const routed = intent.virtualServices.toSorted(byAge)
+  const virtual = routed.filter(({ gateways }) => gateways.includes('mesh'))
   const selecting = intent.services.filter(({ selector }) => selector).sort(byAge)
   const peers = intent.peerAuthentications.toSorted(byAge)
   const [tried, enforced] = [peers.filter(({ dryRun }) => dryRun), peers.filter(isEnforced)]
@@ -79,6 +83,8 @@ function buildLookup(intent: Intent): IntentLookup {
     entryAddresses: groupBy(entries, ({ addresses }) => addresses),
     entryWildcards: wildcardsOf(entries),
     virtualServices: groupBy(virtual, ({ hosts }) => hosts),
+    gatewayServices: groupBy(routed, ({ gateways }) => gateways),
+    gateways: intent.gateways.toSorted(byAge),
     virtualWildcards: wildcardsOf(virtual),
     destinationRules: groupBy(intent.destinationRules, ({ namespace }) => [namespace]),
     peerAuthentications: byNamespace(enforced),

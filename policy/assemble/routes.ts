@@ -35,12 +35,20 @@ export function findVirtualService(
     .filter((known) => hostMatches(known, host))
     .toSorted(bySpecificity)
   for (const pattern of [host, ...wildcards]) {
-    const visible = (virtualServices.get(pattern) ?? [])
-      .filter(({ exportTo }) => isExportedTo(exportTo, namespace))
-      .toSorted((a, b) => reach(a) - reach(b))
-    if (visible[0]) return visible[0]
+    const [first] = visibleIn(namespace, virtualServices.get(pattern))
+    if (first) return first
   }
   return undefined
+}
+
+/** Those that `namespace` may see of `services`, which come oldest first: private before exported by name before public. */
+export function visibleIn(
+  namespace: string,
+  services: readonly VirtualService[] = [],
+): readonly VirtualService[] {
+  return services
+    .filter(({ exportTo }) => isExportedTo(exportTo, namespace))
+    .toSorted((a, b) => reach(a) - reach(b))
 }
 
 /** 0 private, 1 exported by name, 2 public. */
@@ -51,7 +59,9 @@ function reach({ exportTo, namespace }: VirtualService): number {
 
 export interface RouteContext {
   readonly client: WorkloadInstance
-  /** Service port that the client addressed. */
+  /** `mesh`, or the gateway that takes the request as `namespace/name`. */
+  readonly gateway: string
+  /** Service port that the client addressed; of a gateway, its server's. */
   readonly port: number
   readonly mesh: Intent['mesh']
   /** Name of the cluster that a destination means. */
@@ -90,16 +100,19 @@ export function defaultRoute(host: string, { port, mesh, clusterOf }: RouteConte
 }
 
 /** The block without what depends on the client, or nothing when that does not hold. */
-function matchFor(block: HttpMatch, { client, port }: RouteContext): readonly RouteMatch[] {
+function matchFor(
+  block: HttpMatch,
+  { client, port, gateway }: RouteContext,
+): readonly RouteMatch[] {
   const { port: wantedPort, sourceLabels, sourceNamespace, gateways, ...match } = block
   if (wantedPort !== undefined && wantedPort !== port) return []
-  if (gateways) return gateways.includes('mesh') ? [match] : []
+  if (gateways) return gateways.includes(gateway) ? [match] : []
   if (sourceNamespace !== undefined && sourceNamespace !== client.namespace) return []
   return selects(sourceLabels, client.labels) ? [match] : []
 }
 
 /** Takes every request: no condition but, at most, on a path that any path meets. */
-function isCatchAll(block: RouteMatch): boolean {
+export function isCatchAll(block: RouteMatch): boolean {
   const conditions = Object.keys(block).filter(
     (field) => !['name', 'uri', 'ignoreUriCase'].includes(field),
   )

@@ -1,3 +1,5 @@
+export type { ClaimsTest } from './claim.ts'
+export { compileClaim } from './claim.ts'
 export type { CompileMemory } from './compile-memory.ts'
 export { createCompileMemory } from './compile-memory.ts'
 export type { AuthorizationInput, EngineOptions } from './engine.ts'

@@ -13,6 +13,7 @@ import type {
   ServiceEntry,
   Workload,
 } from '../model/intent.ts'
+import type { Gateway } from '../model/gateway.ts'
 import type { RequestAuthentication } from '../model/request-authentication.ts'
 import type { DestinationRule, VirtualService } from '../model/traffic.ts'
 import { ISTIO_DRY_RUN, REDOUBT_DRY_RUN } from './dry-run.ts'
@@ -32,6 +33,7 @@ export interface Placed {
   readonly requestAuthentications: RequestAuthentication
   readonly virtualServices: VirtualService
   readonly destinationRules: DestinationRule
+  readonly gateways: Gateway
   readonly configMaps: ConfigMap
   readonly secrets: Secret
   readonly casbinPolicies: CasbinPolicy

@@ -163,6 +163,7 @@ function intentOf(judged: readonly Judged[]): Intent {
     requestAuthentications: [],
     virtualServices: [],
     destinationRules: [],
+    gateways: [],
     configMaps: [],
     secrets: [],
     casbinPolicies: [],

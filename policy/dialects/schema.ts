@@ -81,6 +81,15 @@ export function partly<S extends z.ZodType>(
   return field
 }
 
+/** {@link partly} for a field that may not be left out. `schema` must be of that field alone. */
+export function judged<S extends z.ZodType>(
+  schema: S,
+  judge: (value: z.output<S>) => readonly Finding[],
+): S {
+  NOT_CARRIED_OUT.set(schema, (value) => judge(value as z.output<S>))
+  return schema
+}
+
 /** What in `value`, which `schema` accepts, is not carried out. */
 export function notCarriedOut(schema: z.core.$ZodType, value: unknown): readonly Finding[] {
   const found: Finding[] = []

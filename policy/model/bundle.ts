@@ -111,6 +111,16 @@ export interface RouteMatch {
   readonly headers?: Readonly<Record<string, TextMatch>>
   readonly withoutHeaders?: Readonly<Record<string, TextMatch>>
   readonly queryParams?: Readonly<Record<string, TextMatch>>
+  /** Of the request's verified token; gateways only. */
+  readonly claims?: readonly ClaimMatch[]
+  readonly withoutClaims?: readonly ClaimMatch[]
+}
+
+/** A claim that is the text wanted, or a list of texts with one that is. */
+export interface ClaimMatch {
+  /** Names that lead to it, one object deeper each; not empty. */
+  readonly path: readonly string[]
+  readonly match: TextMatch
 }
 
 export interface HeaderOperations {

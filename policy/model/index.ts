@@ -9,6 +9,7 @@ export type {
   Source,
 } from './authorization.ts'
 export type {
+  ClaimMatch,
   Cluster,
   ConnectionPool,
   DestinationBundle,
@@ -60,6 +61,15 @@ export type {
 } from './extension-provider.ts'
 export type { PolicyErrorCode } from '../error.ts'
 export { PolicyError } from '../error.ts'
+export type {
+  Gateway,
+  GatewayBundle,
+  GatewayListener,
+  GatewayServer,
+  ServerHost,
+  ServerIntent,
+  VirtualHost,
+} from './gateway.ts'
 export { headerValues } from './header-lines.ts'
 export type {
   AuthorizationIntent,
@@ -93,7 +103,12 @@ export type { AuthorityIntent, FederationIntent } from './mesh-authority.ts'
 export { isKnownMethod, KNOWN_METHODS } from './method.ts'
 export type { NormalizedPath, PathRefusal } from './path.ts'
 export { isAmbiguousPath, normalizePath, withoutPathParameters } from './path.ts'
-export { MAX_BUNDLE_BYTES, parseDestinationBundle, parseInboundBundle } from './read-bundle.ts'
+export {
+  MAX_BUNDLE_BYTES,
+  parseDestinationBundle,
+  parseGatewayBundle,
+  parseInboundBundle,
+} from './read-bundle.ts'
 export type { TokenKeys, TokenRule } from './token-rule.ts'
 export type {
   ClaimOutput,

@@ -13,6 +13,7 @@ import type { AuthorizationPolicy } from './authorization.ts'
 import type { MtlsMode, PathNormalization, PortProtocol } from './bundle.ts'
 import type { ServiceProvider } from './extension-provider.ts'
 import type { AuthorityIntent, FederationIntent } from './mesh-authority.ts'
+import type { Gateway } from './gateway.ts'
 import type { RequestAuthentication } from './request-authentication.ts'
 import type { DestinationRule, RetryIntent, VirtualService } from './traffic.ts'
 
@@ -268,6 +269,7 @@ export interface Intent {
   readonly requestAuthentications: readonly RequestAuthentication[]
   readonly virtualServices: readonly VirtualService[]
   readonly destinationRules: readonly DestinationRule[]
+  readonly gateways: readonly Gateway[]
   readonly configMaps: readonly ConfigMap[]
   readonly secrets: readonly Secret[]
   readonly casbinPolicies: readonly CasbinPolicy[]

@@ -14,6 +14,7 @@ import {
 import { PolicyError } from '../error.ts'
 import {
   BUNDLE_FORMAT,
+  type ClaimMatch,
   type Cluster,
   type ConnectionPool,
   type DestinationBundle,
@@ -50,6 +51,7 @@ import {
   text,
   whole,
 } from './read-json.ts'
+import type { GatewayBundle, GatewayListener, GatewayServer, VirtualHost } from './gateway.ts'
 import { tokenRule } from './token-rule.ts'
 
 /** Bytes; a larger body is refused unread. */
@@ -126,6 +128,11 @@ const textMatch: Reader<TextMatch> = tagged<TextMatch>({
   present: object<{ readonly kind: 'present' }>({ kind: oneOf(['present']) }),
 })
 
+const claimMatch: Reader<ClaimMatch> = object<ClaimMatch>({
+  path: list(text, 1),
+  match: textMatch,
+})
+
 const routeMatch: Reader<RouteMatch> = object<RouteMatch>({
   name: optional(text),
   uri: optional(textMatch),
@@ -136,6 +143,8 @@ const routeMatch: Reader<RouteMatch> = object<RouteMatch>({
   headers: optional(map(textMatch)),
   withoutHeaders: optional(map(textMatch)),
   queryParams: optional(map(textMatch)),
+  claims: optional(list(claimMatch)),
+  withoutClaims: optional(list(claimMatch)),
 })
 
 const headerOperations: Reader<HeaderOperations> = object<HeaderOperations>({
@@ -251,6 +260,26 @@ const destinationBundle: Reader<DestinationBundle> = tagged<DestinationBundle>({
   }),
 })
 
+// Gateway
+
+const virtualHost: Reader<VirtualHost> = object<VirtualHost>({ host: text, routes: list(route) })
+
+const gatewayServer: Reader<GatewayServer> = object<GatewayServer>({
+  name: text,
+  virtualHosts: list(virtualHost),
+})
+
+const gatewayListener: Reader<GatewayListener> = object<GatewayListener>({
+  port,
+  servers: list(gatewayServer, 1),
+})
+
+const gatewayBundle: Reader<GatewayBundle> = object<GatewayBundle>({
+  format: count,
+  listeners: list(gatewayListener),
+  clusters: map(cluster),
+})
+
 /**
  * Reads the body of an `inbound/` resource.
  *
@@ -267,6 +296,15 @@ export function parseInboundBundle(body: Uint8Array): InboundBundle {
  */
 export function parseDestinationBundle(body: Uint8Array): DestinationBundle {
   return destinationBundle(parseBody(body), '')
+}
+
+/**
+ * Reads the body of a `gateway/` resource.
+ *
+ * @throws {PolicyError} `POLICY_BUNDLE_FORMAT`, `POLICY_BUNDLE_INVALID` (with `pointer`), `POLICY_LIMIT`
+ */
+export function parseGatewayBundle(body: Uint8Array): GatewayBundle {
+  return gatewayBundle(parseBody(body), '')
 }
 
 function parseBody(body: Uint8Array): unknown {

@@ -4,11 +4,12 @@ import { createHash } from 'node:crypto'
 import { type SpiffeId, serviceAccountId } from '#ca/spiffe/index.ts'
 import { assembleDestination } from '../assemble/destination.ts'
 import type { CasbinRows } from '../assemble/casbin.ts'
+import { assembleGateway } from '../assemble/gateway.ts'
 import { assembleInbound } from '../assemble/inbound.ts'
 import { lookupOf } from '../assemble/lookup.ts'
 import type { Intent, WorkloadInstance } from '../model/intent.ts'
 import { type KeySets, keySetName } from './key-sets.ts'
-import { parseResourceName } from './resource-name.ts'
+import { parseResourceName, type ResourceName } from './resource-name.ts'
 
 /** Destinations whose content is kept at a time. */
 const MAX_KEPT = 20_000
@@ -66,26 +67,33 @@ export function createResources({ intent, instances, keySets, casbinRows }: Worl
     return content
   }
 
+  const inbound = (instance: WorkloadInstance): Content =>
+    contentOf(
+      assembleInbound(intent, instance, (rule) => keySets?.get(keySetName(rule) ?? ''), casbinRows),
+    )
+
+  const contentFor = (resource: ResourceName, instance: WorkloadInstance): Content => {
+    switch (resource.kind) {
+      case 'inbound':
+        return inbound(instance)
+      case 'gateway':
+        return contentOf(assembleGateway(intent, instances, instance))
+      case 'destination':
+        return destination(instance, resource.host, resource.port)
+      default:
+        return resource satisfies never
+    }
+  }
+
   return {
     read(name, subscriber) {
       const resource = parseResourceName(name)
       if (!resource) return { kind: 'absent' }
-      const { namespace, workload } = resource.kind === 'inbound' ? resource : subscriber
+      const { namespace, workload } = resource.kind === 'destination' ? subscriber : resource
       const instance = byName.get(nameOf(namespace, workload))
       if (!instance) return { kind: 'absent' }
       if (!mayRead(intent, instance, subscriber.peer)) return { kind: 'forbidden' }
-      const content =
-        resource.kind === 'inbound'
-          ? contentOf(
-              assembleInbound(
-                intent,
-                instance,
-                (rule) => keySets?.get(keySetName(rule) ?? ''),
-                casbinRows,
-              ),
-            )
-          : destination(instance, resource.host, resource.port)
-      return { kind: 'content', content }
+      return { kind: 'content', content: contentFor(resource, instance) }
     },
   }
 }

@@ -131,7 +131,8 @@ function refusalFrom(cause: unknown): Refusal {
 /** Refused at once, also while the workload does not run and its account is not known. */
 function isForeign(name: string, peer: SpiffeId): boolean {
   const resource = parseResourceName(name)
-  return resource?.kind === 'inbound' && !peer.includes(`/ns/${resource.namespace}/sa/`)
+  if (resource === undefined || resource.kind === 'destination') return false
+  return !peer.includes(`/ns/${resource.namespace}/sa/`)
 }
 
 type Changes =

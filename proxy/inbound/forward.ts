@@ -19,7 +19,7 @@ import type { ResponseHead } from '../http/response-head.ts'
 import type { RequestEdits } from '../http/serialize.ts'
 import { grpcForm, type OwnAnswer, type Rescue, rescue } from '../http/rescue.ts'
 import { codeOfFailure } from '../mesh/failure.ts'
-import type { Exchange, Hop, HopAnswer, HopFailure } from '../mesh/hop.ts'
+import type { Exchange, HopAnswer, HopFailure } from '../mesh/hop.ts'
 import { requestId } from '../stack/identifiers.ts'
 import { noteRequest } from '../stack/note-request.ts'
 import type { RequestSink, ServerConnection } from '../stack/server-connection.ts'
@@ -31,9 +31,36 @@ import { deciderOf, type PortRules } from './inbound-port.ts'
 import type { Peer } from './peer.ts'
 import { addedLines, answerOf, denialOf, dropSpent, tokenRequestOf } from './token.ts'
 
+/** What is known of a request once it has been decided on. */
+export interface Admitted extends RequestEdits {
+  /** What was decided on. */
+  readonly path: string
+  /** Of its token, verified. */
+  readonly claims: Claims | undefined
+}
+
+/** Who waits for the answer to a request that was let through. */
+export interface AdmittedAnswer extends HopAnswer {
+  /** @param added - whole lines, each with its CRLF */
+  onHead(head: ResponseHead, body: Buffer | undefined, end: boolean, added?: string): void
+  /** Instead of an answer: nobody was asked. `added`: whole lines, each with its CRLF. */
+  onOwnAnswer(answer: Rescue, added: string): void
+}
+
+/** Where requests go that were let through: the app, or what a gateway routes to. Otherwise as a `Hop`. */
+export interface InboundApp {
+  send(
+    head: RequestHead,
+    edits: Admitted,
+    body: Buffer | undefined,
+    end: boolean,
+    answer: AdmittedAnswer,
+  ): Exchange
+}
+
 export interface InboundDeps {
   /** The way to the app. */
-  readonly app: Hop
+  readonly app: InboundApp
   /** The app as records name it: `host:port` and `inbound|<workload port>||`. */
   readonly upstream: { readonly host: string; readonly cluster: string }
   readonly rules: () => PortRules | undefined
@@ -45,11 +72,16 @@ export interface InboundDeps {
   readonly onAnswer: ConsultationHost['onAnswer']
 }
 
-export class InboundRequests implements RequestSink, HopAnswer {
+export class InboundRequests implements RequestSink, AdmittedAnswer {
   readonly #deps: InboundDeps
   readonly #peer: Peer
   readonly #connection: ServerConnection
-  readonly #edits: { added: string; target: string | undefined } = { added: '', target: undefined }
+  readonly #edits: { -readonly [K in keyof Admitted]: Admitted[K] } = {
+    added: '',
+    target: undefined,
+    path: '',
+    claims: undefined,
+  }
   #rules: PortRules | undefined
   #decide: Decide | undefined
   #attributes: RequestAttributes | undefined
@@ -227,7 +259,7 @@ export class InboundRequests implements RequestSink, HopAnswer {
       const decision = denialOf(authentication)
       this.#note(decision, head, record, { decide: () => decision, attributes: undefined })
       const { answer, challenge } = answerOf(authentication, {
-        isSecure: this.#peer.connection.peer !== undefined,
+        isSecure: this.#peer.isSecure,
         authority: head.authority,
         path: this.#lastPath,
       })
@@ -331,6 +363,8 @@ export class InboundRequests implements RequestSink, HopAnswer {
     const id = head.hasRequestId ? '' : `x-request-id: ${this.#requestIdOf(head)}\r\n`
     this.#edits.added = this.#peer.forwardedCert + id + added
     this.#edits.target = target
+    this.#edits.path = this.#lastPath
+    this.#edits.claims = this.#attributes?.claims
     const record = this.#record
     if (record !== undefined) {
       record.attempts = 1
@@ -400,7 +434,11 @@ export class InboundRequests implements RequestSink, HopAnswer {
     this.#connection.respondInterim(head)
   }
 
-  onHead(head: ResponseHead, body: Buffer | undefined, end: boolean): void {
+  onOwnAnswer(answer: Rescue, added: string): void {
+    this.#respond(answer, added)
+  }
+
+  onHead(head: ResponseHead, body: Buffer | undefined, end: boolean, more = ''): void {
     const exchange = this.#exchange
     const record = this.#record
     this.#answered = true
@@ -416,8 +454,8 @@ export class InboundRequests implements RequestSink, HopAnswer {
     if (end) this.#finish(undefined, head.status)
     const added =
       this.#response.length === 0
-        ? ''
-        : (this.#rules?.configuration.providers?.changeResponse(head, this.#response) ?? '')
+        ? more
+        : more + (this.#rules?.configuration.providers?.changeResponse(head, this.#response) ?? '')
     if (!this.#connection.respond(head, added, body, end) && !end) exchange?.pause()
   }
 

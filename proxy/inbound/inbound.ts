@@ -147,7 +147,11 @@ function isHttpPort({ protocol }: PortRules): boolean {
 const FAILURE_LOG_MS = 1000
 
 /** Counts what providers answer, and says when one cannot be asked. */
-function noteAnswers({ telemetry, log, nowMs }: InboundDeps): ConsultationHost['onAnswer'] {
+export function noteAnswers({
+  telemetry,
+  log,
+  nowMs,
+}: Pick<InboundDeps, 'telemetry' | 'log' | 'nowMs'>): ConsultationHost['onAnswer'] {
   const saidMs = new Map<string, number>()
   return (provider, answer, detail) => {
     telemetry.countAnswer(provider, answer)

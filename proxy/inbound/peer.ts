@@ -16,6 +16,8 @@ export interface Peer {
   readonly own: SpiffeId
   /** The line that tells the app who called, with its CRLF; a constant of the connection. */
   readonly forwardedCert: string
+  /** Whether the connection is TLS that ends here. */
+  readonly isSecure: boolean
   readonly remoteAddress: string
   readonly localAddress: string
   /** What requests of it are counted under; another one when the configuration is. */
@@ -36,6 +38,7 @@ export function peerOf(socket: TLSSocket, { id, leaf }: TrustedPeer, options: Pe
     connection: { ...addressesOf(socket), destinationPort: options.port, peer: id, sni },
     own: options.own,
     forwardedCert: `x-forwarded-client-cert: By=${options.own};Hash=${hash};Subject="";URI=${id}\r\n`,
+    isSecure: true,
     ...endsOf(socket),
     edge: edgeOf(id, options),
   }
@@ -55,6 +58,7 @@ export function plaintextPeer(
     },
     own: options.own,
     forwardedCert: '',
+    isSecure: false,
     ...endsOf(socket),
     edge: edgeOf(undefined, options),
   }

@@ -1,5 +1,6 @@
 /** One `match` block of a route as a test (istio-semantics §5.4). */
-import type { RouteMatch, TextMatch } from '#policy/model/index.ts'
+import { compileClaim } from '#policy/casbin/index.ts'
+import type { ClaimMatch, Claims, RouteMatch, TextMatch } from '#policy/model/index.ts'
 import { textOf } from '../http/text.ts'
 import { type CompileRegex, compileTextMatch, type TextTest } from './match-text.ts'
 
@@ -16,6 +17,8 @@ export interface RouteInput {
     /** One value a line. */
     readonly values: (name: string) => readonly string[]
   }
+  /** Of a token that was verified; only a gateway knows any. */
+  readonly claims?: Claims | undefined
 }
 
 /** Answers whether a request meets a block. `path` is its target without the query. */
@@ -38,6 +41,7 @@ export function compileRouteMatch(match: RouteMatch, context: MatchContext): Rou
     ...attributeTests(match, context),
     ...fieldTests(match, context),
     ...queryTests(match, context),
+    ...claimTests(match, context),
   ]
   const [only, ...others] = tests
   if (only === undefined || others.length === 0) return only
@@ -97,6 +101,17 @@ function withoutField(name: string, match: TextMatch, context: MatchContext): Ro
 function joined(fields: RouteInput['fields'], name: string): string | undefined {
   const values = fields.values(name).map(textOf)
   return values.length < 2 ? values[0] : values.join(',')
+}
+
+/** A claim that is missing, or neither a text nor a list with texts, meets nothing, and so every negation. */
+function* claimTests(
+  { claims = [], withoutClaims = [] }: RouteMatch,
+  context: MatchContext,
+): Generator<RouteTest> {
+  const compile = ({ path, match }: ClaimMatch) =>
+    compileClaim(path, compileTextMatch(match, context))
+  for (const test of claims.map(compile)) yield (input) => test(input.claims)
+  for (const test of withoutClaims.map(compile)) yield (input) => !test(input.claims)
 }
 
 function* queryTests(

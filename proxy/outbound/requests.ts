@@ -51,8 +51,22 @@ export interface OutboundDeps {
   readonly telemetry: Telemetry
   readonly edges: OutboundEdges
   /** Takes a connection over after CONNECT. */
-  readonly onConnect: (connection: ServerConnection, authority: Authority) => void
+  readonly onConnect: (connection: Downstream, authority: Authority) => void
 }
+
+/** The connection whose requests these are, as far as they act on it. */
+export type Downstream = Pick<
+  ServerConnection,
+  | 'socket'
+  | 'pause'
+  | 'resume'
+  | 'respondInterim'
+  | 'respond'
+  | 'respondBody'
+  | 'respondOwn'
+  | 'breakOff'
+  | 'detach'
+>
 
 type Forward = Extract<CompiledAction, { readonly kind: 'forward' }>
 
@@ -63,7 +77,7 @@ const DIRECT = { flag: '-', details: 'direct_response' } as const
 
 export class OutboundRequests implements RequestSink, HopAnswer {
   readonly #deps: OutboundDeps
-  readonly #connection: ServerConnection
+  readonly #connection: Downstream
   /** Where the connection was meant to go, when CONNECT or SOCKS said so. */
   readonly #captured: Authority | undefined
   readonly #edits: { target: string | undefined; authority: string | undefined; added: string } = {
@@ -98,7 +112,7 @@ export class OutboundRequests implements RequestSink, HopAnswer {
   #timeout: WheelTimer | undefined
   #pauseTimer: WheelTimer | undefined
 
-  constructor(deps: OutboundDeps, connection: ServerConnection, captured?: Authority) {
+  constructor(deps: OutboundDeps, connection: Downstream, captured?: Authority) {
     this.#deps = deps
     this.#connection = connection
     const { remoteAddress, remotePort, localAddress, localPort } = connection.socket

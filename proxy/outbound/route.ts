@@ -61,7 +61,7 @@ export type PickRoute = (input: RouteInput) => CompiledRoute | undefined
 export interface RouteContext {
   readonly clusters: ReadonlyMap<string, ClusterState>
   readonly regex: CompileRegex
-  /** The scheme that apps use towards this sidecar. */
+  /** The scheme that clients use towards this process. */
   readonly scheme: 'http' | 'https'
 }
 
@@ -183,7 +183,8 @@ function compileTargets(
 function textsOf(match: RouteMatch): readonly (TextMatch | undefined)[] {
   const { uri, scheme, method, authority, headers, withoutHeaders, queryParams } = match
   const maps = [headers, withoutHeaders, queryParams].flatMap((map) => Object.values(map ?? {}))
-  return [uri, scheme, method, authority, ...maps]
+  const claims = [...(match.claims ?? []), ...(match.withoutClaims ?? [])]
+  return [uri, scheme, method, authority, ...maps, ...claims.map((one) => one.match)]
 }
 
 function isRegex(match: TextMatch | undefined): boolean {

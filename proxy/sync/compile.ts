@@ -2,8 +2,9 @@
 import type { Authenticate } from '#ca/jwt/request/index.ts'
 import { type CompileMemory, compileAuthorization } from '#policy/casbin/index.ts'
 import {
-  type DestinationBundle,
+  type Cluster,
   type InboundBundle,
+  type Route,
   parseDestinationBundle,
   parseInboundBundle,
 } from '#policy/model/index.ts'
@@ -77,37 +78,50 @@ export async function prepareDestination(
 ): Promise<Prepared<CompiledDestination>> {
   const bundle = parseDestinationBundle(resource.body)
   const known = previous?.clusters ?? new Map<string, ClusterState>()
-  const clusters = clustersOf(bundle, known, deps)
+  const named = bundle.kind === 'known' ? bundle.clusters : {}
+  const clusters = clustersOf(named, known, deps)
   const routes = bundle.kind === 'known' ? bundle.routes : []
-  const regex = needsRegex(routes) ? await loadRegex() : noRegex
+  const regex = await regexFor(routes)
   const pickRoute = compileRoutes(routes, { clusters, regex, scheme: 'http' })
   return {
     compiled: { bundle, version: resource.version, pickRoute, clusters },
-    commit: () => carryOn(bundle, known, clusters),
+    commit: () => carryOn(named, known, clusters),
   }
 }
 
-function clustersOf(
-  bundle: DestinationBundle,
+type Clusters = Readonly<Record<string, Cluster>>
+
+/** The engine for what `routes` match, loaded when one of them needs it. */
+export async function regexFor(routes: readonly Route[]): Promise<CompileRegex> {
+  return needsRegex(routes) ? await loadRegex() : noRegex
+}
+
+/**
+ * The state of each of `named`: that of `known` where there is one.
+ *
+ * @throws {ProxyError} `PROXY_CONFIG_INVALID` on an endpoint that cannot be used
+ */
+export function clustersOf(
+  named: Clusters,
   known: ReadonlyMap<string, ClusterState>,
   deps: ClusterDeps,
 ): ReadonlyMap<string, ClusterState> {
   const clusters = new Map<string, ClusterState>()
-  if (bundle.kind === 'unknown') return clusters
-  for (const [name, cluster] of Object.entries(bundle.clusters)) {
+  for (const [name, cluster] of Object.entries(named)) {
     for (const { address } of cluster.endpoints) parseAddress(address)
     clusters.set(name, known.get(name) ?? new ClusterState(name, cluster, deps))
   }
   return clusters
 }
 
-function carryOn(
-  bundle: DestinationBundle,
+/** Puts `named` in force: what `known` has goes on in `clusters`, what is named no more ends. */
+export function carryOn(
+  named: Clusters,
   known: ReadonlyMap<string, ClusterState>,
   clusters: ReadonlyMap<string, ClusterState>,
 ): void {
   for (const [name, state] of known) {
-    const cluster = bundle.kind === 'known' ? bundle.clusters[name] : undefined
+    const cluster = Object.hasOwn(named, name) ? named[name] : undefined
     if (cluster !== undefined) clusters.get(name)?.update(cluster)
     else state.retire()
   }

@@ -9,19 +9,17 @@ import { backoff } from '#core/backoff.ts'
 import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
-import { type CompileMemory, createCompileMemory } from '#policy/casbin/index.ts'
-import { BUNDLE_FORMAT } from '#policy/model/index.ts'
-import { compileInbound, prepareDestination } from './compile.ts'
+import { createCompileMemory } from '#policy/casbin/index.ts'
+import type { CompiledGateway } from '../gateway/compile.ts'
+import { applyAll } from './apply.ts'
 import type { CompiledDestination, CompiledInbound } from './compiled.ts'
-import { createDestinations, type Destinations } from './destinations.ts'
+import { createDestinations } from './destinations.ts'
 import { connectPolicy, type PolicyConnection } from './policy-client.ts'
 import { createResource, type Resource } from './resource.ts'
 import {
   answerToProto,
   hellosToProto,
-  type Received,
   receivedFromProto,
-  type Refusal,
   subscribeToProto,
   unsubscribeToProto,
 } from './wire.ts'
@@ -35,6 +33,8 @@ export interface PolicyStreamDeps {
   /** Who must answer there. */
   readonly policyId: SpiffeId
   readonly workload: { readonly namespace: string; readonly name: string }
+  /** Whether it is a gateway. @default false */
+  readonly isGateway?: boolean
   readonly now: () => Temporal.Instant
   readonly clock: Clock
   /** Numbers in [0, 1). */
@@ -61,6 +61,8 @@ export interface PolicySession {
    * the policy server answers. Read `.current` for each request: that is also what keeps it subscribed.
    */
   readonly destination: (host: string, port: number) => Live<CompiledDestination | undefined>
+  /** Only of a gateway; `undefined` until the first bundle compiled. */
+  readonly gateway?: Live<CompiledGateway | undefined> | undefined
   readonly isConnected: () => boolean
   readonly held: () => readonly HeldResource[]
   /** All destinations that are in force, for `/clusters`. */
@@ -78,6 +80,10 @@ const BACKOFF = { baseMs: 50, maxMs: 2_000 }
 export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): PolicySession {
   const { namespace, name } = deps.workload
   const inbound = createResource<CompiledInbound>(`inbound/${namespace}/${name}`)
+  const gateway = deps.isGateway
+    ? createResource<CompiledGateway>(`gateway/${namespace}/${name}`)
+    : undefined
+  const own = gateway === undefined ? [inbound] : [inbound, gateway]
   const memory = createCompileMemory()
   let current: PolicyConnection | undefined
   /** Whether this connection was worth its while, so that the next one comes soon. */
@@ -100,12 +106,12 @@ export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): P
     })
     try {
       current = connection
-      const hellos = hellosToProto(deps.workload, [inbound, ...destinations.all()])
+      const hellos = hellosToProto(deps.workload, [...own, ...destinations.all()])
       for (const message of hellos) connection.stream.write(message)
       for await (const message of connection.stream) {
         wasUp = true
         const received = receivedFromProto(message)
-        const refused = await applyAll(received, { inbound, destinations, memory }, deps)
+        const refused = await applyAll(received, { inbound, gateway, destinations, memory }, deps)
         connection.stream.write(answerToProto(received.nonce, refused))
       }
     } finally {
@@ -134,22 +140,19 @@ export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): P
   run().catch(() => {})
   return {
     inbound: inbound.live,
+    gateway: gateway?.live,
     destination: destinations.meet,
     isConnected: () => current?.isUp() ?? false,
-    held: () => [inbound, ...destinations.all()].map(heldOf),
+    held: () => [...own, ...destinations.all()].map(heldOf),
     destinations: () =>
       destinations.all().flatMap(({ live }) => (live.current === undefined ? [] : [live.current])),
   }
 }
 
-type AnyResource = Resource<CompiledInbound> | Resource<CompiledDestination>
-
-interface Table {
-  readonly inbound: Resource<CompiledInbound>
-  readonly destinations: Destinations
-  /** What the last generation compiled. */
-  readonly memory: CompileMemory
-}
+type AnyResource =
+  | Resource<CompiledInbound>
+  | Resource<CompiledGateway>
+  | Resource<CompiledDestination>
 
 function heldOf({ name, desired, applied, rejected }: AnyResource): HeldResource {
   return { name, desired, applied, ...(rejected && { rejected }) }
@@ -159,72 +162,4 @@ function onceTimeIsUp(clock: Clock, signal: AbortSignal, then: () => void): void
   clock.sleep(CONNECT_TIMEOUT_MS, signal).then(then, () => {
     // The stream ended first.
   })
-}
-
-async function applyAll(
-  { resources, removed }: Received,
-  table: Table,
-  deps: PolicyStreamDeps,
-): Promise<readonly Refusal[]> {
-  const refused: Refusal[] = []
-  for (const resource of resources) {
-    const refusal = await apply(resource, table, deps)
-    if (refusal !== undefined) refused.push(refusal)
-  }
-  for (const name of removed) await remove(name, table, deps)
-  return refused
-}
-
-type ReceivedResource = Received['resources'][number]
-
-async function apply(
-  resource: ReceivedResource,
-  table: Table,
-  deps: PolicyStreamDeps,
-): Promise<Refusal | undefined> {
-  const { name, version } = resource
-  const known = name === table.inbound.name ? table.inbound : table.destinations.find(name)
-  // Unsubscribed while it was on its way.
-  if (known === undefined) return undefined
-  known.desired = version
-  try {
-    if (known === table.inbound) {
-      const { now } = deps
-      const compiled = await compileInbound(resource.body, version, { now, memory: table.memory })
-      table.inbound.put(compiled, version)
-    } else await putDestination(resource, table, deps)
-    deps.log('info', 'policy-applied', { name, version })
-    return undefined
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    known.rejected = { version, reason }
-    deps.log('warn', 'policy-rejected', { name, version, reason })
-    return { name, version, reason }
-  }
-}
-
-async function putDestination(
-  resource: ReceivedResource,
-  { destinations }: Table,
-  { clock, random }: PolicyStreamDeps,
-): Promise<void> {
-  const known = destinations.find(resource.name)
-  if (known === undefined) return
-  const prepared = await prepareDestination(resource, known.live.current, {
-    nowMs: () => clock.nowMs(),
-    random,
-  })
-  prepared.commit()
-  known.put(prepared.compiled, resource.version)
-}
-
-const UNKNOWN = new TextEncoder().encode(JSON.stringify({ format: BUNDLE_FORMAT, kind: 'unknown' }))
-
-/**
- * A destination that no longer exists is a host that nobody knows. The inbound bundle of a workload
- * that is running is never taken away: without it the app would be out of reach, not safer.
- */
-async function remove(name: string, table: Table, deps: PolicyStreamDeps): Promise<void> {
-  if (table.destinations.find(name) === undefined) return
-  await putDestination({ name, version: '', body: UNKNOWN }, table, deps)
 }

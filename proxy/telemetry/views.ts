@@ -48,7 +48,8 @@ export function viewConfiguration(
   workload: { readonly namespace: string; readonly name: string },
   session: PolicySession,
 ): unknown {
-  const [inbound, ...destinations] = session.held()
+  const [inbound, ...others] = session.held()
+  const gateway = session.gateway && others.shift()
   const bundles = new Map(
     session
       .destinations()
@@ -61,7 +62,8 @@ export function viewConfiguration(
     workload: `${workload.namespace}/${workload.name}`,
     policyServer: { connected: session.isConnected() },
     inbound: { ...inbound, bundle: withoutKeys(session.inbound.current?.bundle) },
-    destinations: destinations.map((held) => ({ ...held, bundle: bundles.get(held.name) ?? null })),
+    ...(gateway && { gateway: { ...gateway, bundle: session.gateway?.current?.bundle ?? null } }),
+    destinations: others.map((held) => ({ ...held, bundle: bundles.get(held.name) ?? null })),
   }
 }
 

@@ -11,6 +11,7 @@ import { serviceAccountId, type SpiffeId } from '#ca/spiffe/index.ts'
 import { createLive } from '#core/live.ts'
 import {
   type DocumentReport,
+  gatewayPortsOf,
   type Intent,
   openPolicyServer,
   type PolicyServer,
@@ -112,8 +113,9 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
 
   const open = async (one: Workload): Promise<[string, MeshWorkload]> => {
     const { name } = one
+    const gateway = gatewayPortsOf(manifests.intent.current, one).map(({ port }) => port)
     const agent = await nodes.agentFor(serviceAccountId(trustDomain, one))
-    const control = { agent, policyAddress: listener.address, policyId }
+    const control = { agent, policyAddress: listener.address, policyId, gateway }
     const opened = await openWorkload(one, options.apps?.[name] ?? echo(name), control, deps)
     return [name, opening.use(opened)]
   }
@@ -189,10 +191,17 @@ const ANY_PORT = '127.0.0.1:0'
 async function openWorkload(
   { namespace, name, ports }: Workload,
   answer: RequestListener,
-  control: { readonly agent: Agent; readonly policyAddress: string; readonly policyId: SpiffeId },
+  control: {
+    readonly agent: Agent
+    readonly policyAddress: string
+    readonly policyId: SpiffeId
+    /** Its ports at which it is a gateway. */
+    readonly gateway: readonly number[]
+  },
   deps: ControlDeps,
 ): Promise<MeshWorkload> {
-  const { agent, policyAddress, policyId } = control
+  const { agent, policyAddress, policyId, gateway } = control
+  const guarded = ports.filter(({ port }) => !gateway.includes(port))
   const app = await startApp(answer)
   const accessLog: Readonly<Record<string, unknown>>[] = []
   const proxy = await openProxy(
@@ -202,7 +211,8 @@ async function openWorkload(
       agentSocket: agent.socketPath,
       policyAddress,
       policyId,
-      inbound: ports.map(({ port }) => ({ port, listen: ANY_PORT, app: app.address })),
+      inbound: guarded.map(({ port }) => ({ port, listen: ANY_PORT, app: app.address })),
+      gateway: gateway.map((port) => ({ port, listen: ANY_PORT })),
       outbound: ANY_PORT,
       admin: ANY_PORT,
       metrics: ANY_PORT,

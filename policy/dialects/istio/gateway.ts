@@ -1,9 +1,11 @@
-/** Gateway of networking.istio.io (istio-semantics §7). Checked only. */
+/** Gateway of networking.istio.io (istio-semantics §7): HTTP, and HTTPS that ends here. */
 import { z } from 'zod'
 
 import { isDnsLabel, isIp } from '../grammar.ts'
+import type { ServerHost, ServerIntent } from '../../model/gateway.ts'
 import { defineKind, type Kind, type Warning } from '../kind.ts'
-import { fields, type Report } from '../schema.ts'
+import { refOf } from '../metadata.ts'
+import { type Finding, fields, judged, notYet, type Report } from '../schema.ts'
 import { serverTlsSchema, warnServerTls } from './server-tls.ts'
 import {
   gatewayHostFault,
@@ -20,13 +22,16 @@ const SEMANTICS = 'internal.istio.io/gateway-semantics'
 
 const server = fields(
   {
-    port: fields({
-      number: uint32,
-      protocol: protocol.min(1),
-      name: z.string().min(1),
-      targetPort: uint32.optional(),
-    }),
-    bind: z.string().optional(),
+    port: judged(
+      fields({
+        number: uint32,
+        protocol: protocol.min(1),
+        name: z.string().min(1),
+        targetPort: uint32.optional(),
+      }),
+      notCarried,
+    ),
+    bind: notYet(z.string(), { when: (bind) => bind.startsWith(UNIX), hint: 'name an IP address' }),
     hosts: z.array(z.string()).min(1),
     tls: serverTlsSchema.optional(),
     defaultEndpoint: z.string().optional(),
@@ -36,6 +41,13 @@ const server = fields(
 )
 
 type Server = z.output<typeof server>
+
+/** What passes a gateway of ours is HTTP/1.1, in plaintext or in TLS that ends there. */
+function notCarried({ protocol: spoken }: { readonly protocol: string }): readonly Finding[] {
+  if (spoken.toLowerCase() === 'http') return []
+  const message = `gateways carry HTTP, and no ${spoken} yet`
+  return [{ path: ['protocol'], message, hint: 'HTTP' }]
+}
 
 const spec = fields(
   { selector: textMap.optional(), servers: z.array(server).min(1) },
@@ -106,5 +118,32 @@ export const gatewayKind: Kind = defineKind({
     })
   },
   warn: ({ spec: written }) => warnServers(written),
-  place: 'an entry proxy of your own; sidecars carry traffic between workloads',
+  place: ({ metadata, spec: { selector = {}, servers } }) => ({
+    into: 'gateways',
+    value: {
+      ...refOf(metadata),
+      selector,
+      servers: servers.map((one) => readServer(one, metadata.namespace)),
+    },
+  }),
 })
+
+function readServer({ port, bind, hosts, tls }: Server, namespace: string): ServerIntent {
+  return {
+    port: port.number,
+    portName: port.name,
+    ...(bind ? { bind } : {}),
+    hosts: hosts.map((host) => readHost(host, namespace)),
+    httpsRedirect: isHttp(port.protocol) && tls?.httpsRedirect === true,
+  }
+}
+
+/** `[namespace/]host`; a dot is the Gateway's own namespace. */
+function readHost(written: string, own: string): ServerHost {
+  const slash = written.indexOf('/')
+  const namespace = slash < 0 ? '*' : written.slice(0, slash)
+  return {
+    namespace: namespace === '.' ? own : namespace,
+    host: written.slice(slash + 1).toLowerCase(),
+  }
+}

@@ -63,7 +63,9 @@ export function checkGateways(gateways: readonly string[] | undefined, report: R
   }
 }
 
-/** A gateway as `namespace/name`; `mesh` stays. */
-export function completeGateway(name: string, namespace: string): string {
-  return name === 'mesh' || name.includes('/') ? name : `${namespace}/${name}`
+/** A gateway as `namespace/name`; `mesh` stays. With dots, as of old: `name.namespace`, and more that says nothing. */
+export function completeGateway(written: string, namespace: string): string {
+  if (written === 'mesh' || written.includes('/')) return written
+  const [name, of = namespace] = written.split('.')
+  return `${of}/${name}`
 }

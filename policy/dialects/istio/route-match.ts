@@ -1,7 +1,7 @@
 /** HTTPMatchRequest: the conditions of one route (istio-semantics §5.4). */
 import { z } from 'zod'
 
-import type { TextMatch } from '../../model/bundle.ts'
+import type { ClaimMatch, TextMatch } from '../../model/bundle.ts'
 import type { HttpMatch } from '../../model/traffic.ts'
 import { dnsLabelFault, headerNameFault } from '../grammar.ts'
 import { type Finding, fields, notYet, partly, type Report, text } from '../schema.ts'
@@ -37,8 +37,8 @@ export const matchSchema: z.ZodType<RawMatch> = fields(
     scheme: textMatchSchema.optional(),
     method: textMatchSchema.optional(),
     authority: textMatchSchema.optional(),
-    headers: partly(textMatches, claimsIn),
-    withoutHeaders: partly(textMatches, claimsIn),
+    headers: partly(textMatches, notRouted),
+    withoutHeaders: partly(textMatches, notRouted),
     queryParams: textMatches.optional(),
     port: maybePort.optional(),
     sourceLabels: z.record(z.string(), z.string()).optional(),
@@ -54,10 +54,19 @@ export function isClaim(name: string): boolean {
   return /^@request\.auth\.claims(\..|\[.+\]$)/is.test(name)
 }
 
-function claimsIn(headers: Readonly<Record<string, RawTextMatch>>): readonly Finding[] {
-  return Object.keys(headers)
-    .filter((name) => name === '' || isClaim(name))
-    .map((name) => ({ path: [name], message: 'routing by claims is for gateways' }))
+/** The names that lead to the claim, divided as the key is written: by dots, or each in brackets. */
+function claimPath(name: string): readonly string[] {
+  const written = name.slice('@request.auth.claims'.length)
+  return written.startsWith('.') ? written.slice(1).split('.') : written.slice(1, -1).split('][')
+}
+
+function notRouted(headers: Readonly<Record<string, RawTextMatch>>): readonly Finding[] {
+  return Object.entries(headers).flatMap(([name, match]) => {
+    if (name === '') return [{ path: [name], message: 'no header has this name' }]
+    const isOpen = isClaim(name) && readTextMatch(match).kind === 'present'
+    const message = 'what a claim must be is missing: expected exact, prefix or regex'
+    return isOpen ? [{ path: [name], message }] : []
+  })
 }
 
 function checkMatch(value: RawMatch, report: Report): void {
@@ -92,9 +101,9 @@ export function readMatch(value: RawMatch, namespace: string): HttpMatch {
     ...one(scheme, 'scheme'),
     ...one(method, 'method'),
     ...one(authority, 'authority'),
-    ...readMatches(rest.headers, 'headers', (name) => name.toLowerCase()),
-    ...readMatches(rest.withoutHeaders, 'withoutHeaders', (name) => name.toLowerCase()),
-    ...readMatches(rest.queryParams, 'queryParams', (name) => name),
+    ...readFields(rest.headers, ['headers', 'claims']),
+    ...readFields(rest.withoutHeaders, ['withoutHeaders', 'withoutClaims']),
+    ...readMatches(Object.entries(rest.queryParams ?? {}), 'queryParams'),
     ...(rest.port ? { port: rest.port } : {}),
     ...(sourceLabels && Object.keys(sourceLabels).length > 0 ? { sourceLabels } : {}),
     ...(rest.sourceNamespace ? { sourceNamespace: rest.sourceNamespace } : {}),
@@ -104,13 +113,30 @@ export function readMatch(value: RawMatch, namespace: string): HttpMatch {
   }
 }
 
-function readMatches(
-  raw: Record<string, RawTextMatch> | undefined,
-  field: string,
-  name: (written: string) => string,
+type RawEntry = readonly [name: string, match: RawTextMatch]
+
+/** Headers, and the claims that stand among them. */
+function readFields(
+  raw: Record<string, RawTextMatch> = {},
+  [headers, claims]: readonly [string, string],
 ): object {
-  const entries = Object.entries(raw ?? {})
+  const entries = Object.entries(raw)
+  const claimed = entries.filter(([name]) => isClaim(name))
+  const read = claimed.map(
+    ([name, match]): ClaimMatch => ({ path: claimPath(name), match: readTextMatch(match) }),
+  )
+  const plain = entries.filter(([name]) => !isClaim(name))
+  return {
+    ...readMatches(
+      plain.map(([name, match]): RawEntry => [name.toLowerCase(), match]),
+      headers,
+    ),
+    ...(read.length > 0 ? { [claims]: read } : {}),
+  }
+}
+
+function readMatches(entries: readonly RawEntry[], field: string): object {
   if (entries.length === 0) return {}
-  const read = entries.map(([key, value]): [string, TextMatch] => [name(key), readTextMatch(value)])
+  const read = entries.map(([key, value]): [string, TextMatch] => [key, readTextMatch(value)])
   return { [field]: Object.fromEntries(read) }
 }

@@ -116,9 +116,9 @@ test('what is valid and not carried out is told apart from a fault, and is no in
 test('a kind that no mesh carries out is checked, and is no intent', (t) => {
   const text = `
 apiVersion: networking.istio.io/v1
-kind: Gateway
+kind: Sidecar
 metadata: { name: edge }
-spec: { servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: [a.example] }] }
+spec: { ingress: [{ port: { number: 80, name: http, protocol: HTTP }, defaultEndpoint: '127.0.0.1:80' }] }
 `
   const [report] = readManifests([{ path: 'a.yaml', text }]).documents
   t.true(report?.valid)
@@ -127,7 +127,7 @@ spec: { servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: [a.
     ['/kind'],
   )
   t.deepEqual(faults(text.replace('number: 80', 'number: 0')), [
-    '/spec/servers/0/port/number:5 found 0, expected a port from 1 to 65535',
+    '/spec/ingress/0/port/number:5 found 0, expected a port from 1 to 65535',
   ])
 })
 

@@ -1,0 +1,112 @@
+/** `gateway/<namespace>/<workload>`: where a gateway sends what comes from outside (istio-semantics §5.2, §7.4). */
+import { BUNDLE_FORMAT, type Route } from '../model/bundle.ts'
+import type { GatewayBundle, GatewayServer, VirtualHost } from '../model/gateway.ts'
+import type { Intent, WorkloadInstance } from '../model/intent.ts'
+import { type ClusterCollection, collectClusters } from './destination.ts'
+import { type BoundServer, gatewayPortsOf } from './gateway-ports.ts'
+import { lookupOf } from './lookup.ts'
+import { isCatchAll, readRoutes, visibleIn } from './routes.ts'
+import { bySpecificity, hostMatches } from './select.ts'
+
+interface Assembly {
+  readonly intent: Intent
+  readonly client: WorkloadInstance
+  readonly clusters: ClusterCollection
+}
+
+/** What the gateway on `workload` routes by; without listeners when it is none. Pure. */
+export function assembleGateway(
+  intent: Intent,
+  instances: readonly WorkloadInstance[],
+  workload: WorkloadInstance,
+): GatewayBundle {
+  const clusters = collectClusters(intent, instances, workload)
+  const assembly = { intent, client: workload, clusters }
+  const listeners = gatewayPortsOf(intent, workload).map(({ port, servers }) => ({
+    port,
+    servers: [mergedServer(servers, assembly)],
+  }))
+  return { format: BUNDLE_FORMAT, listeners, clusters: clusters.build() }
+}
+
+/** Servers in plaintext at one port share one table of routes. */
+function mergedServer(servers: readonly BoundServer[], assembly: Assembly): GatewayServer {
+  const hosts = new Map<string, Route[][]>()
+  const redirected = new Set<string>()
+  for (const server of servers) {
+    for (const { host, routes } of routedHosts(server, assembly)) {
+      hosts.set(host, [...(hosts.get(host) ?? []), routes])
+      if (server.httpsRedirect) redirected.add(host)
+    }
+  }
+  for (const { host } of servers.filter((one) => one.httpsRedirect).flatMap((one) => one.hosts)) {
+    if (!hosts.has(host)) redirected.add(host)
+  }
+  const virtualHosts = [...new Set([...hosts.keys(), ...redirected])]
+    .toSorted(bySpecificity)
+    .map((host): VirtualHost => {
+      const routes = redirected.has(host) ? [TO_HTTPS] : concatenated(hosts.get(host) ?? [])
+      return { host, routes }
+    })
+  const [first] = servers
+  return { name: first === undefined ? '' : nameOf(first), virtualHosts }
+}
+
+function nameOf({ gateway, portName }: BoundServer): string {
+  return `${gateway.namespace}/${gateway.name}/${portName}`
+}
+
+const TO_HTTPS: Route = {
+  name: 'https-redirect',
+  action: { kind: 'redirect', code: 301, scheme: 'https' },
+}
+
+/** Routes of each VirtualService that names the gateway, under each host that it has in common with the server. */
+function routedHosts(
+  { gateway, port, hosts }: BoundServer,
+  { intent, client, clusters }: Assembly,
+): readonly { readonly host: string; readonly routes: Route[] }[] {
+  const name = `${gateway.namespace}/${gateway.name}`
+  const bound = visibleIn(client.namespace, lookupOf(intent).gatewayServices.get(name))
+  const { mesh } = intent
+  const context = { client, gateway: name, port, mesh, clusterOf: clusters.namedAt(port) }
+  return bound.flatMap((virtual) => {
+    const open = hosts.filter(({ namespace }) => ['*', virtual.namespace].includes(namespace))
+    const shared = intersection(
+      open.map(({ host }) => host),
+      virtual.hosts,
+    )
+    if (shared.length === 0) return []
+    const routes = [...readRoutes(virtual.http, context)]
+    return shared.map((host) => ({ host, routes }))
+  })
+}
+
+/** Hosts that both lists cover: of each pair the narrower (§7.4). */
+function intersection(served: readonly string[], routed: readonly string[]): readonly string[] {
+  const pairs = served.flatMap((one) => routed.map((other) => [one, other] as const))
+  const shared = pairs.flatMap(([one, other]) => {
+    if (covers(other, one)) return [one]
+    return covers(one, other) ? [other] : []
+  })
+  return [...new Set(shared)]
+}
+
+/** Whether every name that `inner` has is one of `outer`. */
+function covers(outer: string, inner: string): boolean {
+  if (!inner.startsWith('*')) return hostMatches(outer, inner)
+  return outer.startsWith('*') && inner.slice(1).endsWith(outer.slice(1))
+}
+
+/** Routes of several VirtualServices for one host: in order, and what takes every request behind all others (§5.2). */
+function concatenated(lists: readonly (readonly Route[])[]): readonly Route[] {
+  const [only = [], ...others] = lists
+  if (others.length === 0) return only
+  // A route with several blocks is a route for each: one of them may take everything.
+  const single = lists
+    .flat()
+    .flatMap((route) => route.match?.map((block) => ({ ...route, match: [block] })) ?? [route])
+  const takesAll = ({ match }: Route): boolean => match?.every(isCatchAll) ?? true
+  const last = single.find(takesAll)
+  return [...single.filter((route) => !takesAll(route)), ...(last ? [last] : [])]
+}
