@@ -3,6 +3,7 @@ import { join } from 'node:path'
 
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
+import type { JwtKeyAdmin } from './admin/jwt-keys.ts'
 import { type AgentRegistry, createAgentRegistry } from './attest/join-token.ts'
 import { type Book, renewedKeys } from './authorities/book.ts'
 import { rootsOf } from './authorities/make.ts'
@@ -31,6 +32,7 @@ export interface OpenAuthority extends OpenLedger, Pick<Sharing, 'openBoard'>, M
   readonly jwtSigner: JwtKeyring['signer']
   /** Of the newest key for tokens. */
   readonly jwtLife: JwtKeyring['life']
+  readonly jwtKeys: JwtKeyAdmin
   /** The issuing CA that signs now. @throws {CaError} `CA_SIGNER_UNAVAILABLE` if its chain is not in order */
   readonly signer: () => SvidSigner
   /** Prepares the next key for JWT-SVIDs and puts it in the bundle. */
@@ -87,7 +89,11 @@ async function openRecorded(
   const plugged = await openPlugged?.(store)
   const keys = { ...exactLives(config), state, store, trustDomain, now }
   let published: BundleSource | undefined
-  const trusted = (book: Book) => ({ roots: rootsOf(book), renewKeys: renewedKeys(book) })
+  const trusted = (book: Book) => ({
+    roots: rootsOf(book),
+    renewKeys: [...renewedKeys(book), ...jwt.taintedKeys()],
+    jwtKeys: jwt.publicKeys(),
+  })
   const authorities = await openAuthorities({
     ...keys,
     queries,
@@ -97,34 +103,53 @@ async function openRecorded(
     changed: async (book) => published?.publish(trusted(book), book.version),
   })
   const jwt = await openJwtKeyring(keys, keys.caTtl, now())
-  const jwtKeys = jwt.publicKeys()
-  const { current } = authorities.book
-  const first = { trustDomain, ...trusted(current), jwtKeys }
-  const bundle = await createBundleSource(queries, first, current.version)
+  const { current: opened } = authorities.book
+  const first = { trustDomain, ...trusted(opened) }
+  const bundle = await createBundleSource(queries, first, opened.version)
   published = bundle
   await forgetOlderState(state)
   await authorities.keepUp()
   const denials = await openDenials({ queries, ledger, trustDomain, now, alone })
   await transparency.keepSeen()
-  const publishJwt = () => bundle.publish({ jwtKeys: jwt.publicKeys() })
+  const publishJwt = () => {
+    const { current } = authorities.book
+    return bundle.publish(trusted(current), current.version)
+  }
+  const changeJwt = async (change: () => Promise<void>): Promise<void> => {
+    await alone(change)
+    await publishJwt()
+  }
   return {
     agents: createAgentRegistry({ queries, ledger, trustDomain, now }),
     bundle: bundle.live,
     publish: bundle.publish,
     denials,
-    jwtSigner: jwt.signer,
-    jwtLife: jwt.life,
+    ...forTokens(jwt, now, changeJwt),
     ...withPlugged(authorities, plugged),
     signer: authorities.signer,
-    async renewJwt() {
-      await alone(() => jwt.prepare(now()))
-      await publishJwt()
-    },
     async keepUp() {
       await authorities.keepUp()
       if (await jwt.reload()) await publishJwt()
       await denials.reload()
       await bundle.refresh()
+    },
+  }
+}
+
+/** @param change - Does it while no other CA does, and puts what comes of it in every bundle. */
+function forTokens(
+  jwt: JwtKeyring,
+  now: () => Temporal.Instant,
+  change: (work: () => Promise<void>) => Promise<void>,
+): Pick<OpenAuthority, 'jwtSigner' | 'jwtLife' | 'jwtKeys' | 'renewJwt'> {
+  return {
+    jwtSigner: jwt.signer,
+    jwtLife: jwt.life,
+    renewJwt: () => change(() => jwt.prepare(now())),
+    jwtKeys: {
+      list: jwt.list,
+      taint: (keyId) => change(() => jwt.taint(keyId, now())),
+      revoke: (keyId, force) => change(() => jwt.revoke(keyId, force, now())),
     },
   }
 }

@@ -39,8 +39,8 @@ interface Entry {
 
 /**
  * One fetch for each identity and audience, however many ask. A token is renewed by the first who
- * asks for it after half of its life; while the CA is away it is given out until its end. One whose
- * key has left the bundle is forgotten at once.
+ * asks for it after half of its life, or once its key is tainted; while the CA is away it is given out
+ * until its end. One whose key has left the bundle is forgotten at once.
  */
 export function createTokenCache(deps: TokenCacheDeps): TokenCache {
   const { now, log, bundle, issue } = deps
@@ -91,11 +91,12 @@ function lifeOf({ issuedAt, expiresAt }: IssuedToken) {
 
 function stateOf(
   { issuedAt, expiresAt, kid }: IssuedToken,
-  { jwtKeys = [] }: TrustBundle,
+  { jwtKeys = [], renewKeys = [] }: TrustBundle,
   nowMs: number,
 ): 'fresh' | 'due' | 'dead' {
   const isVouchedFor = jwtKeys.some((key) => key.kid === kid)
   if (!isVouchedFor || nowMs >= expiresAt.epochMilliseconds) return 'dead'
+  if (renewKeys.includes(kid)) return 'due'
   const half = (issuedAt.epochMilliseconds + expiresAt.epochMilliseconds) / 2
   return nowMs < half ? 'fresh' : 'due'
 }

@@ -3,6 +3,7 @@ import { CaError } from '../error.ts'
 import type { DenyEntry } from '../x509/index.ts'
 import { parseSpiffeId } from '../spiffe/index.ts'
 import { type Administrator, audited } from './administrator.ts'
+import { isJwtKey } from './jwt-keys.ts'
 import { revokeAuthority, type RotateDeps, type StepOutcome } from './rotate.ts'
 
 export interface RevokeRequest {
@@ -29,7 +30,8 @@ export function revoke(
   const authority = deps.authorities.book.current.authorities.find(
     ({ keyId, serial }) => keyId === subject || serial === subject,
   )
-  if (authority && !undo) return revokeAuthority(deps, by, { keyId: authority.keyId, force })
+  const keyId = authority?.keyId ?? (isJwtKey(deps, subject) ? subject : undefined)
+  if (keyId !== undefined && !undo) return revokeAuthority(deps, by, { keyId, force })
   const action = undo ? 'allow' : 'revoke'
   const call = { by, action, arguments: { subject: subject.slice(0, MAX_LOGGED) } }
   return audited(deps, call, async (done) => {

@@ -19,13 +19,14 @@ import type { Subscriber, Subscribers } from '../serve/subscribers.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
 import type { TrustBundle } from '../x509/index.ts'
 import { type Administrator, type AuditDeps, audited, callRow } from './administrator.ts'
+import { isJwtKey, type JwtKeyDeps, stepJwtKey } from './jwt-keys.ts'
 import { findLiveLeaves, type LiveLeaves } from './live-leaves.ts'
 
 /** In the order in which they are taken; `cancel` in place of the second or the third. */
 export const ROTATE_STEPS = ['start', 'promote', 'finish', 'cancel'] as const
 export type RotateStep = (typeof ROTATE_STEPS)[number]
 
-export interface RotateDeps extends AuditDeps {
+export interface RotateDeps extends AuditDeps, JwtKeyDeps {
   readonly authorities: Authorities
   readonly queries: Database
   readonly denials: Pick<Denials, 'deny' | 'lift'>
@@ -135,12 +136,14 @@ function isCertificateOf(root: Uint8Array, keyId: string, { authorities }: Book)
 }
 
 /**
- * Renews everything that a key signed.
+ * Renews everything that a key signed, certificates or tokens.
  *
  * @throws {CaError} `CA_ROTATION_REFUSED` if the CA does not have it, or it is the active root
  */
 export function taint(deps: RotateDeps, by: Administrator, keyId: string): Promise<StepOutcome> {
   const call = { by, action: 'taint', arguments: { keyId: keyId.slice(0, MAX_LOGGED) } }
+  if (isJwtKey(deps, keyId))
+    return jwtOutcome(stepJwtKey(deps, call, ({ taint: step }) => step(keyId)))
   return audited(deps, call, async (done) => {
     await deps.authorities.step(
       async (book, make) => {
@@ -155,7 +158,7 @@ export function taint(deps: RotateDeps, by: Administrator, keyId: string): Promi
 }
 
 /**
- * Forgets a tainted key of the CA. An issuing CA's is denied, too, for its root goes on.
+ * Forgets a tainted key of the CA, one for tokens too. An issuing CA's is denied, too, for its root goes on.
  *
  * @param force - Cuts off leaves that have no successor yet.
  * @throws {CaError} `CA_ROTATION_REFUSED` if it is not tainted
@@ -166,6 +169,9 @@ export function revokeAuthority(
   { keyId, force }: { readonly keyId: string; readonly force: boolean },
 ): Promise<StepOutcome> {
   const call = { by, action: 'revoke', arguments: { keyId, force } }
+  if (isJwtKey(deps, keyId)) {
+    return jwtOutcome(stepJwtKey(deps, call, ({ revoke }) => revoke(keyId, force)))
+  }
   return audited(deps, call, async (done) => {
     const { authorities, denials, ledger, now } = deps
     const book = authorities.book.current
@@ -193,6 +199,11 @@ export function revokeAuthority(
     await authorities.step((current) => revokeKey(current, keyId), [done])
     return DONE
   })
+}
+
+async function jwtOutcome(step: Promise<CaError | undefined>): Promise<StepOutcome> {
+  const notYet = await step
+  return { ...DONE, ...(notYet && { notYet }) }
 }
 
 /** Characters of a name that somebody asked for. */

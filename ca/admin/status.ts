@@ -9,6 +9,7 @@ import {
 import { certificateOf } from '../authorities/make.ts'
 import type { Authorities } from '../authorities/open-authorities.ts'
 import type { Database } from '../issue/database.ts'
+import type { JwtKeyStatus } from '../keys/jwt-keyring.ts'
 import type { ReplicaStatus } from '../serve/board.ts'
 import type { Subscriber, Subscribers } from '../serve/subscribers.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
@@ -41,6 +42,8 @@ export interface CaStatus {
   readonly ready: boolean
   readonly reasons: readonly string[]
   readonly authorities: readonly AuthorityStatus[]
+  /** Those that sign JWT-SVIDs, the newest last. */
+  readonly jwtKeys: readonly JwtKeyStatus[]
   /** Who judges peers by the trust bundle, at whichever CA. */
   readonly subscribers: readonly Subscriber[]
   /** The CAs on the database; empty where there is one alone. */
@@ -54,6 +57,7 @@ export interface StatusDeps {
   readonly now: () => Temporal.Instant
   readonly bundle: { readonly current: TrustBundle }
   readonly authorities: Authorities
+  readonly jwtKeys: { readonly list: (now: Temporal.Instant) => readonly JwtKeyStatus[] }
   readonly subscribers: Pick<Subscribers, 'everyone' | 'replicas'>
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
 }
@@ -69,6 +73,7 @@ export async function readStatus(deps: StatusDeps): Promise<CaStatus> {
     trustDomain,
     generation,
     ...health(),
+    jwtKeys: deps.jwtKeys.list(now()),
     subscribers: await deps.subscribers.everyone(),
     replicas: await deps.subscribers.replicas(),
     authorities: book.authorities.map((entry) => ({

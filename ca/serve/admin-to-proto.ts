@@ -2,9 +2,11 @@
 import { type ListedCertificate, pageSize } from '../admin/list-certificates.ts'
 import type { StepOutcome } from '../admin/rotate.ts'
 import type { AuthorityStatus, CaStatus } from '../admin/status.ts'
+import type { JwtKeyStatus } from '../keys/jwt-keyring.ts'
 import type {
   AuthorityStatus as AuthorityMessage,
   CaStatus as StatusMessage,
+  JwtKeyStatus as JwtKeyMessage,
   LedgerRow,
   ListCertificatesResponse,
   ReplicaStatus as ReplicaMessage,
@@ -16,7 +18,7 @@ import { refusalToProto } from './to-proto.ts'
 import type { Subscriber } from './subscribers.ts'
 
 export function statusToProto(status: CaStatus): StatusMessage {
-  const { authorities, generation, rotation, subscribers, replicas, ...rest } = status
+  const { authorities, generation, rotation, subscribers, replicas, jwtKeys, ...rest } = status
   return {
     ...rest,
     generation: BigInt(generation),
@@ -29,6 +31,7 @@ export function statusToProto(status: CaStatus): StatusMessage {
     },
     subscribers: subscribers.map(subscriberToProto),
     replicas: replicas.map(replicaToProto),
+    jwtKeys: jwtKeys.map(jwtKeyToProto),
   }
 }
 
@@ -37,6 +40,16 @@ function replicaToProto({ startedAt, seenAt, ...rest }: ReplicaStatus): ReplicaM
     ...rest,
     startedAtMs: BigInt(startedAt.epochMilliseconds),
     seenAtMs: BigInt(seenAt.epochMilliseconds),
+  }
+}
+
+function jwtKeyToProto(key: JwtKeyStatus): JwtKeyMessage {
+  const { keyId, state, createdAt, activeAt, notAfter } = key
+  return {
+    ...{ keyId, state },
+    createdAtMs: BigInt(createdAt.epochMilliseconds),
+    activeAtMs: BigInt(activeAt.epochMilliseconds),
+    notAfterMs: BigInt(notAfter.epochMilliseconds),
   }
 }
 

@@ -5,6 +5,7 @@ import test from 'ava'
 import type { JWTSVIDResponse, ValidateJWTSVIDResponse } from '#agent/proto/gen/workload.ts'
 import { jwtKeysText, readJwtKeys, verifyJwtSvid } from '#ca/jwt/index.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
+import { administrator } from '#test/ca/admin/harness.ts'
 import { failureOf, trustDomain, workloadId } from '#test/ca/harness.ts'
 import { createTokenCache, MAX_TOKENS } from '../../agent/jwt/token-cache.ts'
 import {
@@ -206,4 +207,57 @@ test('createTokenCache() forgets a token whose key has left the bundle, and hold
   t.is((await cache.get(workloadId, ['x', 'y'])).token, 't2')
   for (let n = 0; n < MAX_TOKENS + 10; n += 1) await cache.get(workloadId, [String(n)])
   t.is(cache.size(), MAX_TOKENS)
+})
+
+test('identity-standards §3.5: tokens of a tainted key are replaced, and after its revocation nobody believes one', async (t) => {
+  await using story = await startStory({ leafTtl: 'PT20M' })
+  const ca = story.ca()
+  using admin = await administrator(ca)
+  using client = new WorkloadClient(story.agent)
+  const { validate } = jwtCalls(client)
+  const heard = hear(client.raw.fetchJwtBundles({}, securityHeader()))
+  const keysOf = () => heard.newest().bundles[`spiffe://${trustDomain}`]?.toString() ?? ''
+  const old = await fetched(story)
+  t.is(await fetched(story), old, 'it is cached')
+  const { kid } = headerOf(old)
+  const statesOf = async () =>
+    (await admin.call('status', {})).jwtKeys.map(({ state, keyId }) => [state, keyId === kid])
+  t.deepEqual(await statesOf(), [['active', true]])
+
+  const tainted = await admin.call('taint', { keyId: kid })
+  t.is(tainted.notYet, undefined)
+  t.deepEqual(await statesOf(), [
+    ['tainted', true],
+    ['prepared', false],
+  ])
+  const revoke = { subject: kid, undo: false, force: false }
+  const early = await admin.call('revoke', revoke)
+  t.like(early.notYet, { reason: 'CA_ROTATION_NOT_YET', retryAfterMs: 2000 })
+  await story.clock.advance(2000)
+  await until(() => story.agent.bundle.current.renewKeys?.includes(kid) ?? false)
+  const next = await fetched(story)
+  t.not(headerOf(next).kid, kid)
+  t.is(await fetched(story), next)
+  t.is((await validate(old, 'db')).spiffeId, workloadId, 'until the key is revoked')
+
+  t.is((await admin.call('revoke', revoke)).notYet, undefined)
+  t.deepEqual(await statesOf(), [
+    ['revoked', true],
+    ['active', false],
+  ])
+  await until(() => !keysOf().includes(kid), 'the key to leave the bundle')
+  const refused = await failureOf(validate(old, 'db'))
+  t.is(refused.code, status.INVALID_ARGUMENT)
+  t.is(await fetched(story), next)
+  const calls = (await ca.log.audit()).calls
+  t.true(calls >= 4, 'each step is in the log, done or not')
+})
+
+test('while the CA is away a token of a tainted key is given out still', async (t) => {
+  await using story = await startStory({ leafTtl: 'PT20M' })
+  const old = await fetched(story)
+  await story.ca().taint({ name: 'uid:1000' }, headerOf(old).kid)
+  await until(() => (story.agent.bundle.current.renewKeys?.length ?? 0) > 0)
+  await story.stopCa()
+  t.is(await fetched(story), old)
 })

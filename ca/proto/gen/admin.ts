@@ -43,6 +43,8 @@ export interface CaStatus {
   readonly subscribers: readonly SubscriberStatus[];
   /** CAs on one database; none for one that is alone. */
   readonly replicas: readonly ReplicaStatus[];
+  /** Those that sign JWT-SVIDs, the newest last. */
+  readonly jwtKeys: readonly JwtKeyStatus[];
 }
 
 /** One of several CAs on one database. */
@@ -76,6 +78,18 @@ export interface SubscriberStatus {
   /** Of the trust bundle that it has acknowledged; 0: none. */
   readonly generation: bigint;
   readonly connected: boolean;
+}
+
+export interface JwtKeyStatus {
+  /** Lower-case hex: the `kid` of its tokens. */
+  readonly keyId: string;
+  /** As of an authority. */
+  readonly state: string;
+  /** Epoch milliseconds. */
+  readonly createdAtMs: bigint;
+  /** From when on it signs, or signed. */
+  readonly activeAtMs: bigint;
+  readonly notAfterMs: bigint;
 }
 
 export interface AuthorityStatus {
@@ -273,6 +287,7 @@ function createBaseCaStatus(): CaStatus {
     rotation: undefined,
     subscribers: [],
     replicas: [],
+    jwtKeys: [],
   };
 }
 
@@ -304,6 +319,9 @@ export const CaStatus: MessageFns<CaStatus> = {
     }
     for (const v of message.replicas) {
       ReplicaStatus.encode(v!, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.jwtKeys) {
+      JwtKeyStatus.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -383,6 +401,14 @@ export const CaStatus: MessageFns<CaStatus> = {
             }
 
             message.replicas.push(ReplicaStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.jwtKeys.push(JwtKeyStatus.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -654,6 +680,105 @@ export const SubscriberStatus: MessageFns<SubscriberStatus> = {
             }
 
             message.connected = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJwtKeyStatus(): JwtKeyStatus {
+  return { keyId: "", state: "", createdAtMs: 0n, activeAtMs: 0n, notAfterMs: 0n };
+}
+
+export const JwtKeyStatus: MessageFns<JwtKeyStatus> = {
+  encode(message: JwtKeyStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.keyId !== "") {
+      writer.uint32(10).string(message.keyId);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    if (message.createdAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.createdAtMs) !== message.createdAtMs) {
+        throw new globalThis.Error("value provided for field message.createdAtMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.createdAtMs);
+    }
+    if (message.activeAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.activeAtMs) !== message.activeAtMs) {
+        throw new globalThis.Error("value provided for field message.activeAtMs of type int64 too large");
+      }
+      writer.uint32(32).int64(message.activeAtMs);
+    }
+    if (message.notAfterMs !== 0n) {
+      if (BigInt.asIntN(64, message.notAfterMs) !== message.notAfterMs) {
+        throw new globalThis.Error("value provided for field message.notAfterMs of type int64 too large");
+      }
+      writer.uint32(40).int64(message.notAfterMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JwtKeyStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJwtKeyStatus() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.createdAtMs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.activeAtMs = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.notAfterMs = reader.int64() as bigint;
             continue;
           }
         }

@@ -139,7 +139,7 @@ export interface Bundle {
   readonly denials:
     | DenyChanges
     | undefined;
-  /** Key identifiers, lower-case hex: SVIDs that these signed are to be renewed at once, with jitter. */
+  /** Key identifiers, lower-case hex: SVIDs and tokens that these signed are to be renewed at once, with jitter. */
   readonly renewKeys: readonly string[];
   /** Bundles of the trust domains that this one is federated with: never to be merged. */
   readonly federated: readonly FederatedBundle[];

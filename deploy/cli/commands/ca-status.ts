@@ -1,4 +1,4 @@
-import type { AuthorityStatus, CaStatus, ReplicaStatus } from '#ca/proto/gen/admin.ts'
+import type { AuthorityStatus, CaStatus, JwtKeyStatus, ReplicaStatus } from '#ca/proto/gen/admin.ts'
 import { CA_OPTIONS, openCaClient } from '../ca-client.ts'
 import { isoText, laggardText, remainingText, spanText } from '../ca-text.ts'
 import type { Command, Io } from '../command.ts'
@@ -27,7 +27,7 @@ export const caStatus: Command = {
 
 /** The status with instants as text. */
 export function statusJson(status: CaStatus): object {
-  const { authorities, generation, rotation, subscribers, replicas, ...rest } = status
+  const { authorities, generation, rotation, subscribers, replicas, jwtKeys, ...rest } = status
   return {
     ...rest,
     generation: Number(generation),
@@ -54,12 +54,19 @@ export function statusJson(status: CaStatus): object {
         liveLeaves: Number(liveLeaves),
       }),
     ),
+    jwtKeys: jwtKeys.map(({ createdAtMs, activeAtMs, notAfterMs, ...key }) => ({
+      ...key,
+      createdAt: isoText(createdAtMs),
+      activeAt: isoText(activeAtMs),
+      notAfter: isoText(notAfterMs),
+    })),
   }
 }
 
 /** The status for people. */
 export function statusLines(status: CaStatus, io: Io): readonly string[] {
-  const { trustDomain, generation, ready, reasons, authorities, subscribers, replicas } = status
+  const { trustDomain, generation, ready, reasons, authorities, jwtKeys, subscribers, replicas } =
+    status
   const behind = subscribers.filter((each) => each.connected && each.generation < generation)
   const mark = ready ? paint(io, 'green', 'ready') : paint(io, 'red', 'cannot sign')
   return [
@@ -67,6 +74,7 @@ export function statusLines(status: CaStatus, io: Io): readonly string[] {
     ...reasons.map((reason) => paint(io, 'yellow', `  ${reason}`)),
     ...replicas.map((replica) => `  ${replicaText(replica, io)}`),
     ...authorities.map((authority) => `  ${authorityText(authority, io)}`),
+    ...jwtKeys.map((key) => `  ${jwtKeyText(key, io)}`),
     `  ${subscribers.length - behind.length} of ${subscribers.length} agents and proxies have acknowledged generation ${generation}`,
     ...behind.map(laggardText),
   ]
@@ -83,6 +91,13 @@ const STYLES: Readonly<Record<string, Parameters<typeof paint>[1]>> = {
   active: 'green',
   tainted: 'red',
   revoked: 'red',
+}
+
+function jwtKeyText({ state, keyId, activeAtMs, notAfterMs }: JwtKeyStatus, io: Io): string {
+  const shown = paint(io, STYLES[state] ?? 'dim', state.padEnd(8))
+  const planned = state === 'prepared' ? `, to be used from ${isoText(activeAtMs)}` : ''
+  const end = `ends ${isoText(notAfterMs)} (${remainingText(notAfterMs, io.now())})`
+  return `${'tokens'.padEnd(7)} ${shown} key ${keyId}  ${end}${planned}`
 }
 
 function authorityText(authority: AuthorityStatus, io: Io): string {

@@ -6,7 +6,8 @@ import { OUTPUT_OPTION } from '../output.ts'
 /** `redoubt ca taint`: a key that may have leaked; what it signed is renewed at once. */
 export const caTaint: Command = {
   name: 'ca taint',
-  summary: 'renew at once everything that a key of the CA signed; then revoke it',
+  summary:
+    'renew at once everything that a key of the CA signed, certificates or tokens; then revoke it',
   arguments: [{ name: 'KEY', summary: 'key identifier, as ca status shows it', required: true }],
   options: [...CA_OPTIONS, OUTPUT_OPTION],
   examples: [
