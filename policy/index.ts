@@ -37,10 +37,8 @@ export type {
   Traffic,
 } from './compare/index.ts'
 export { compareIntents, proveAssertions, replayTraffic } from './compare/index.ts'
-export type { Assertion, AssertionsReading } from './dialects/redoubt/assertions.ts'
-export { readAssertions } from './dialects/redoubt/assertions.ts'
-export type { ManifestFile, Manifests } from './dialects/read-manifests.ts'
-export { createManifestReader, readManifests } from './dialects/read-manifests.ts'
+export type { Assertion, AssertionsReading, ManifestFile, Manifests } from './dialects/index.ts'
+export { createManifestReader, readAssertions, readManifests } from './dialects/index.ts'
 export type { PolicyErrorCode } from './error.ts'
 export { PolicyError } from './error.ts'
 export type {

@@ -1,12 +1,12 @@
 /** The flags that `authz check` and `authz explain` share, read into a query. */
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
-import {
-  type CheckQuery,
-  type DocumentReport,
-  type Intent,
-  type ManifestFile,
-  type QueryProtocol,
-  readManifests,
+import { readManifests } from '#policy/dialects/index.ts'
+import type {
+  CheckQuery,
+  DocumentReport,
+  Intent,
+  ManifestFile,
+  QueryProtocol,
 } from '#policy/index.ts'
 import { DeployError } from '../error.ts'
 import { type CommandOption, type Input, type Io, listOption, textOption } from './command.ts'

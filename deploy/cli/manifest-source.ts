@@ -1,7 +1,6 @@
 /** Where questions about policy get their manifests from: files, or the mesh that runs. */
 import type { ManifestFile } from '#policy/index.ts'
 import { DeployError } from '../error.ts'
-import { askMesh } from '../standalone/admin-client.ts'
 import type { InForce } from '../standalone/in-force.ts'
 import { stateDirOf } from '../standalone/state-dir.ts'
 import { type CommandOption, type Input, type Io, listOption, textOption } from './command.ts'
@@ -56,6 +55,8 @@ export async function askLive(
   signal: AbortSignal,
 ): Promise<InForce | undefined> {
   const state = stateDirOf(textOption(input, 'state'), io.env, io.cwd)
+  // An HTTP client takes longer to load than most answers from files take.
+  const { askMesh } = await import('../standalone/admin-client.ts')
   try {
     return (await askMesh(state, '/manifests', io, signal)) as InForce
   } catch (cause) {

@@ -1,5 +1,5 @@
 /** What verifies the tokens of requests that `authz` commands ask about: the code that a sidecar runs. */
-import { fetchKeySet, type Intent, keySetName, type Tokens } from '#policy/index.ts'
+import type { Intent, Tokens } from '#policy/index.ts'
 import { type CommandOption, flagOption, type Input, type Io } from './command.ts'
 
 export const FETCH_OPTION: CommandOption = {
@@ -22,6 +22,7 @@ export async function tokensOf(
   const rules = requestAuthentications.flatMap(({ jwtRules }) => jwtRules)
   if (rules.length === 0) return undefined
   const { compileTokenRules } = await import('#ca/jwt/request/index.ts')
+  const { fetchKeySet, keySetName } = await import('#policy/index.ts')
   const sets = new Map<string, string>()
   for (const rule of flagOption(input, 'fetch') ? rules : []) {
     const name = keySetName(rule)

@@ -26,8 +26,6 @@ type Lists = Readonly<Record<string, readonly string[] | undefined>>
 
 /** Whether every request that `narrow` matches is one that `wide` matches, on HTTP and on TCP. */
 export function coversRule(wide: Placed, narrow: Placed): boolean {
-  // On TCP an ALLOW rule with an HTTP attribute is left out whole (§1.8).
-  if (asksHttp(wide.rule) && !asksHttp(narrow.rule)) return false
   const values = valuesCover(wide, narrow)
   // What is excluded is compared the other way round, and each name is read where it stands.
   const excluded = valuesCover(narrow, wide)
@@ -48,7 +46,9 @@ export function coversRule(wide: Placed, narrow: Placed): boolean {
             (_, a, b) => excluded(outer.key, a, b),
           ),
       ),
-    )
+    ) &&
+    // On TCP an ALLOW rule with an HTTP attribute is left out whole (§1.8).
+    (!asksHttp(wide.rule) || asksHttp(narrow.rule))
   )
 }
 

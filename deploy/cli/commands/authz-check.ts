@@ -1,5 +1,5 @@
 /** `redoubt authz check`: would this request be let through? */
-import { check, createTokenChecker } from '#policy/index.ts'
+import { check, createTokenChecker } from '#policy/check/index.ts'
 import { QUERY_OPTIONS, readIntent, readQuery } from '../authz-query.ts'
 import { exitCodeOf, resultLines } from '../authz-text.ts'
 import type { Command } from '../command.ts'

@@ -3,10 +3,10 @@ import {
   type Change,
   type Comparison,
   compareIntents,
-  type Intent,
   replayTraffic,
   type Traffic,
-} from '#policy/index.ts'
+} from '#policy/compare/index.ts'
+import type { Intent } from '#policy/index.ts'
 import { DeployError } from '../../error.ts'
 import { intentOf, QUERY_OPTIONS, readIntentOf, readProviders } from '../authz-query.ts'
 import { reasonOf } from '../authz-text.ts'

@@ -1,5 +1,5 @@
 /** `redoubt authz explain`: the decision, and the first field that stopped each rule. */
-import { type CheckExplanation, explain, explainWithTokens } from '#policy/index.ts'
+import { type CheckExplanation, explain, explainWithTokens } from '#policy/check/index.ts'
 import { DeployError } from '../../error.ts'
 import { intentOf, QUERY_OPTIONS, readIntent, readQuery } from '../authz-query.ts'
 import { denialLines, exitCodeOf, explanationLines, resultLines } from '../authz-text.ts'

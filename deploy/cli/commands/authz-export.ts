@@ -1,5 +1,5 @@
 /** `redoubt authz export`: what decides at one workload, for any Casbin. */
-import { exportWorkload } from '#policy/index.ts'
+import { exportWorkload } from '#policy/check/index.ts'
 import { DeployError } from '../../error.ts'
 import { readIntent } from '../authz-query.ts'
 import { type Command, textOption } from '../command.ts'

@@ -2,7 +2,8 @@
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 
-import { type Assertion, type Proof, proveAssertions, readAssertions } from '#policy/index.ts'
+import { type Proof, proveAssertions } from '#policy/compare/index.ts'
+import { type Assertion, readAssertions } from '#policy/dialects/index.ts'
 import { DeployError } from '../../error.ts'
 import { QUERY_OPTIONS, readIntent, readProviders } from '../authz-query.ts'
 import { reasonOf } from '../authz-text.ts'

@@ -1,7 +1,7 @@
 /** `redoubt authz test`: JSON lines in, a decision for each out. */
 import { resolve } from 'node:path'
 
-import { createChecker, createTokenChecker, judgeCase, readCase } from '#policy/index.ts'
+import { createChecker, createTokenChecker, judgeCase, readCase } from '#policy/check/index.ts'
 import { DeployError } from '../../error.ts'
 import { readIntent } from '../authz-query.ts'
 import { FILE_OPTION } from '../manifest-source.ts'

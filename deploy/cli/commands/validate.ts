@@ -1,5 +1,6 @@
 /** `redoubt validate`: every document of manifests, and what is wrong with it, where. */
-import { type DocumentReport, type Fault, readManifests } from '#policy/index.ts'
+import { readManifests } from '#policy/dialects/index.ts'
+import type { DocumentReport, Fault } from '#policy/index.ts'
 import { DeployError } from '../../error.ts'
 import {
   type Command,

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -150,3 +151,17 @@ for (const [what, options, said] of [
     t.regex(error.message, said)
   })
 }
+
+test('commands that answer from files load neither gRPC nor an HTTP client', (t) => {
+  const script = `
+    import { createRequire } from 'node:module'
+    import { loadCommands } from '#deploy/cli/commands/index.ts'
+    for (const word of ['validate', 'analyze', 'authz']) await loadCommands(word)
+    const loaded = [...process.moduleLoadList, ...Object.keys(createRequire(import.meta.url).cache)]
+    console.log(loaded.filter((name) => /undici|grpc-js/.test(name)).join())`
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  })
+  t.is(stderr, '')
+  t.is(stdout.trim(), '')
+})
