@@ -28,8 +28,8 @@ export async function tokensOf(
     const name = keySetName(rule)
     if (name === undefined || sets.has(name)) continue
     const { timeoutMs } = rule
-    const { jwksAllowedCidrs: allowedCidrs } = mesh
-    sets.set(name, await fetchKeySet({ name, timeoutMs, allowedCidrs, clock: io.clock }, signal))
+    const { jwks } = mesh
+    sets.set(name, await fetchKeySet({ name, timeoutMs, jwks, clock: io.clock }, signal))
   }
   return {
     compile: (some) => compileTokenRules(some, { now: io.now }),

@@ -31,6 +31,14 @@ export interface ObjectRef {
 export type ExportTo = readonly string[]
 
 /** Mesh-wide settings: kind `Mesh`, in the words of Istio's MeshConfig. */
+/** Where the keys of token issuers may be fetched from. */
+export interface JwksFetching {
+  /** CIDR blocks of private addresses that may be asked, beside all public ones. */
+  readonly allowedCidrs: readonly string[]
+  /** PEM: authorities that a server's certificate may chain to, beside those of the platform. */
+  readonly caCertificates?: string
+}
+
 export interface Mesh {
   readonly trustDomain: TrustDomain
   readonly trustDomainAliases: readonly TrustDomain[]
@@ -45,8 +53,7 @@ export interface Mesh {
   readonly autoMtls: boolean
   /** Whether sidecars log every request, or those that policy refused (MeshConfig `accessLogFile`). */
   readonly accessLog: 'all' | 'refusals'
-  /** CIDR blocks of private addresses that key sets may be fetched from, beside all public ones. */
-  readonly jwksAllowedCidrs: readonly string[]
+  readonly jwks: JwksFetching
   /** For connections whose DestinationRule names none. */
   readonly connectTimeoutMs: number
   /** Takes the place of §5.8's default where a route has no `retries`. */

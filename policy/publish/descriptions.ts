@@ -68,6 +68,8 @@ const OWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     enableAutoMtls: 'Whether sidecars speak mutual TLS to each other unasked. Default true.',
     accessLogFile: '/dev/stdout: every request is logged; else refusals alone.',
     jwks: 'Where keys of RequestAuthentications are fetched from.',
+    'jwks.caCertificates':
+      'PEM: authorities of identity providers with certificates of their own, beside the roots of the platform.',
     'jwks.allowedCidrs':
       'Private addresses that may be asked, beside all public ones. Default loopback.',
     connectTimeout: 'For connections whose DestinationRule names none. Default 10s.',

@@ -7,8 +7,10 @@ import { lookup, type LookupAddress } from 'node:dns'
 import { type IncomingMessage, request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
+import { getCACertificates } from 'node:tls'
 import { PolicyError } from '../error.ts'
 import { blockHas, readBlock, readSocketAddress } from '../model/address.ts'
+import type { JwksFetching } from '../model/intent.ts'
 
 /** Bytes beyond which an answer is given up. */
 const MAX_BYTES = 1024 * 1024
@@ -59,19 +61,18 @@ export function mayFetchFrom(address: string, allowed: readonly string[]): boole
 }
 
 /**
- * The body at `uri`, UTF-8. Certificates are verified by the system's roots.
+ * The body at `uri`, UTF-8. Certificates are verified by the platform's roots and those of `from`.
  *
- * @param allowed - as {@link mayFetchFrom} takes it
  * @throws {PolicyError} `POLICY_FETCH_FAILED`
  */
 export async function fetchText(
   uri: string,
-  allowed: readonly string[],
+  from: JwksFetching,
   signal: AbortSignal,
 ): Promise<string> {
   let at = parseUri(uri, uri)
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
-    const answer = await send(at, allowed, signal)
+    const answer = await send(at, from, signal)
     const { statusCode = 0, headers } = answer
     if (statusCode === 200) return readBody(answer, uri)
     answer.destroy()
@@ -96,14 +97,19 @@ function parseUri(text: string, uri: string): URL {
   return parsed
 }
 
-function send(url: URL, allowed: readonly string[], signal: AbortSignal): Promise<IncomingMessage> {
+function send(
+  url: URL,
+  { allowedCidrs: allowed, caCertificates }: JwksFetching,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   return new Promise((resolve, reject) => {
-    const fail = (cause: Error) => reject(failed(url.href, cause.message, cause))
+    const fail = (cause: Error) => reject(failed(url.href, reasonOf(cause), cause))
     if (isIP(host) !== 0 && !mayFetchFrom(host, allowed)) return fail(new Error(refusal(host)))
     const request = url.protocol === 'https:' ? requestHttps : requestHttp
     const sent = request(url, {
       agent: false,
+      ...(caCertificates && { ca: [...getCACertificates('default'), caCertificates] }),
       lookup: guardedLookup(allowed),
       signal,
       headers: { accept: 'application/json', 'user-agent': 'redoubt' },
@@ -112,6 +118,15 @@ function send(url: URL, allowed: readonly string[], signal: AbortSignal): Promis
     sent.on('error', fail)
     sent.end()
   })
+}
+
+/** Of a chain that leads to no root here; OpenSSL names each way in which it can (verify(1)). */
+const UNTRUSTED = /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/
+
+function reasonOf({ message, code = '' }: NodeJS.ErrnoException): string {
+  return UNTRUSTED.test(code)
+    ? 'its certificate is not trusted: add the authority that signed it to jwks.caCertificates of Mesh'
+    : message
 }
 
 /** A name is taken only when every address of it may be reached. */

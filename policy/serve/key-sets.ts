@@ -4,7 +4,7 @@ import type { Clock } from '#core/clock.ts'
 import { createLive, type Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { PolicyError } from '../error.ts'
-import type { Intent } from '../model/intent.ts'
+import type { Intent, JwksFetching } from '../model/intent.ts'
 import type { JwtRule } from '../model/request-authentication.ts'
 import { fetchText } from './fetch-text.ts'
 
@@ -18,11 +18,7 @@ export interface KeySetDeps {
   readonly random: () => number
   readonly log: Log
   /** @default over HTTP, with the limits of `fetch-text.ts` */
-  readonly fetch?: (
-    uri: string,
-    allowedCidrs: readonly string[],
-    signal: AbortSignal,
-  ) => Promise<string>
+  readonly fetch?: (uri: string, jwks: JwksFetching, signal: AbortSignal) => Promise<string>
 }
 
 /** Milliseconds between two fetches that succeed, as Istio has it; a little is taken off by chance. */
@@ -102,8 +98,8 @@ async function keep(
   while (!signal.aborted) {
     let waitMs = REFRESH_MS * (1 - 0.1 * random())
     try {
-      const { jwksAllowedCidrs: allowedCidrs } = deps.intent.current.mesh
-      const text = await fetchKeySet({ ...deps, allowedCidrs }, signal)
+      const { jwks } = deps.intent.current.mesh
+      const text = await fetchKeySet({ ...deps, jwks }, signal)
       if (signal.aborted) return
       put(text)
       fetchedMs = clock.nowMs()
@@ -128,12 +124,12 @@ export async function fetchKeySet(
   deps: Pick<KeySetDeps, 'clock' | 'fetch'> & {
     readonly name: string
     readonly timeoutMs: number
-    /** Of `Mesh`: private addresses that may be asked. */
-    readonly allowedCidrs: readonly string[]
+    /** Of `Mesh`. */
+    readonly jwks: JwksFetching
   },
   signal: AbortSignal,
 ): Promise<string> {
-  const { name, timeoutMs, allowedCidrs, clock, fetch = fetchText } = deps
+  const { name, timeoutMs, jwks, clock, fetch = fetchText } = deps
   const late = new AbortController()
   const until = AbortSignal.any([signal, late.signal])
   clock.sleep(timeoutMs, until).then(
@@ -141,11 +137,11 @@ export async function fetchKeySet(
     () => {}, // it came in time
   )
   try {
-    const text = await fetch(name, allowedCidrs, until)
+    const text = await fetch(name, jwks, until)
     if (!name.endsWith(DISCOVERY)) return admitKeySet(text, name)
     const found = memberOf(text, 'jwks_uri')
     if (typeof found !== 'string') throw failed(name, 'it names no jwks_uri')
-    return admitKeySet(await fetch(found, allowedCidrs, until), found)
+    return admitKeySet(await fetch(found, jwks, until), found)
   } catch (cause) {
     if (!late.signal.aborted) throw cause
     throw failed(name, `there was no answer within ${timeoutMs} ms`, cause)

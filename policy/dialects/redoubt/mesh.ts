@@ -1,4 +1,6 @@
 /** Kind `Mesh`: mesh-wide settings in the words of Istio's MeshConfig (design.md §2, istio-semantics §11.3). */
+import { X509Certificate } from 'node:crypto'
+
 import { z } from 'zod'
 
 import { parseTrustDomain, type TrustDomain } from '#ca/spiffe/index.ts'
@@ -33,6 +35,28 @@ const cidr = text((written) =>
     : `found ${JSON.stringify(written)}, expected an IP address or a CIDR block such as 10.0.0.0/8`,
 )
 
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
+
+/** A private key beside them would be in everybody's manifests. */
+function certificatesFault(written: string): string | undefined {
+  const expected = 'expected certificates in PEM, and nothing else'
+  const found = written.match(CERTIFICATE) ?? []
+  if (written.replace(CERTIFICATE, '').includes('-----BEGIN ')) {
+    return `found something beside certificates, ${expected}`
+  }
+  const unreadable = found.findIndex((pem) => !isReadable(pem))
+  if (unreadable !== -1) return `its certificate ${unreadable + 1} cannot be read, ${expected}`
+  return found.length > 0 ? undefined : `found no certificate, ${expected}`
+}
+
+function isReadable(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0
+  } catch {
+    return false
+  }
+}
+
 /** Where the identity provider of a mesh on one machine is. */
 const LOOPBACK = ['127.0.0.0/8', '::1']
 
@@ -63,7 +87,10 @@ const spec = fields(
     /** Not set: only refusals are logged. Standalone, a sidecar's standard output is `redoubt logs`. */
     accessLogFile: z.enum(['', '/dev/stdout']).optional(),
     /** Where keys may be fetched from beside public addresses; a list takes the place of the default. */
-    jwks: fields({ allowedCidrs: z.array(cidr).max(64).optional() }).optional(),
+    jwks: fields({
+      allowedCidrs: z.array(cidr).max(64).optional(),
+      caCertificates: text(certificatesFault).optional(),
+    }).optional(),
     connectTimeout: duration,
     defaultHttpRetryPolicy: retriesSchema.optional(),
     extensionProviders: extensionProvidersSchema.optional(),
@@ -119,6 +146,13 @@ function readLives(written: z.output<typeof certificates>): CertificateLives {
   }
 }
 
+function readJwks({
+  allowedCidrs = LOOPBACK,
+  caCertificates,
+}: NonNullable<z.output<typeof spec>['jwks']>): Mesh['jwks'] {
+  return { allowedCidrs, ...(caCertificates && { caCertificates }) }
+}
+
 function readMesh(written: z.output<typeof spec>): Mesh {
   const normalization = written.pathNormalization?.normalization ?? 'DEFAULT'
   return {
@@ -134,7 +168,7 @@ function readMesh(written: z.output<typeof spec>): Mesh {
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
     accessLog: written.accessLogFile === '/dev/stdout' ? 'all' : 'refusals',
     autoMtls: written.enableAutoMtls ?? true,
-    jwksAllowedCidrs: written.jwks?.allowedCidrs ?? LOOPBACK,
+    jwks: readJwks(written.jwks ?? {}),
     connectTimeoutMs: parseDurationMs(written.connectTimeout ?? '10s') ?? 10_000,
     ...(written.defaultHttpRetryPolicy
       ? { defaultRetry: readRetries(written.defaultHttpRetryPolicy) }

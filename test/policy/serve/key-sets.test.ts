@@ -1,12 +1,14 @@
 /** Keys by URI: limits of what is fetched, back-off, and the last good set (rows 28, 29, 49). */
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import { createLive } from '#core/live.ts'
 import { type Intent, keySetName, openKeySets, readManifests } from '#policy/index.ts'
 import { fetchText, mayFetchFrom } from '../../../policy/serve/fetch-text.ts'
+import { makeCertificate } from '../../ca/inspect/certificates.ts'
 import { FakeClock } from '../../fakes/fake-clock.ts'
 
 async function serve(
@@ -25,7 +27,7 @@ async function serve(
 }
 
 const signal = () => new AbortController().signal
-const LOCAL = ['127.0.0.0/8', '::1']
+const LOCAL = { allowedCidrs: ['127.0.0.0/8', '::1'] }
 
 test('row 29 link-local, metadata, multicast and unspecified addresses are never asked', async (t) => {
   const never =
@@ -61,16 +63,58 @@ test('row 29 private addresses are asked only where Mesh allows it; loopback is,
         text: `apiVersion: redoubt.io/v1alpha1\nkind: Mesh\nmetadata: { name: m }\nspec: ${spec}\n`,
       },
     ])
-  t.deepEqual(meshOf('{}').intent.mesh.jwksAllowedCidrs, LOCAL)
-  t.deepEqual(meshOf('{ jwks: { allowedCidrs: [] } }').intent.mesh.jwksAllowedCidrs, [])
+  t.deepEqual(meshOf('{}').intent.mesh.jwks, LOCAL)
+  t.deepEqual(meshOf('{ jwks: { allowedCidrs: [] } }').intent.mesh.jwks, { allowedCidrs: [] })
   const [bad] = meshOf('{ jwks: { allowedCidrs: [10.0.0.0/40] } }').documents
   t.is(bad?.errors[0]?.pointer, '/spec/jwks/allowedCidrs/0')
   await using server = await serve((_, response) => response.end('{"keys":[]}'))
   t.is(await fetchText(server.url, LOCAL, signal()), '{"keys":[]}')
   const byName = server.url.replace('127.0.0.1', 'localhost')
   for (const uri of [server.url, byName]) {
-    const error = await t.throwsAsync(fetchText(uri, [], signal()))
+    const error = await t.throwsAsync(fetchText(uri, { allowedCidrs: [] }, signal()))
     t.regex(error?.message ?? '', /unless jwks.allowedCidrs of Mesh has it/, uri)
+  }
+})
+
+test('users §1.6.52: an issuer whose certificate is signed by an authority of its own is believed when Mesh has that', async (t) => {
+  const ends = { notBefore: '2020-01-01T00:00:00Z', notAfter: '2099-01-01T00:00:00Z' }
+  const issuer = await makeCertificate({ ca: true, ...ends })
+  const leaf = { dns: ['localhost'], subject: 'CN=localhost', issuer, ...ends }
+  const { pem: cert, keyPem: key } = await makeCertificate(leaf)
+  const server = createTlsServer({ cert, key }, (_, response) => response.end('{"keys":[]}'))
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  t.teardown(() => server.close())
+  const uri = `https://localhost:${(server.address() as AddressInfo).port}/keys`
+  const refused = await t.throwsAsync(fetchText(uri, LOCAL, signal()))
+  t.regex(
+    refused?.message ?? '',
+    /is not trusted: add the authority that signed it to jwks.caCertificates of Mesh/,
+  )
+  const read = (pem: string) =>
+    readManifests([
+      {
+        path: 'm.json',
+        text: JSON.stringify({
+          apiVersion: 'redoubt.io/v1alpha1',
+          kind: 'Mesh',
+          metadata: { name: 'm' },
+          spec: { jwks: { caCertificates: pem } },
+        }),
+      },
+    ])
+  const { jwks } = read(issuer.pem).intent.mesh
+  t.is(await fetchText(uri, jwks, signal()), '{"keys":[]}')
+  const elsewhere = { ...jwks, allowedCidrs: [] }
+  const inside = await t.throwsAsync(fetchText(uri, elsewhere, signal()))
+  t.regex(inside?.message ?? '', /jwks.allowedCidrs/)
+  for (const [pem, wrong] of [
+    ['none', /found no certificate/],
+    [cert + key, /found something beside certificates/],
+    [cert.replace(/MII./, 'AAAA'), /its certificate 1 cannot be read/],
+  ] as const) {
+    const [{ pointer = '', message = '' } = {}] = read(pem).documents[0]?.errors ?? []
+    t.is(pointer, '/spec/jwks/caCertificates')
+    t.regex(message, wrong)
   }
 })
 
