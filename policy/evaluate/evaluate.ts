@@ -26,11 +26,13 @@ export interface EvaluationInput {
   readonly providers?: Readonly<Record<string, Pick<ExtensionProvider, 'kind'>>>
 }
 
-/** Decides by reading the policies anew each time. */
+/** Decides by going through all policies each time. */
 export function evaluateAuthorization(input: EvaluationInput): Engine {
+  const policies = input.policies.toSorted((a, b) => (idOf(a, 0) < idOf(b, 0) ? -1 : 1))
+  const sorted = { ...input, policies }
   return (connection) => (http) => {
     try {
-      return evaluate(input, connection, http)
+      return evaluate(sorted, connection, http)
     } catch {
       // Whatever cannot be answered is refused, and who would have refused it is unknown.
       return refuse('evaluation-failed')
@@ -38,6 +40,7 @@ export function evaluateAuthorization(input: EvaluationInput): Engine {
   }
 }
 
+/** `input` has its policies in order. */
 function evaluate(
   input: EvaluationInput,
   connection: Connection,
@@ -80,9 +83,7 @@ function decide(
 
   const applies = ({ provider }: AuthorizationPolicy): boolean =>
     http !== undefined || provider === undefined || input.providers?.[provider]?.kind !== 'http'
-  const policies = input.policies
-    .filter(applies)
-    .toSorted((a, b) => (idOf(a, 0) < idOf(b, 0) ? -1 : 1))
+  const policies = input.policies.filter(applies)
   const hits = policies.map((policy) => ({ policy, name: nameOf(policy), rule: matching(policy) }))
   const enforced = hits.filter(({ policy }) => !policy.dryRun)
   const matched = enforced.filter(({ rule }) => rule !== null)

@@ -20,50 +20,43 @@ export interface Miss {
 
 /** `undefined`: the rule matches. */
 export function firstMiss(policy: AuthorizationPolicy, rule: Rule, scene: Scene): Miss | undefined {
-  const all = constraintsOf(rule)
-  const unusable = all.map((one) => whyUnusable(one, scene)).find((miss) => miss !== undefined)
-  if (policy.action === 'ALLOW' && unusable !== undefined) return unusable
-
-  const alternatives = (index: string) => {
-    const kinds = Map.groupBy(all, ({ part, at }) => `${part}[${at}]`)
-    return kinds.get(index) ?? []
-  }
+  const { from, to, when, all } = readRule(rule)
+  const unusable =
+    policy.action === 'ALLOW' ? firstOf(all, (one) => whyUnusable(one, scene)) : undefined
   return (
-    nearestMiss(
-      'from',
-      rule.from?.map((_, at) => alternatives(`from[${at}]`)),
-      scene,
-    ) ??
-    nearestMiss(
-      'to',
-      rule.to?.map((_, at) => alternatives(`to[${at}]`)),
-      scene,
-    ) ??
-    all
-      .filter(({ part }) => part === 'when')
-      .map((one) => missOf(one, scene))
-      .find((miss) => miss !== undefined)
+    unusable ??
+    nearestMiss('from', from, scene) ??
+    nearestMiss('to', to, scene) ??
+    firstOf(when, (one) => missOf(one, scene))
   )
+}
+
+function firstOf(
+  constraints: readonly Constraint[],
+  why: (one: Constraint) => Miss | undefined,
+): Miss | undefined {
+  for (const one of constraints) {
+    const found = why(one)
+    if (found !== undefined) return found
+  }
+  return undefined
 }
 
 /** Everything that keeps the rule from matching; of several alternatives, those with the fewest. Empty: it matches. */
 export function allMisses(policy: AuthorizationPolicy, rule: Rule, scene: Scene): readonly Miss[] {
-  const all = constraintsOf(rule)
+  const { from, to, when, all } = readRule(rule)
   const unusable = all.flatMap((one) => whyUnusable(one, scene) ?? [])
   if (policy.action === 'ALLOW' && unusable.length > 0) return unusable
-  const fewest = (part: 'from' | 'to', count: number | undefined): readonly Miss[] => {
-    if (count === undefined) return []
-    if (count === 0) return [nothing(part)]
-    const own = Array.from({ length: count }, (_, at) =>
-      all.filter((one) => one.part === part && one.at === at),
-    )
+  const fewest = (part: 'from' | 'to', own: Alternatives | undefined): readonly Miss[] => {
+    if (own === undefined) return []
+    if (own.length === 0) return [nothing(part)]
     const misses = own.map((list) => list.flatMap((one) => missOf(one, scene) ?? []))
     return misses.reduce((best, one) => (one.length < best.length ? one : best))
   }
   return [
-    ...fewest('from', rule.from?.length),
-    ...fewest('to', rule.to?.length),
-    ...all.filter(({ part }) => part === 'when').flatMap((one) => missOf(one, scene) ?? []),
+    ...fewest('from', from),
+    ...fewest('to', to),
+    ...when.flatMap((one) => missOf(one, scene) ?? []),
   ]
 }
 
@@ -81,9 +74,6 @@ function nothing(part: 'from' | 'to'): Miss {
 
 /** One `field` or `notField` that is set. */
 interface Constraint {
-  readonly part: 'from' | 'to' | 'when'
-  /** Index of its source, operation or condition. */
-  readonly at: number
   readonly path: string
   readonly attribute: string
   readonly field: Field
@@ -91,33 +81,45 @@ interface Constraint {
   readonly negated: boolean
 }
 
-function constraintsOf(rule: Rule): readonly Constraint[] {
-  return [
-    ...(rule.from ?? []).flatMap((source, at) => ofObject('from', at, 'source', source)),
-    ...(rule.to ?? []).flatMap((operation, at) => ofObject('to', at, 'operation', operation)),
-    ...(rule.when ?? []).flatMap(ofCondition),
-  ]
+/** The constraints of each source, or of each operation. */
+type Alternatives = readonly (readonly Constraint[])[]
+
+/** A rule's constraints; `undefined` where it has no such part. */
+interface RuleConstraints {
+  readonly from: Alternatives | undefined
+  readonly to: Alternatives | undefined
+  readonly when: readonly Constraint[]
+  /** All of them, in the order written. */
+  readonly all: readonly Constraint[]
 }
 
-function ofObject(
-  part: 'from' | 'to',
-  at: number,
-  kind: string,
-  object: Source | Operation,
-): readonly Constraint[] {
+/** Rules do not change, and one is asked about many requests. */
+const read = new WeakMap<Rule, RuleConstraints>()
+
+function readRule(rule: Rule): RuleConstraints {
+  const known = read.get(rule)
+  if (known !== undefined) return known
+  const from = rule.from?.map((source, at) => ofObject(`from[${at}].source`, source))
+  const to = rule.to?.map((operation, at) => ofObject(`to[${at}].operation`, operation))
+  const when = rule.when?.flatMap(ofCondition) ?? []
+  const constraints = { from, to, when, all: [...(from ?? []), ...(to ?? []), when].flat() }
+  read.set(rule, constraints)
+  return constraints
+}
+
+function ofObject(where: string, object: Source | Operation): readonly Constraint[] {
   const fields = Object.entries(object as Readonly<Record<string, readonly string[] | undefined>>)
   return fields.flatMap(([name, written]) => {
     const negated = !Object.hasOwn(FIELDS, name)
     const attribute = negated ? `${name.charAt(3).toLowerCase()}${name.slice(4)}` : name
     const field = FIELDS[attribute]
     if (written === undefined || field === undefined) return []
-    const path = `${part}[${at}].${kind}.${name}`
-    return [{ part, at, path, attribute, field, written, negated }]
+    return [{ path: `${where}.${name}`, attribute, field, written, negated }]
   })
 }
 
 function ofCondition({ key, values, notValues }: Condition, at: number): readonly Constraint[] {
-  const base = { part: 'when', at, attribute: key, field: fieldOfKey(key) } as const
+  const base = { attribute: key, field: fieldOfKey(key) }
   const path = `when[${at}]`
   return [
     ...(values ? [{ ...base, path: `${path}.values`, written: values, negated: false }] : []),
@@ -130,7 +132,7 @@ function ofCondition({ key, values, notValues }: Condition, at: number): readonl
 /** Of alternatives one must match; when none does, the miss of the one that got furthest. */
 function nearestMiss(
   part: 'from' | 'to',
-  alternatives: readonly (readonly Constraint[])[] | undefined,
+  alternatives: Alternatives | undefined,
   scene: Scene,
 ): Miss | undefined {
   if (alternatives === undefined) return undefined
