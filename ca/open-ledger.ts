@@ -9,6 +9,7 @@ import { type Database, LEDGER_FILE, type OpenDatabase, openDatabase } from './i
 import { createLedger, type Ledger } from './issue/ledger.ts'
 import { openLog, type TransparencyLog } from './issue/transparency.ts'
 import { keysIn } from './keys/file-keys.ts'
+import { readSecret } from './keys/open-keys.ts'
 import type { KeyStore } from './keys/signing-key.ts'
 import type { StateDir } from './keys/state-dir.ts'
 import type { BoardMember, SubscriberBoard } from './serve/board.ts'
@@ -59,7 +60,8 @@ export async function openLedger(
   await using opening = new AsyncDisposableStack()
   const { database, sharing } = await openStore(config, local, deps, opening)
   const places = { state: sharing.files, seen: local }
-  const open = () => openLog({ ...database, ...places, trustDomain, now })
+  const passphrase = await passphraseOf(config, deps)
+  const open = () => openLog({ ...database, ...places, passphrase, trustDomain, now })
   const transparency = await sharing.alone(open)
   const { queries } = database
   const ledger = createLedger(database, transparency)
@@ -73,6 +75,15 @@ export async function openLedger(
     caLog: caLogOf({ queries, ledger, transparency, database, stateDir: local.path, now }),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+/** What the log's key is encrypted by: as the CA's other keys; in a database everything is. */
+async function passphraseOf(
+  { ledger, keys }: Pick<CaConfig, 'ledger' | 'keys'>,
+  { env }: OpenLedgerDeps,
+): Promise<string | undefined> {
+  if (ledger || keys?.kind !== 'files' || !keys.passphrase) return undefined
+  return readSecret('passphrase', keys.passphrase, env)
 }
 
 /** Names the lock of what one CA does at a time; any number that nobody else uses. */

@@ -1,12 +1,11 @@
 /** The log of a CA that does not run, as its state directory has it. Nothing is changed there. */
-import { createPublicKey } from 'node:crypto'
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { CaError } from './error.ts'
 import { auditLedger } from './issue/audit.ts'
 import { LEDGER_FILE, readDatabase } from './issue/database.ts'
-import { LOG_KEY_FILE, parseLogKey } from './issue/log-key.ts'
+import { LOG_KEY_FILE, readLogPublicKey } from './issue/log-key.ts'
 import { proveCertificate, proveSince } from './issue/log-prover.ts'
 import { readSignedHead } from './issue/log-store.ts'
 import { openStateDir } from './keys/state-dir.ts'
@@ -33,7 +32,7 @@ export async function openLogState(stateDir: string): Promise<CaLogReader & Disp
   const state = await openStateDir(stateDir)
   const text = await state.read(LOG_KEY_FILE)
   if (text === undefined) throw nothing()
-  const publicKey = createPublicKey(parseLogKey(text))
+  const publicKey = readLogPublicKey(text)
   const { queries, [Symbol.dispose]: close } = readDatabase(join(stateDir, LEDGER_FILE))
   const head = async (): Promise<SignedHead> => {
     const newest = await readSignedHead(queries)

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 
 import { CaError } from '../error.ts'
 import { LEDGER_FILE, type OpenDatabase, openDatabase } from '../issue/database.ts'
-import { LOG_KEY_FILE, parseLogKey } from '../issue/log-key.ts'
+import { keepLogKey, LOG_KEY_FILE, readLogKey } from '../issue/log-key.ts'
 import { hashReader, readSignedHead } from '../issue/log-store.ts'
 import { openLog, planCommit } from '../issue/transparency.ts'
+import { readSecret, type SecretSource } from '../keys/open-keys.ts'
 import { openStateDir, type StateDir } from '../keys/state-dir.ts'
 import { headSigner, type SignedHead } from '../log/head.ts'
 import { readFrontier } from '../log/proof.ts'
@@ -23,6 +24,8 @@ export interface RestoreInput {
   /** Absolute: where the CA's state is to be; there is none yet. */
   readonly stateDir: string
   readonly passphrase: string
+  /** That of the CA's keys, if they are encrypted. */
+  readonly keyPassphrase?: SecretSource | undefined
   /** Who, for the log. */
   readonly by: string
   readonly now: () => Temporal.Instant
@@ -67,7 +70,9 @@ export async function restoreState(input: RestoreInput): Promise<Restored> {
   }
 }
 
-async function goOn({ by, now }: RestoreInput, state: StateDir): Promise<Restored> {
+async function goOn(input: RestoreInput, state: StateDir): Promise<Restored> {
+  const { by, now, keyPassphrase: source } = input
+  const passphrase = source && (await readSecret('passphrase', source, {}))
   using database = openDatabase(join(state.path, LEDGER_FILE))
   const { queries } = database
   const last = await readSignedHead(queries)
@@ -76,10 +81,11 @@ async function goOn({ by, now }: RestoreInput, state: StateDir): Promise<Restore
     throw new CaError('CA_BACKUP_INVALID', 'Cannot restore the CA: its backup has no log')
   }
   // What the backup says of itself has to be true before anything is put on top of it.
-  await openLog({ ...database, state, trustDomain: parseTrustDomain(last.log), now })
+  const trustDomain = parseTrustDomain(last.log)
+  await openLog({ ...database, state, passphrase, trustDomain, now })
   const { privateKey } = generateKeyPairSync('ed25519')
   const signer = headSigner(privateKey, last.log)
-  const succession = successionOf(last, parseLogKey(oldKey), signer.keyId)
+  const succession = successionOf(last, await readLogKey(oldKey, passphrase), signer.keyId)
   const call = {
     at: now().epochMilliseconds,
     caller: by,
@@ -98,7 +104,7 @@ async function goOn({ by, now }: RestoreInput, state: StateDir): Promise<Restore
       plan: (addition) => planCommit(tree, addition, signed, () => {}),
     },
   )
-  await state.write(LOG_KEY_FILE, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())
+  await keepLogKey(state, privateKey, passphrase)
   const head = await readSignedHead(queries)
   if (!head) throw new CaError('CA_BACKUP_INVALID', 'Cannot restore the CA: its log has no head')
   return { last, head }

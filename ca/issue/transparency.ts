@@ -63,6 +63,8 @@ export interface OpenLogInput {
   readonly queries: Database
   /** Where its key is. */
   readonly state: StateDir
+  /** That of the CA's keys; left out: its key is not encrypted. */
+  readonly passphrase?: string | undefined
   /** Where the head that was last seen is. @default state */
   readonly seen?: StateDir
   readonly trustDomain: TrustDomain
@@ -90,7 +92,7 @@ export async function openLog(input: OpenLogInput): Promise<TransparencyLog> {
     found: await readTree(inside, await countLeaves(inside)),
   }))
   const seen = await readSeenHead(witness)
-  const signer = headSigner(await openLogKey(state, stored ?? seen), trustDomain)
+  const signer = headSigner(await openLogKey(state, stored ?? seen, input.passphrase), trustDomain)
   let tree = found
   const signed = (of: Frontier): SignedHead =>
     signer.sign({ size: of.size, root: rootOf(of), time: now() })

@@ -21,6 +21,10 @@ export const caRestore: Command = {
       summary: 'its first line opens the backup',
       required: true,
     },
+    {
+      flags: '--key-passphrase-file <file>',
+      summary: "opens the CA's keys, if the Mesh has them encrypted",
+    },
     STATE_OPTION,
     OUTPUT_OPTION,
   ],
@@ -39,6 +43,8 @@ export const caRestore: Command = {
     const from = resolve(io.cwd, input.arguments[0] ?? '')
     const file = resolve(io.cwd, textOption(input, 'passphraseFile') ?? '')
     const passphrase = await readPassphrase(file)
+    const keyFile = textOption(input, 'keyPassphraseFile')
+    const keyPassphrase = keyFile === undefined ? undefined : { file: resolve(io.cwd, keyFile) }
     const state = stateDirOf(textOption(input, 'state'), io.env, io.cwd)
     if (await lockOwner(state)) {
       throw new DeployError(
@@ -49,7 +55,10 @@ export const caRestore: Command = {
     await mkdir(state, { recursive: true, mode: 0o700 })
     const by = `uid:${io.uid}`
     const stateDir = join(state, 'ca')
-    const { last, head } = await restoreState({ from, stateDir, passphrase, by, now: io.now })
+    const { last, head } = await restoreState({
+      ...{ from, stateDir, passphrase, keyPassphrase, by },
+      now: io.now,
+    })
     print(io, outputFormat(input), { stateDir, last, head }, () => [
       `${stateDir} is the CA of ${last.log} as it was at ${last.time}, with ${last.size} entries`,
       `its log goes on under the key ${head.keyId.slice(0, 16)} (before: ${last.keyId.slice(0, 16)})`,

@@ -6,10 +6,10 @@ import { DatabaseSync } from 'node:sqlite'
 
 import test from 'ava'
 
-import { backupState, openLogState, restoreState } from '#ca/index.ts'
+import { backupState, openCa, openLogState, restoreState } from '#ca/index.ts'
 import { consistencyFault, inclusionFault, isSuccession, logKeyId } from '#ca/log/index.ts'
 import { openAuthority } from '#ca/open-authority.ts'
-import { agentId, configIn, sha256, temporaryDir } from '../harness.ts'
+import { agentId, configIn, realClock, sha256, temporaryDir } from '../harness.ts'
 import { issueFrom } from '../issue-from.ts'
 
 const now = () => Temporal.Instant.from('2026-06-01T12:00:00Z')
@@ -223,4 +223,28 @@ test('backups are taken while the CA issues, each whole', async (t) => {
     using log = await openLogState(restored)
     t.like(await log.audit(), { ok: true, faultCount: 0 })
   }
+})
+
+test('a CA whose keys are encrypted is restored with their passphrase alone, and they stay so', async (t) => {
+  await using dir = await temporaryDir()
+  const keyFile = join(dir.path, 'key-passphrase')
+  await writeFile(keyFile, 'of the keys themselves')
+  const keys = { kind: 'files', passphrase: { file: keyFile } } as const
+  const deps = { now, clock: realClock, log: () => {} }
+  const [from, by] = [join(dir.path, 'backup'), 'uid:0']
+  {
+    await using ca = await openCa(configIn(join(dir.path, 'first'), { keys }), deps)
+    await ca.log.backup(by, from, passphrase)
+  }
+  const stateDir = join(dir.path, 'second')
+  await t.throwsAsync(restoreState({ from, stateDir, passphrase, by, now }), {
+    code: 'CA_STATE_UNUSABLE',
+    message: /it is encrypted, expected the passphrase .*ca restore --key-passphrase-file\)$/,
+  })
+  const keyPassphrase = { file: keyFile }
+  const { head } = await restoreState({ from, stateDir, passphrase, keyPassphrase, by, now })
+  t.regex(await readFile(join(stateDir, 'log-key.pem'), 'utf8'), /BEGIN REDOUBT SEALED PRIVATE KEY/)
+  await using second = await openCa(configIn(stateDir, { keys }), deps)
+  t.is(logKeyId(createPublicKey(second.log.publicKeyPem)), head.keyId)
+  t.true((await second.log.audit()).ok)
 })

@@ -1,9 +1,9 @@
 /** Where keys can be, and that nothing of them shows elsewhere. */
-import { createPublicKey, verify } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
 import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
-import { configFaults, openCa } from '#ca/index.ts'
+import { type CaConfig, configFaults, openCa, openLogState } from '#ca/index.ts'
 import { derSignature, rawSignature } from '#ca/keys/ecdsa.ts'
 import { openFileKeys } from '#ca/keys/file-keys.ts'
 import { createMemoryKeys } from '#ca/keys/memory-keys.ts'
@@ -145,6 +145,45 @@ test('openCa() encrypts its keys by a passphrase that is in no log and no file o
     code: 'CA_STATE_UNUSABLE',
     message: /passphrase does not open/,
   })
+})
+
+test('the key of the log is encrypted by the passphrase of the keys, one from before too; an audit needs none', async (t) => {
+  await using dir = await temporaryDir()
+  const file = join(dir.path, 'passphrase')
+  await writeFile(file, 'battery staple 7\n')
+  const stateDir = join(dir.path, 'state')
+  const deps = { now: () => Temporal.Now.instant(), clock: realClock, log: () => {} }
+  const run = async (keys: CaConfig['keys']): Promise<string> => {
+    await using ca = await openCa(configIn(stateDir, keys && { keys }), deps)
+    return ca.log.publicKeyPem
+  }
+  const sealed = { kind: 'files', passphrase: { file } } as const
+  const keyFile = join(stateDir, 'log-key.pem')
+  const publicKey = await run(undefined)
+  t.regex(await readFile(keyFile, 'utf8'), /^-----BEGIN PRIVATE KEY-----/)
+  t.is(await run(sealed), publicKey, 'it is the same key')
+  const text = await readFile(keyFile, 'utf8')
+  t.regex(text, /^-----BEGIN REDOUBT SEALED PRIVATE KEY-----/)
+  t.notRegex(text, /BEGIN PRIVATE KEY/)
+  t.is((await stat(keyFile)).mode & 0o777, 0o600)
+  t.is(await run(sealed), publicKey)
+  {
+    using log = await openLogState(stateDir)
+    t.is(log.publicKeyPem, publicKey)
+    t.true((await log.audit()).ok)
+  }
+  const code = 'CA_STATE_UNUSABLE'
+  await t.throwsAsync(run(undefined), {
+    code,
+    message: /^Cannot use the key of the log log-key.pem: it is encrypted, expected the passphrase/,
+  })
+  await writeFile(file, 'another')
+  await t.throwsAsync(run(sealed), { code, message: /the passphrase does not open it/ })
+  await writeFile(file, 'battery staple 7')
+  const other = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' })
+  const [secret] = text.split('-----BEGIN PUBLIC KEY-----')
+  await writeFile(keyFile, `${secret}${other}`)
+  await t.throwsAsync(run(sealed), { code, message: /it has another public key beside it$/ })
 })
 
 test('a CA with keys in memory leaves none on the disk, and is another after a restart', async (t) => {
