@@ -3,7 +3,8 @@ import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
 import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
-import { type CaConfig, configFaults, openCa, openLogState } from '#ca/index.ts'
+import { configFaults, openCa, openLogState } from '#ca/index.ts'
+import { openLogKey } from '#ca/issue/log-key.ts'
 import { derSignature, rawSignature } from '#ca/keys/ecdsa.ts'
 import { openFileKeys } from '#ca/keys/file-keys.ts'
 import { createMemoryKeys } from '#ca/keys/memory-keys.ts'
@@ -12,6 +13,7 @@ import { CKR, Pkcs11Failure, type Pkcs11Library } from '#ca/keys/pkcs11/library.
 import { openSessions } from '#ca/keys/pkcs11/sessions.ts'
 import { seal, unseal } from '#ca/keys/sealed.ts'
 import type { KeyStore, SigningKey } from '#ca/keys/signing-key.ts'
+import { openStateDir } from '#ca/keys/state-dir.ts'
 import { FakeClock } from '../../fakes/fake-clock.ts'
 import { configIn, newKey, realClock, temporaryDir } from '../harness.ts'
 
@@ -129,12 +131,19 @@ test('openCa() encrypts its keys by a passphrase that is in no log and no file o
     })
   const first = await open(file)
   const { roots } = first.bundle.current
+  const { publicKeyPem } = first.log
   await first[Symbol.asyncDispose]()
+  {
+    using audited = await openLogState(stateDir)
+    t.is(audited.publicKeyPem, publicKeyPem, 'an audit needs no passphrase')
+    t.true((await audited.audit()).ok)
+  }
   for (const entry of await readdir(stateDir, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue
     const content = await readFile(join(entry.parentPath, entry.name))
     t.false(content.includes(passphrase), entry.name)
-    if (entry.parentPath.endsWith('/keys')) t.true(content.includes('SEALED'), entry.name)
+    const isKey = entry.parentPath.endsWith('/keys') || entry.name === 'log-key.pem'
+    if (isKey) t.true(content.includes('SEALED') && !content.includes('BEGIN PRIVATE'), entry.name)
   }
   t.false(JSON.stringify(log).includes(passphrase))
   const again = await open(file)
@@ -149,41 +158,31 @@ test('openCa() encrypts its keys by a passphrase that is in no log and no file o
 
 test('the key of the log is encrypted by the passphrase of the keys, one from before too; an audit needs none', async (t) => {
   await using dir = await temporaryDir()
-  const file = join(dir.path, 'passphrase')
-  await writeFile(file, 'battery staple 7\n')
-  const stateDir = join(dir.path, 'state')
-  const deps = { now: () => Temporal.Now.instant(), clock: realClock, log: () => {} }
-  const run = async (keys: CaConfig['keys']): Promise<string> => {
-    await using ca = await openCa(configIn(stateDir, keys && { keys }), deps)
-    return ca.log.publicKeyPem
+  const state = await openStateDir(dir.path)
+  const keyFile = join(dir.path, 'log-key.pem')
+  const open = async (passphrase?: string) => {
+    const key = createPublicKey(await openLogKey(state, undefined, passphrase))
+    return key.export({ type: 'spki', format: 'pem' }).toString()
   }
-  const sealed = { kind: 'files', passphrase: { file } } as const
-  const keyFile = join(stateDir, 'log-key.pem')
-  const publicKey = await run(undefined)
+  const publicKey = await open()
   t.regex(await readFile(keyFile, 'utf8'), /^-----BEGIN PRIVATE KEY-----/)
-  t.is(await run(sealed), publicKey, 'it is the same key')
+  t.is(await open('battery staple 7'), publicKey, 'it is the same key')
   const text = await readFile(keyFile, 'utf8')
   t.regex(text, /^-----BEGIN REDOUBT SEALED PRIVATE KEY-----/)
   t.notRegex(text, /BEGIN PRIVATE KEY/)
   t.is((await stat(keyFile)).mode & 0o777, 0o600)
-  t.is(await run(sealed), publicKey)
-  {
-    using log = await openLogState(stateDir)
-    t.is(log.publicKeyPem, publicKey)
-    t.true((await log.audit()).ok)
-  }
+  t.is(await open('battery staple 7'), publicKey)
   const code = 'CA_STATE_UNUSABLE'
-  await t.throwsAsync(run(undefined), {
+  await t.throwsAsync(open(), {
     code,
     message: /^Cannot use the key of the log log-key.pem: it is encrypted, expected the passphrase/,
   })
-  await writeFile(file, 'another')
-  await t.throwsAsync(run(sealed), { code, message: /the passphrase does not open it/ })
-  await writeFile(file, 'battery staple 7')
+  await t.throwsAsync(open('another'), { code, message: /the passphrase does not open it/ })
   const other = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' })
   const [secret] = text.split('-----BEGIN PUBLIC KEY-----')
   await writeFile(keyFile, `${secret}${other}`)
-  await t.throwsAsync(run(sealed), { code, message: /it has another public key beside it$/ })
+  const message = /it has another public key beside it$/
+  await t.throwsAsync(open('battery staple 7'), { code, message })
 })
 
 test('a CA with keys in memory leaves none on the disk, and is another after a restart', async (t) => {
