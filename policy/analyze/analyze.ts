@@ -27,6 +27,7 @@ import {
 } from './providers.ts'
 import { readScene, type Scene } from './scene.ts'
 import { findShadowed } from './shadowed.ts'
+import { findConflictingGateways, findGatewayReferences } from './gateways.ts'
 import {
   findClosedPorts,
   findDefaultDenyByAllow,
@@ -94,6 +95,8 @@ const CHECKS: readonly ((scene: Scene) => readonly Draft[])[] = [
   findNegativeConditions,
   findUnaddressedEntries,
   findUnknownGateways,
+  findGatewayReferences,
+  findConflictingGateways,
   findUnverifiedServers,
 ]
 

@@ -39,6 +39,7 @@ export type FindingCode =
   | 'IST0134'
   | 'IST0135'
   | 'IST0137'
+  | 'IST0145'
   | 'IST0149'
   | 'IST0159'
   | 'IST0160'
@@ -78,7 +79,7 @@ export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
   IST0002: warning('Deprecated', 'a field is used that Istio has replaced'),
   IST0101: error(
     'ReferencedResourceNotFound',
-    'a route names a host or subset, or a policy a namespace, that does not exist',
+    'a route names a host, subset or gateway, a policy a namespace, or a Gateway a workload or Secret that does not exist',
   ),
   IST0106: error(
     'SchemaValidationError',
@@ -135,6 +136,7 @@ export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
     'DeploymentConflictingPorts',
     'services lead different ports to one workload port',
   ),
+  IST0145: error('ConflictingGateways', 'two servers of Gateways cannot share a port'),
   IST0149: error(
     'JwtClaimBasedRoutingWithoutRequestAuthN',
     'a route asks for claims and no RequestAuthentication verifies any',

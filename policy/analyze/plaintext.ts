@@ -1,4 +1,5 @@
 /** Where callers without a certificate are let in (§2.3, §2.4). */
+import { isGatewayPort } from '../assemble/gateway-ports.ts'
 import { lookupOf } from '../assemble/lookup.ts'
 import { selects } from '../assemble/select.ts'
 import type { PathKey } from '../dialects/pointer.ts'
@@ -12,7 +13,8 @@ export function findPlaintext(scene: Scene): readonly Draft[] {
     .filter(({ sidecar }) => sidecar)
     .flatMap((workload) =>
       scene.bundleOf(workload).ports.flatMap(({ port, mtls }) => {
-        if (mtls === 'STRICT') return []
+        // To a gateway come strangers: that it takes plaintext is what it is for.
+        if (mtls === 'STRICT' || isGatewayPort(scene.intent, workload, port)) return []
         return [{ workload, mtls, ...deciderOf(scene, workload, port) }]
       }),
     )

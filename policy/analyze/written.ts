@@ -1,4 +1,5 @@
 /** What can be seen of objects as they are written, carried out or not. */
+import { completeGateway } from '../dialects/istio/hosts.ts'
 import type { PathKey } from '../dialects/pointer.ts'
 import type { Draft } from './finding.ts'
 import { isRecord, type Scene, type Written } from './scene.ts'
@@ -107,7 +108,7 @@ export function findUnknownGateways(scene: Scene): readonly Draft[] {
       : []
     return names.flatMap((name, at): readonly Draft[] => {
       if (typeof name !== 'string' || name === 'mesh') return []
-      const full = name.includes('/') ? name : `${written.namespace}/${name}`
+      const full = completeGateway(name, written.namespace)
       if (known.has(full)) return []
       const message = `the gateway ${full} does not exist`
       const hint = 'define it, or write mesh for the sidecars'

@@ -31,7 +31,8 @@ const NONE: readonly GatewayPort[] = []
 
 /**
  * Ports of `workload` that Gateways open, by number; empty: it is no gateway. Of two servers for one port that
- * cannot share it the older Gateway's stays: the same address, and both in plaintext.
+ * cannot share it the older Gateway's stays: with another address, one in plaintext and one in TLS, or two in
+ * TLS with one host.
  */
 export function gatewayPortsOf(intent: Intent, workload: GatewayPlace): readonly GatewayPort[] {
   const { gateways } = lookupOf(intent)
@@ -43,12 +44,19 @@ export function gatewayPortsOf(intent: Intent, workload: GatewayPlace): readonly
       const port = listeningPort(intent, workload, server.port)
       const known = ports.get(port) ?? { bind: server.bind, servers: [] }
       ports.set(port, known)
-      if (known.bind === server.bind) known.servers.push({ ...server, gateway })
+      if (known.bind === server.bind && known.servers.every((one) => canShare(one, server)))
+        known.servers.push({ ...server, gateway })
     }
   }
   return [...ports]
     .toSorted(([a], [b]) => a - b)
     .map(([port, { bind, servers }]) => ({ port, ...(bind ? { bind } : {}), servers }))
+}
+
+function canShare(one: ServerIntent, other: ServerIntent): boolean {
+  if (one.tls === undefined || other.tls === undefined) return one.tls === other.tls
+  const taken = new Set(one.hosts.map(({ host }) => host))
+  return !other.hosts.some(({ host }) => taken.has(host))
 }
 
 /** Where the first Service with this port leads to; without one, the port itself (§7.3). */

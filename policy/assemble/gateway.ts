@@ -6,6 +6,7 @@ import { type ClusterCollection, collectClusters } from './destination.ts'
 import { type BoundServer, gatewayPortsOf } from './gateway-ports.ts'
 import { lookupOf } from './lookup.ts'
 import { isCatchAll, readRoutes, visibleIn } from './routes.ts'
+import { gatewayTls } from './gateway-tls.ts'
 import { bySpecificity, hostMatches } from './select.ts'
 
 interface Assembly {
@@ -22,14 +23,15 @@ export function assembleGateway(
 ): GatewayBundle {
   const clusters = collectClusters(intent, instances, workload)
   const assembly = { intent, client: workload, clusters }
-  const listeners = gatewayPortsOf(intent, workload).map(({ port, servers }) => ({
-    port,
-    servers: [mergedServer(servers, assembly)],
-  }))
+  const listeners = gatewayPortsOf(intent, workload).map(({ port, servers }) => {
+    // In TLS each has its own table of routes, in plaintext all have one.
+    const tables = servers[0]?.tls ? servers.map((one) => [one]) : [servers]
+    return { port, servers: tables.map((table) => mergedServer(table, assembly)) }
+  })
   return { format: BUNDLE_FORMAT, listeners, clusters: clusters.build() }
 }
 
-/** Servers in plaintext at one port share one table of routes. */
+/** Servers that share one table of routes. */
 function mergedServer(servers: readonly BoundServer[], assembly: Assembly): GatewayServer {
   const hosts = new Map<string, Route[][]>()
   const redirected = new Set<string>()
@@ -48,12 +50,18 @@ function mergedServer(servers: readonly BoundServer[], assembly: Assembly): Gate
       const routes = redirected.has(host) ? [TO_HTTPS] : concatenated(hosts.get(host) ?? [])
       return { host, routes }
     })
-  const [first] = servers
-  return { name: first === undefined ? '' : nameOf(first), virtualHosts }
-}
-
-function nameOf({ gateway, portName }: BoundServer): string {
-  return `${gateway.namespace}/${gateway.name}/${portName}`
+  const name = servers
+    .slice(0, 1)
+    .map(({ gateway, portName }) => `${gateway.namespace}/${gateway.name}/${portName}`)
+    .join('')
+  const tls = servers[0] && gatewayTls(servers[0], assembly)
+  const own = servers.flatMap((one) => one.hosts.map(({ host }) => host))
+  return {
+    name,
+    hosts: [...new Set(own)].toSorted(bySpecificity),
+    ...(tls ? { tls } : {}),
+    virtualHosts,
+  }
 }
 
 const TO_HTTPS: Route = {

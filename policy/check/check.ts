@@ -3,6 +3,7 @@
  * sidecar's bundle and by the engine that it runs.
  */
 import { serviceAccountOf, type SpiffeId, trustDomainOf } from '#ca/spiffe/index.ts'
+import { gatewayPortsOf } from '../assemble/gateway-ports.ts'
 import { assembleInbound, targets } from '../assemble/inbound.ts'
 import { withAssumedProviders } from '../assemble/providers.ts'
 import type { KeySetOf } from '../assemble/token-rules.ts'
@@ -16,6 +17,7 @@ import {
   type Workload,
 } from '../model/index.ts'
 import { type AskCasbin, createAskCasbin } from './ask-casbin.ts'
+import { queryAtEdge } from './edge.ts'
 import type { CheckQuery, CheckReason, CheckResult, QueryProtocol } from './query.ts'
 import { readHttpRequest } from './request.ts'
 import { type Answer, settle } from './settle.ts'
@@ -72,12 +74,17 @@ export function createPreparer(
     if (refusal !== undefined) return settled('deny', refusal, { mtlsMode })
 
     const sourceIp = query.sourceIp ?? sourceAddress(intent, query.from) ?? '127.0.0.1'
+    const open = gatewayPortsOf(intent, workload).find((one) => one.port === port.port)
+    const seen = open === undefined ? query : queryAtEdge(query, open, sourceIp)
+    const sni = open?.servers[0]?.tls
+      ? query.sni
+      : query.from && (query.sni ?? sidecarSni(intent, port))
     const connection = {
       peer: query.from,
       sourceIp,
       destinationIp: query.destinationIp ?? '127.0.0.1',
       destinationPort: port.port,
-      sni: query.from && (query.sni ?? sidecarSni(intent, port))?.toLowerCase(),
+      sni: sni?.toLowerCase(),
     }
     const engine = withMtlsDryRun(target.engine(), port)
     const { askCasbin } = target
@@ -87,7 +94,7 @@ export function createPreparer(
       const opaque = { ...attempt, http: undefined, isGrpc: false }
       return { kind: 'attempt', bundle, attempt: opaque, target: '' }
     }
-    const request = readHttpRequest({ ...query, sourceIp }, protocol, bundle)
+    const request = readHttpRequest({ ...seen, sourceIp }, protocol, bundle)
     if (request.kind === 'refused') {
       const { kind: _, ...refusal } = request
       return settled('deny', request.reason, { mtlsMode, ...refusal })

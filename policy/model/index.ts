@@ -66,6 +66,8 @@ export type {
   GatewayBundle,
   GatewayListener,
   GatewayServer,
+  GatewayTls,
+  PemSource,
   ServerHost,
   ServerIntent,
   VirtualHost,

@@ -51,7 +51,14 @@ import {
   text,
   whole,
 } from './read-json.ts'
-import type { GatewayBundle, GatewayListener, GatewayServer, VirtualHost } from './gateway.ts'
+import type {
+  GatewayBundle,
+  GatewayListener,
+  GatewayServer,
+  GatewayTls,
+  PemSource,
+  VirtualHost,
+} from './gateway.ts'
 import { tokenRule } from './token-rule.ts'
 
 /** Bytes; a larger body is refused unread. */
@@ -264,8 +271,31 @@ const destinationBundle: Reader<DestinationBundle> = tagged<DestinationBundle>({
 
 const virtualHost: Reader<VirtualHost> = object<VirtualHost>({ host: text, routes: list(route) })
 
+type Pem<K extends PemSource['kind']> = Extract<PemSource, { readonly kind: K }>
+
+const pemSource: Reader<PemSource> = tagged<PemSource>({
+  file: object<Pem<'file'>>({ kind: oneOf(['file']), path: text }),
+  inline: object<Pem<'inline'>>({ kind: oneOf(['inline']), pem: text }),
+  missing: object<Pem<'missing'>>({ kind: oneOf(['missing']), secret: text }),
+})
+
+const gatewayTls: Reader<GatewayTls> = object<GatewayTls>({
+  mode: oneOf(['SIMPLE', 'MUTUAL', 'OPTIONAL_MUTUAL']),
+  subjectAltNames: texts,
+  minVersion: oneOf(['TLSv1.2', 'TLSv1.3']),
+  maxVersion: oneOf(['TLSv1.2', 'TLSv1.3']),
+  cipherSuites: texts,
+  certificates: list(
+    object<GatewayTls['certificates'][number]>({ chain: pemSource, key: pemSource }),
+    1,
+  ),
+  clientCa: optional(pemSource),
+})
+
 const gatewayServer: Reader<GatewayServer> = object<GatewayServer>({
   name: text,
+  hosts: texts,
+  tls: optional(gatewayTls),
   virtualHosts: list(virtualHost),
 })
 

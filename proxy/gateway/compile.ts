@@ -28,9 +28,12 @@ export interface CompiledServer {
   readonly server: GatewayServer
   /** Routes for a host in lower case, without its port; none match when no virtual host has it. */
   readonly destinationOf: (host: string) => Destination
+  /** Its most specific host for a server name in lower case, '' for none; `undefined`: it is not meant. */
+  readonly answersTo: (name: string) => string | undefined
 }
 
 interface Compiling {
+  readonly scheme: 'http' | 'https'
   readonly version: string
   readonly clusters: ReadonlyMap<string, ClusterState>
   readonly regex: CompileRegex
@@ -54,11 +57,17 @@ export async function prepareGateway(
   const regex = await regexFor(
     servers.flatMap(({ virtualHosts }) => virtualHosts.flatMap(({ routes }) => routes)),
   )
-  const compiling = { version, clusters, regex }
+  const compile = (server: GatewayServer, port: number): CompiledServer =>
+    compileServer(server, port, {
+      version,
+      clusters,
+      regex,
+      scheme: server.tls === undefined ? 'http' : 'https',
+    })
   const listeners = new Map(
     bundle.listeners.map((listener) => [
       listener.port,
-      listener.servers.map((server) => compileServer(server, listener.port, compiling)),
+      listener.servers.map((server) => compile(server, listener.port)),
     ]),
   )
   return {
@@ -72,25 +81,42 @@ function compileServer(server: GatewayServer, port: number, compiling: Compiling
     (one) => [one.host, destinationFor(one, port, compiling)] as const,
   )
   const byName = new Map(compiled)
-  // The more specific stand before the others: so they come.
-  const wildcards = compiled
-    .filter(([host]) => host.startsWith('*'))
-    .map(([host, destination]) => ({ tail: host.slice(1), destination }))
-  const nowhere = destinationFor({ host: 'unknown', routes: [] }, port, compiling)
+  const wildcards = compiled.filter(([host]) => host.startsWith('*'))
   return {
     server,
     destinationOf: (host) =>
-      byName.get(host) ??
-      wildcards.find(({ tail }) => host.length > tail.length && host.endsWith(tail))?.destination ??
-      nowhere,
+      byName.get(host) ?? wildcards.find(([pattern]) => hasHost(pattern, host))?.[1] ?? NOWHERE,
+    answersTo: (name) => server.hosts.find((host) => hasHost(host, name)),
   }
+}
+
+/** Whether `host` is the one of `pattern`, or one of them. `*` is also that nobody was named. */
+function hasHost(pattern: string, host: string): boolean {
+  if (!pattern.startsWith('*')) return pattern === host
+  return pattern === '*' || (host.length >= pattern.length && host.endsWith(pattern.slice(1)))
+}
+
+/** A host that no virtual host has: no route, 404. */
+export const NOWHERE: Destination = {
+  bundle: {
+    format: BUNDLE_FORMAT,
+    kind: 'known',
+    host: 'unknown',
+    port: 80,
+    protocol: 'http',
+    routes: [],
+    clusters: {},
+  },
+  version: '',
+  pickRoute: () => undefined,
+  clusters: new Map(),
 }
 
 /** A virtual host as the outbound side knows destinations. */
 function destinationFor(
   { host, routes }: VirtualHost,
   port: number,
-  { version, clusters, regex }: Compiling,
+  { version, clusters, regex, scheme }: Compiling,
 ): Destination {
   const named = new Set(routes.flatMap(clusterNames))
   const own = new Map([...clusters].filter(([name]) => named.has(name)))
@@ -105,7 +131,7 @@ function destinationFor(
       clusters: Object.fromEntries([...own].map(([name, { cluster }]) => [name, cluster])),
     },
     version,
-    pickRoute: compileRoutes(routes, { clusters, regex, scheme: 'http' }),
+    pickRoute: compileRoutes(routes, { clusters, regex, scheme }),
     clusters: own,
   }
 }

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { Svid } from '#agent/client/index.ts'
-import type { InboundBundle } from '#policy/model/index.ts'
+import type { GatewayBundle, InboundBundle, PemSource } from '#policy/model/index.ts'
 import type { ClusterState, EndpointState } from '../outbound/cluster-state.ts'
 import type { CompiledDestination } from '../sync/compiled.ts'
 import type { PolicySession } from '../sync/policy-stream.ts'
@@ -62,7 +62,9 @@ export function viewConfiguration(
     workload: `${workload.namespace}/${workload.name}`,
     policyServer: { connected: session.isConnected() },
     inbound: { ...inbound, bundle: withoutKeys(session.inbound.current?.bundle) },
-    ...(gateway && { gateway: { ...gateway, bundle: session.gateway?.current?.bundle ?? null } }),
+    ...(gateway && {
+      gateway: { ...gateway, bundle: withoutPem(session.gateway?.current?.bundle) },
+    }),
     destinations: others.map((held) => ({ ...held, bundle: bundles.get(held.name) ?? null })),
   }
 }
@@ -72,6 +74,29 @@ function withoutKeys(bundle: InboundBundle | undefined): unknown {
   if (bundle === undefined) return null
   const tokenRules = bundle.tokenRules.map(({ keys, ...rule }) => ({ ...rule, keys: keys.kind }))
   return { ...bundle, tokenRules }
+}
+
+/** Of what a gateway shows only where it is from: a private key is the secret of all. */
+function withoutPem(bundle: GatewayBundle | undefined): unknown {
+  const sourceOf = (source: PemSource) =>
+    source.kind === 'inline' ? { kind: source.kind } : source
+  if (bundle === undefined) return null
+  const listeners = bundle.listeners.map(({ port, servers }) => ({
+    port,
+    servers: servers.map(({ tls, ...server }) => {
+      if (tls === undefined) return server
+      const certificates = tls.certificates.map(({ chain, key }) => ({
+        chain: sourceOf(chain),
+        key: sourceOf(key),
+      }))
+      const { clientCa } = tls
+      return {
+        ...server,
+        tls: { ...tls, certificates, ...(clientCa && { clientCa: sourceOf(clientCa) }) },
+      }
+    }),
+  }))
+  return { ...bundle, listeners }
 }
 
 /** `/clusters`: every endpoint, how busy and how healthy it is. */

@@ -1,7 +1,13 @@
 /** A gateway in a whole mesh: strangers come in by Istio's manifests, and claims of their tokens say where they go. */
-import type { RequestListener } from 'node:http'
+import { writeFile } from 'node:fs/promises'
+import type { RequestListener, Server } from 'node:http'
+import { Agent, request } from 'node:https'
+import type { Socket } from 'node:net'
+import { join } from 'node:path'
 import test from 'ava'
+import { temporaryDir } from '#test/ca/harness.ts'
 import { JWKS, makeToken, strangerKey } from '#test/fakes/fake-tokens.ts'
+import { createWebCa, type WebIdentity } from '#test/fakes/fake-web-ca.ts'
 import { openRaw } from '#test/fakes/raw-http.ts'
 import { type CallOptions, createCaller } from './app.ts'
 import { type Mesh, startMesh } from './mesh.ts'
@@ -170,3 +176,252 @@ test.serial('§5.4 a claim is never read from a header: nobody can say it himsel
   }
   t.is(mesh.workload('v1').app.requests() + mesh.workload('v2').app.requests(), 0)
 })
+
+test.serial('§1.3 a gateway decides by its own policies before it routes', async (t) => {
+  await using mesh = await startDoor()
+  using door = doorOf(mesh)
+  const call = (path: string, options: CallOptions = bearer({ group: 'a' }), host = HOST) =>
+    mesh.during(door.call(host, path, options))
+  const refused = await call('/a/../secret/x')
+  t.like(refused, { status: 403, body: 'RBAC: access denied' })
+  t.regex(String(refused.headers['x-redoubt-decision']), /^[0-9a-f]{32}$/)
+  t.is((await call('/secret', {}, 'nobody.example')).status, 403, 'also what has no route')
+  t.is((await call('/', {}, 'nobody.example')).status, 404)
+  t.is((await call('/', bearer({ group: 'a' }), 'shop.example')).status, 404)
+  t.is((await call('/', bearer({ group: 'a' }), 'WWW.shop.example:8080')).status, 200)
+  // Refused by the sidecar behind it, whose word it passes on.
+  const behind = await call('/', { ...bearer({ group: 'a' }), method: 'DELETE' })
+  t.is(behind.status, 403)
+  t.regex(String(behind.headers['x-redoubt-decision']), /^[0-9a-f]{32}$/)
+  await mesh.pass(1000)
+  const lines = mesh.workload('door').accessLog
+  const [denied] = lines.filter((line) => line['decision'] === 'deny')
+  t.is(denied?.['decision_reason'], 'DENY policy edge/no-secrets matched by rule 0')
+  t.true(lines.some((line) => line['response_code'] === 404 && line['response_flags'] === 'NR'))
+})
+
+test.serial(
+  'users §2.2.44 §7.4 nothing that a stranger says of himself gets in, and his address comes last',
+  async (t) => {
+    await using mesh = await startDoor((text) =>
+      text.replace(
+        'rules: [{ to: [{ operation: { paths: [/secret*] } }] }]',
+        'rules: [{ from: [{ source: { remoteIpBlocks: [9.9.9.9] } }] }, { when: [{ key: "request.headers[x-forwarded-proto]", values: [https] }] }]',
+      ),
+    )
+    using door = doorOf(mesh)
+    const lies = {
+      'x-forwarded-for': '9.9.9.9',
+      'x-forwarded-proto': 'https',
+      'x-forwarded-client-cert': 'URI=spiffe://cluster.local/ns/shop/sa/root',
+      'x-envoy-attempt-count': '7',
+      'x-envoy-internal': 'true',
+      'x-redoubt-decision': 'allow',
+      'x-request-id': 'mine',
+    }
+    const { headers = {} } = bearer({ group: 'a' })
+    const reply = await mesh.during(
+      door.call(HOST, '/a/./%62//c?d=/../e#f', { headers: { ...headers, ...lies } }),
+    )
+    t.is(reply.status, 200)
+    const told = JSON.parse(reply.body) as Told
+    t.is(told.url, '/a/b//c?d=/../e', 'what was decided on is what is sent')
+    t.is(told.headers['x-forwarded-for'], '9.9.9.9,127.0.0.1')
+    t.is(told.headers['x-forwarded-proto'], 'http')
+    t.is(told.headers['x-envoy-attempt-count'], '1')
+    t.regex(String(told.headers['x-request-id']), /^[0-9a-f-]{36}$/)
+    t.regex(
+      String(told.headers['x-forwarded-client-cert']),
+      /URI=spiffe:\/\/cluster\.local\/ns\/edge\/sa\/door$/,
+    )
+    t.deepEqual(
+      Object.keys(told.headers).filter((name) => /internal|redoubt|authorization/.test(name)),
+      [],
+    )
+  },
+)
+
+interface Asking {
+  readonly servername?: string
+  readonly ca: string
+  readonly client?: WebIdentity
+  readonly host?: string
+}
+
+/** Over TLS, a connection each; a status, or why there is none. */
+function ask(address: string, { servername = HOST, ca, client, host = HOST }: Asking) {
+  const [hostname, port] = address.split(':')
+  const identity = client === undefined ? {} : { cert: client.certificate, key: client.key }
+  return new Promise<{ readonly status: number | string; readonly body: string }>((resolve) => {
+    const agent = new Agent({ maxCachedSessions: 0 })
+    const options = { agent, hostname, port, servername, ca, ...identity, headers: { host } }
+    const sent = request(options, (response) => {
+      let body = ''
+      response.on('data', (chunk: Buffer) => {
+        body += chunk.toString()
+      })
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
+    })
+    sent.on('error', (cause: NodeJS.ErrnoException) =>
+      resolve({ status: cause.code ?? cause.message, body: '' }),
+    )
+    sent.end()
+  })
+}
+
+test.serial('§7.2 HTTPS ends at the gateway, by names, Secrets, files and clients', async (t) => {
+  await using dir = await temporaryDir()
+  const ca = await createWebCa()
+  const other = await createWebCa()
+  const [shop, api] = await Promise.all([
+    ca.issue(HOST, 'server'),
+    ca.issue('api.example', 'server'),
+  ])
+  const file = (name: string): string => join(dir.path, name)
+  const write = async (identity: WebIdentity): Promise<void> => {
+    await writeFile(file('crt'), identity.certificate)
+    await writeFile(file('key'), identity.key)
+  }
+  await write(api)
+  await writeFile(file('ca'), ca.root)
+  const secret = `
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: shop-tls, namespace: edge }
+type: kubernetes.io/tls
+stringData: ${JSON.stringify({ 'tls.crt': shop.certificate, 'tls.key': shop.key })}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: api, namespace: edge }
+spec:
+  hosts: [api.example]
+  gateways: [door]
+  http: [{ match: [{ scheme: { exact: https } }], directResponse: { status: 200, body: { string: api } } }]
+`
+  const servers = `
+    - { port: { number: 80, name: http, protocol: HTTP }, hosts: ['*'], tls: { httpsRedirect: true } }
+    - { port: { number: 443, name: shop, protocol: HTTPS }, hosts: ['*.shop.example'], tls: { mode: SIMPLE, credentialName: shop-tls } }
+    - { port: { number: 443, name: api, protocol: HTTPS }, hosts: [./api.example], tls: { mode: MUTUAL, serverCertificate: ${file('crt')}, privateKey: ${file('key')}, caCertificates: ${file('ca')}, subjectAltNames: [ann.example] } }
+    - { port: { number: 443, name: gone, protocol: HTTPS }, hosts: [gone.example], tls: { mode: SIMPLE, credentialName: nowhere } }`
+  await using mesh = await startDoor(
+    (text) =>
+      text
+        .replace(/\n {2}servers: .*/, `\n  servers:${servers}`)
+        .replace(
+          "    - match: [{ headers: { '@request.auth.claims.group': { exact: a } } }]\n",
+          '    -\n',
+        )
+        .replace('    -\n      route', '    - route') + secret,
+  )
+  using plain = doorOf(mesh)
+  const { address } = doorOf(mesh, 443)
+  const asked = (asking: Partial<Asking> = {}) =>
+    mesh.during(ask(address, { ca: ca.root, ...asking }))
+
+  const moved = await mesh.during(plain.call('www.shop.example', '/a?b'))
+  t.is(moved.status, 301)
+  t.is(moved.headers.location, 'https://www.shop.example/a?b')
+
+  const first = await asked()
+  t.is(first.status, 200)
+  t.is((JSON.parse(first.body) as Told).headers['x-forwarded-proto'], 'https')
+  t.is(
+    (await asked({ servername: 'nobody.example' })).status,
+    'ECONNRESET',
+    'no server has the name',
+  )
+  t.is((await asked({ host: 'api.example' })).status, 404, 'each server has its own hosts')
+  t.is((await asked({ servername: 'gone.example' })).status, 'ECONNRESET', 'it has nothing to show')
+
+  const [ann, bob, stranger] = await Promise.all([
+    ca.issue('ann.example', 'client'),
+    ca.issue('bob.example', 'client'),
+    other.issue('ann.example', 'client'),
+  ])
+  const toApi = { servername: 'api.example', host: 'api.example' }
+  t.deepEqual(await asked({ ...toApi, client: ann }), { status: 200, body: 'api' })
+  for (const [client, who] of [
+    [undefined, 'nobody'],
+    [bob, 'another name'],
+    [stranger, 'another CA'],
+  ] as const) {
+    const { status } = await asked({ ...toApi, ...(client && { client }) })
+    t.is(typeof status, 'string', `${who} is refused: ${status}`)
+  }
+
+  // Files are renewed in place; a broken one changes nothing.
+  await writeFile(file('crt'), 'broken')
+  await mesh.pass(6000)
+  t.is((await asked({ ...toApi, client: ann })).status, 200)
+  const renewed = await createWebCa()
+  await write(await renewed.issue('api.example', 'server'))
+  await mesh.pass(6000)
+  t.is((await asked({ ...toApi, client: ann, ca: renewed.root })).status, 200)
+  const events = mesh.log.map(({ event, fields }) => `${event} ${String(fields['server'])}`)
+  for (const wanted of [
+    'gateway-credentials-unusable edge/door/gone',
+    'gateway-credentials-unusable edge/door/api',
+    'gateway-client-refused edge/door/api',
+  ]) {
+    t.true(events.includes(wanted), wanted)
+  }
+  const dump = await fetch(`http://${mesh.workload('door').proxy.addresses.admin}/config_dump`)
+  const text = await dump.text()
+  t.true(text.includes('edge/door/shop'))
+  t.false(/PRIVATE KEY|BEGIN CERTIFICATE/.test(text), 'no key is shown')
+})
+
+test.serial(
+  'a body, a slow one and an upgrade pass a gateway as they pass a sidecar',
+  async (t) => {
+    const big = 'x'.repeat(300_000)
+    await using mesh = await startMesh({
+      manifests: manifests.replace(
+        /\n {2}http:\n[^]*?\n---/,
+        '\n  http: [{ route: [{ destination: { host: web, subset: v1 } }] }]\n---',
+      ),
+      apps: {
+        v1: (received, response) => {
+          const { server } = received.socket as unknown as { server: Server }
+          if (server.listenerCount('upgrade') === 0) {
+            server.on('upgrade', (_request, socket: Socket) => {
+              socket.write(
+                'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n',
+              )
+              socket.pipe(socket)
+            })
+          }
+          let bytes = 0
+          received.on('data', (chunk: Buffer) => {
+            bytes += chunk.length
+          })
+          received.on('end', () =>
+            response.end(`${bytes} ${received.headers['transfer-encoding']} ${big}`),
+          )
+        },
+      },
+    })
+    using door = doorOf(mesh)
+    const posted = await mesh.during(door.call(HOST, '/', { method: 'POST', body: big }))
+    t.is(posted.body.length, `300000 undefined ${big}`.length)
+    using client = await openRaw(door.address)
+    client.send(
+      `POST / HTTP/1.1\r\nhost: ${HOST}\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n`,
+    )
+    client.send('2\r\nde\r\n0\r\n\r\n')
+    await client.until('5 chunked x')
+    using upgraded = await openRaw(door.address)
+    upgraded.send(`GET / HTTP/1.1\r\nhost: ${HOST}\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n`)
+    await upgraded.until('HTTP/1.1 101 ')
+    upgraded.send('\x00ping')
+    await upgraded.until('\x00ping')
+    client.send(`CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n\r\n`)
+    await client.until('HTTP/1.1 404 ')
+    const fields = Array.from({ length: 98 }, (_, at) => `a${at}: 1\r\n`).join('')
+    using crowded = await openRaw(door.address)
+    crowded.send(`GET / HTTP/1.1\r\nhost: ${HOST}\r\n${fields}\r\n`)
+    await crowded.until('HTTP/1.1 431 ')
+  },
+)

@@ -6,7 +6,7 @@ import type { ServerHost, ServerIntent } from '../../model/gateway.ts'
 import { defineKind, type Kind, type Warning } from '../kind.ts'
 import { refOf } from '../metadata.ts'
 import { type Finding, fields, judged, notYet, type Report } from '../schema.ts'
-import { serverTlsSchema, warnServerTls } from './server-tls.ts'
+import { readServerTls, serverTlsSchema, tlsNotCarried, warnServerTls } from './server-tls.ts'
 import {
   gatewayHostFault,
   isHttp,
@@ -22,15 +22,12 @@ const SEMANTICS = 'internal.istio.io/gateway-semantics'
 
 const server = fields(
   {
-    port: judged(
-      fields({
-        number: uint32,
-        protocol: protocol.min(1),
-        name: z.string().min(1),
-        targetPort: uint32.optional(),
-      }),
-      notCarried,
-    ),
+    port: fields({
+      number: uint32,
+      protocol: protocol.min(1),
+      name: z.string().min(1),
+      targetPort: uint32.optional(),
+    }),
     bind: notYet(z.string(), { when: (bind) => bind.startsWith(UNIX), hint: 'name an IP address' }),
     hosts: z.array(z.string()).min(1),
     tls: serverTlsSchema.optional(),
@@ -43,14 +40,18 @@ const server = fields(
 type Server = z.output<typeof server>
 
 /** What passes a gateway of ours is HTTP/1.1, in plaintext or in TLS that ends there. */
-function notCarried({ protocol: spoken }: { readonly protocol: string }): readonly Finding[] {
-  if (spoken.toLowerCase() === 'http') return []
-  const message = `gateways carry HTTP, and no ${spoken} yet`
-  return [{ path: ['protocol'], message, hint: 'HTTP' }]
+function notCarried({ port, tls }: Server): readonly Finding[] {
+  const spoken = port.protocol.toUpperCase()
+  if (spoken === 'HTTP') return []
+  if (spoken === 'HTTPS') {
+    return tlsNotCarried(tls ?? {}).map((one) => ({ ...one, path: ['tls', ...one.path] }))
+  }
+  const message = `gateways carry HTTP and HTTPS, both with HTTP/1.1, and no ${spoken} yet`
+  return [{ path: ['port', 'protocol'], message, hint: 'HTTP, or HTTPS whose TLS ends there' }]
 }
 
 const spec = fields(
-  { selector: textMap.optional(), servers: z.array(server).min(1) },
+  { selector: textMap.optional(), servers: z.array(judged(server, notCarried)).min(1) },
   {
     check: ({ servers }, report) => {
       const names = servers.map(({ port }) => port.name)
@@ -135,6 +136,7 @@ function readServer({ port, bind, hosts, tls }: Server, namespace: string): Serv
     ...(bind ? { bind } : {}),
     hosts: hosts.map((host) => readHost(host, namespace)),
     httpsRedirect: isHttp(port.protocol) && tls?.httpsRedirect === true,
+    ...(tls && isTls(port.protocol) ? { tls: readServerTls(tls) } : {}),
   }
 }
 

@@ -1,9 +1,10 @@
-/** ServerTLSSettings of Gateways and Sidecars (istio-semantics §7.1, §7.6). Checked only. */
+/** ServerTLSSettings of Gateways and Sidecars (istio-semantics §7.1, §7.6). */
 import { z } from 'zod'
 
+import type { CertificateRef, ServerTlsIntent, TlsVersion } from '../../model/gateway.ts'
 import type { Warning } from '../kind.ts'
 import type { PathKey } from '../pointer.ts'
-import { fields, type Report } from '../schema.ts'
+import { type Finding, fields, type Report } from '../schema.ts'
 import { strings } from './values.ts'
 
 const MODES = [
@@ -32,8 +33,13 @@ export interface ServerTls extends Certificate {
   readonly credentialName?: string | undefined
   readonly credentialNames?: readonly string[] | undefined
   readonly tlsCertificates?: readonly Certificate[] | undefined
+  readonly caCertCredentialName?: string | undefined
   readonly subjectAltNames?: readonly string[] | undefined
+  readonly verifyCertificateSpki?: readonly string[] | undefined
+  readonly verifyCertificateHash?: readonly string[] | undefined
+  readonly insecureSkipVerify?: boolean | undefined
   readonly minProtocolVersion?: (typeof VERSIONS)[number] | undefined
+  readonly maxProtocolVersion?: (typeof VERSIONS)[number] | undefined
   readonly cipherSuites?: readonly string[] | undefined
 }
 
@@ -129,4 +135,73 @@ export function warnServerTls(
       ? unused.map((field) => at(field, `with ${mode} no certificate is used`))
       : []),
   ]
+}
+
+const TERMINATING = ['SIMPLE', 'MUTUAL', 'OPTIONAL_MUTUAL'] as const
+
+/** What gateways of ours do not do, although Istio's do. Paths are from `tls`. */
+export function tlsNotCarried(tls: ServerTls): readonly Finding[] {
+  const { mode = 'PASSTHROUGH' } = tls
+  const finding = (field: string, message: string): Finding => ({ path: [field], message })
+  if (!isTerminating(mode)) {
+    const what = `${mode} is not carried out: TLS ends at a gateway with SIMPLE, MUTUAL or OPTIONAL_MUTUAL`
+    return [finding('mode', what)]
+  }
+  const given = [...FIELDS_NOT_CARRIED, ...(mode === 'SIMPLE' ? [] : CLIENT_FIELDS)]
+    .filter((field) => (Array.isArray(tls[field]) ? tls[field].length > 0 : tls[field]))
+    .map((field) => finding(field, 'it is valid, and not carried out yet: no mesh starts with it'))
+  const old = (['minProtocolVersion', 'maxProtocolVersion'] as const)
+    .filter((field) => /1_[01]$/.test(tls[field] ?? ''))
+    .map((field) => finding(field, 'gateways speak TLS 1.2 and 1.3'))
+  const foreign = credentialsOf(tls)
+    .filter((name) => name.includes('://') && !name.startsWith(KUBERNETES))
+    .map((name) => finding('credentialName', `${JSON.stringify(name)} is no Secret by its name`))
+  return [...given, ...old, ...foreign]
+}
+
+function isTerminating(mode: string): mode is ServerTlsIntent['mode'] {
+  return TERMINATING.some((known) => known === mode)
+}
+
+const FIELDS_NOT_CARRIED = ['caCertCredentialName'] as const
+const CLIENT_FIELDS = [
+  'caCrl',
+  'verifyCertificateSpki',
+  'verifyCertificateHash',
+  'insecureSkipVerify',
+] as const
+const KUBERNETES = 'kubernetes://'
+
+function credentialsOf({ credentialName, credentialNames = [] }: ServerTls): readonly string[] {
+  return credentialName ? [credentialName] : credentialNames
+}
+
+/** Settings of which {@link tlsNotCarried} finds nothing. */
+export function readServerTls(tls: ServerTls): ServerTlsIntent {
+  const { mode = 'PASSTHROUGH', subjectAltNames = [], cipherSuites = [], caCertificates } = tls
+  const { tlsCertificates = [tls] } = tls
+  const secrets = credentialsOf(tls).map(
+    (name): CertificateRef => ({ kind: 'secret', name: name.replace(KUBERNETES, '') }),
+  )
+  const files = tlsCertificates.map(
+    ({ serverCertificate: certificate = '', privateKey: key = '' }): CertificateRef => ({
+      kind: 'files',
+      certificate,
+      key,
+    }),
+  )
+  return {
+    mode: isTerminating(mode) ? mode : 'MUTUAL',
+    subjectAltNames,
+    minVersion: versionOf(tls.minProtocolVersion, 'TLSv1.2'),
+    maxVersion: versionOf(tls.maxProtocolVersion, 'TLSv1.3'),
+    cipherSuites: cipherSuites.filter((suite) => suite !== '' && CIPHERS.test(suite)),
+    certificates: secrets.length > 0 ? secrets : files,
+    ...(caCertificates ? { clientCa: caCertificates } : {}),
+  }
+}
+
+function versionOf(written: string | undefined, otherwise: TlsVersion): TlsVersion {
+  if (written === 'TLSV1_2') return 'TLSv1.2'
+  return written === 'TLSV1_3' ? 'TLSv1.3' : otherwise
 }

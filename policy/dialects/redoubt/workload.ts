@@ -143,7 +143,8 @@ export const workloadKind: Kind = defineKind({
       : [
           {
             path: ['spec'],
-            message: 'neither run nor address is set, so the app is expected at 127.0.0.1',
+            message:
+              'neither run nor address is set, so the app is expected at 127.0.0.1, but for ports of a Gateway',
           },
         ],
   place: ({ metadata, spec: written, file }) => {
