@@ -126,6 +126,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   VirtualService: 'networking.istio.io',
   DestinationRule: 'networking.istio.io',
   ServiceEntry: 'networking.istio.io',
+  Gateway: 'networking.istio.io',
   Sidecar: 'networking.istio.io',
   Telemetry: 'telemetry.istio.io',
   PeerAuthentication: 'security.istio.io',
@@ -173,6 +174,22 @@ const TELEMETRY = (name: string, app?: string): string =>
       : `{ selector: { matchLabels: { app: ${app} } }, tracing: [{ disableSpanReporting: true }] }`,
     { name },
   )
+/** On the workload `web`, or one that is not there. */
+const GATEWAY = (port: string, more = '', { app = 'web', name = 'door' } = {}): string =>
+  object(
+    'Gateway',
+    `{ selector: { app: ${app} }, servers: [{ port: { ${port} }, hosts: [a.example]${more} }] }`,
+    { name },
+  )
+const HTTP_8080 = 'number: 8080, name: http, protocol: HTTP'
+const HTTPS_8080 = 'number: 8080, name: https, protocol: HTTPS'
+const WITH_SECRET = ', tls: { mode: SIMPLE, credentialName: web-tls }'
+const SECRET = `---
+apiVersion: v1
+kind: Secret
+metadata: { name: web-tls, namespace: shop }
+stringData: { tls.crt: a, tls.key: b }
+`
 const SPECS: Readonly<Record<string, string>> = {
   Service: '{ selector: { app: web }, ports: [{ name: http, port: 80, targetPort: 8080 }] }',
   Workload: '{ serviceAccount: web, ports: [{ name: http, port: 8080 }], address: 127.0.0.1 }',
@@ -184,6 +201,24 @@ const annotated = (kind: string, annotation: string): string =>
   )
 
 export const ROWS: readonly Row[] = [
+  {
+    code: 'IST0101',
+    raised: GATEWAY(HTTP_8080, '', { app: 'gone' }),
+    on: /selector/,
+    silent: GATEWAY(HTTP_8080),
+  },
+  {
+    code: 'IST0101',
+    raised: GATEWAY(HTTPS_8080, WITH_SECRET),
+    on: /servers/,
+    silent: GATEWAY(HTTPS_8080, WITH_SECRET) + SECRET,
+  },
+  {
+    code: 'IST0145',
+    raised: GATEWAY(HTTP_8080) + GATEWAY(HTTPS_8080, WITH_SECRET, { name: 'door-two' }) + SECRET,
+    on: /servers/,
+    silent: GATEWAY(HTTP_8080) + GATEWAY(HTTP_8080, '', { name: 'door-two' }),
+  },
   {
     code: 'IST0101',
     raised: ROUTE('host: nowhere'),
@@ -388,6 +423,15 @@ export const ROWS: readonly Row[] = [
     raised: object('PeerAuthentication', '{ mtls: { mode: PERMISSIVE } }'),
     on: /PERMISSIVE/,
     silent: object('PeerAuthentication', '{ mtls: { mode: STRICT } }'),
+  },
+  {
+    code: 'RDB0010',
+    raised: object(
+      'PeerAuthentication',
+      '{ selector: { matchLabels: { app: web } }, mtls: { mode: DISABLE } }',
+    ),
+    on: /DISABLE/,
+    silent: GATEWAY(HTTP_8080),
   },
   {
     code: 'RDB0010',
