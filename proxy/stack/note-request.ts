@@ -1,5 +1,6 @@
 import type { RequestHead } from '../http/request-head.ts'
 import { FIELD } from '../http/field.ts'
+import { textOf } from '../http/text.ts'
 import type { RequestRecord } from '../telemetry/record.ts'
 import { traceIdOf } from '../telemetry/trace-context.ts'
 
@@ -10,8 +11,8 @@ export function noteRequest(record: RequestRecord, head: RequestHead, isLogging:
   record.authority = head.authority
   record.requestHeadBytes = head.fields.text.length
   if (!isLogging) return
-  record.requestId = head.fields.firstOf(FIELD.requestId) ?? ''
-  record.userAgent = head.fields.first('user-agent') ?? ''
+  record.requestId = textOf(head.fields.firstOf(FIELD.requestId) ?? '')
+  record.userAgent = textOf(head.fields.first('user-agent') ?? '')
   record.traceId = traceIdOf(head.fields.first('traceparent') ?? '') ?? ''
-  record.forwardedFor = head.fields.first('x-forwarded-for') ?? ''
+  record.forwardedFor = textOf(head.fields.first('x-forwarded-for') ?? '')
 }

@@ -1,7 +1,11 @@
 import test from 'ava'
 import fc from 'fast-check'
 
+import { RequestHead } from '../../../proxy/http/request-head.ts'
 import { textOf } from '../../../proxy/http/text.ts'
+import { noteRequest } from '../../../proxy/stack/note-request.ts'
+import { createMetrics } from '../../../proxy/telemetry/metrics.ts'
+import { RequestRecord } from '../../../proxy/telemetry/record.ts'
 
 const wireOf = (text: string): string => Buffer.from(text, 'utf8').toString('latin1')
 
@@ -42,4 +46,17 @@ test('users §2.3.41: values compare as their bytes do: whole, from the front an
       { numRuns: 3000 },
     )
   t.notThrows(property)
+})
+
+test('noteRequest() notes for the log what a client says in UTF-8, and every other byte apart', (t) => {
+  const head = new RequestHead()
+  const bytes = Buffer.from(
+    `GET / HTTP/1.1\r\nhost: a\r\nuser-agent: ${wireOf('café')}\xff\r\n\r\n`,
+    'latin1',
+  )
+  t.is(head.read(bytes, 0, bytes.length), bytes.length)
+  const labels = { reporter: 'destination', protocol: 'http', security: 'none' } as const
+  const record = new RequestRecord(createMetrics().edge(labels), 0)
+  noteRequest(record, head, true)
+  t.is(JSON.stringify(record.userAgent), '"café\\udcff"')
 })
