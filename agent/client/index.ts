@@ -1,5 +1,6 @@
 export type { SvidChannelCredentialsOptions } from './channel-credentials.ts'
 export { svidChannelCredentials } from './channel-credentials.ts'
+export { caTarget } from '../authority/target.ts'
 export type { OpenSvidDeps } from './open-svid.ts'
 export { openSvid } from './open-svid.ts'
 export type { Svid } from './svid.ts'

@@ -69,7 +69,7 @@ export async function openBoard(
       if (!known.has(row.agent) && !waiting.has(row.agent)) waiting.set(row.agent, row)
     }
     await flush()
-    await forgetEnded(now().epochMilliseconds, { id, address }).execute(queries)
+    await forgetEnded(now().epochMilliseconds).execute(queries)
   }
   const beats = async (): Promise<void> => {
     for (;;) {
@@ -77,6 +77,7 @@ export async function openBoard(
       await beat().catch((cause: unknown) => notTold(log, cause))
     }
   }
+  await takePlace(id, address).execute(queries)
   await beat()
   const beating = beats().catch(() => undefined) // its sleep was interrupted by the end
   return {
@@ -134,16 +135,17 @@ async function namesOf(queries: Kysely<CaDatabase>, replica: string): Promise<Re
   return new Set(rows.map(({ agent }) => agent))
 }
 
-/** Agents whose certificate has ended while they were away, and CAs that have long gone or have a successor. */
-function forgetEnded(
-  nowMs: number,
-  { id, address }: { readonly id: string; readonly address: string },
-): RawBuilder<unknown> {
-  return sql`WITH gone AS (
-      DELETE FROM replicas WHERE seen_at < ${SERVER_MS} - ${sql.lit(SHOWN_MS)}
-        OR (address = ${address} AND id <> ${id} AND seen_at < ${ALIVE_SINCE}))
+/** Agents whose certificate has ended while they were away, and CAs that have long gone. */
+function forgetEnded(nowMs: number): RawBuilder<unknown> {
+  return sql`WITH gone AS (DELETE FROM replicas WHERE seen_at < ${SERVER_MS} - ${sql.lit(SHOWN_MS)})
     DELETE FROM subscribers WHERE until <= CAST(${nowMs} AS BIGINT) AND (connected = 0
       OR NOT EXISTS (SELECT 1 FROM replicas WHERE id = replica AND seen_at > ${ALIVE_SINCE}))`
+}
+
+/** Whoever had our address is there no more: two processes cannot. Any host may have one that is every address. */
+function takePlace(id: string, address: string): RawBuilder<unknown> {
+  return sql`DELETE FROM replicas WHERE address = ${address} AND id <> ${id}
+    AND address NOT LIKE '0.0.0.0:%' AND address NOT LIKE '[::]:%'`
 }
 
 interface StoredRow {

@@ -2,7 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { Client, type ClientOptions, type MethodDefinition, type ServiceError } from '@grpc/grpc-js'
 
-import { svidChannelCredentials } from '#agent/client/index.ts'
+import { caTarget, svidChannelCredentials } from '#agent/client/index.ts'
 import { AdministrationService } from '#ca/proto/gen/admin.ts'
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '#ca/spiffe/index.ts'
 import { buildCsr, derFromPem, pemFromDer, readCertificate } from '#ca/x509/index.ts'
@@ -17,7 +17,10 @@ import { STATE_OPTION } from './state-option.ts'
 /** How commands of `redoubt ca` find the CA and prove who asks. */
 export const CA_OPTIONS: readonly CommandOption[] = [
   STATE_OPTION,
-  { flags: '--ca <host:port>', summary: 'a CA elsewhere, with the next three options' },
+  {
+    flags: '--ca <host:port>',
+    summary: 'a CA elsewhere, or several with commas; with the next three options',
+  },
   { flags: '--cert <file>', summary: "PEM of an administrator's certificate, chain included" },
   { flags: '--key <file>', summary: 'its private key, PEM' },
   { flags: '--bundle <file>', summary: 'roots to know the CA by, PEM' },
@@ -63,7 +66,7 @@ export async function openCaClient(io: Io, input: Input, signal: AbortSignal): P
     serverId: parseSpiffeId(access.serverId),
     now: io.now,
   })
-  const client = new Client(access.address, credentials, OPTIONS)
+  const client = new Client(caTarget(access.address), credentials, OPTIONS)
   return {
     call: (method, request, until) => call(client, method, request, until),
     [Symbol.dispose]: () => client.close(),

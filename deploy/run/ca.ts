@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The certificate authority's process. */
-import { openCa, ROTATE_STEPS } from '#ca/index.ts'
+import { type Ca, openCa, ROTATE_STEPS } from '#ca/index.ts'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { pemFromDer } from '#ca/x509/index.ts'
 import { parseAddress } from '../standalone/address.ts'
@@ -41,16 +41,13 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
   const fault = ca.authorities.fault()
   const health = await listenHealth(parseAddress(config.metrics), ca)
   const roots = (): string => pemFromDer('CERTIFICATE', ca.bundle.current.roots)
-  void (async () => {
-    for await (const { generation } of ca.bundle.changes(signal)) {
-      emit({ kind: 'bundle', roots: roots(), generation } satisfies CaEvent)
-    }
-  })()
+  void tellBundles(ca, signal, emit)
   return {
     ready: {
       address: ca.address,
       metrics: health.address,
       roots: roots(),
+      generation: ca.bundle.current.generation,
       ...(fault !== undefined && { fault }),
     } satisfies CaReady,
     calls: {
@@ -102,3 +99,13 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
     },
   }
 })
+
+async function tellBundles(
+  { bundle }: Ca,
+  signal: AbortSignal,
+  emit: (event: CaEvent) => void,
+): Promise<void> {
+  for await (const { generation, roots } of bundle.changes(signal)) {
+    emit({ kind: 'bundle', roots: pemFromDer('CERTIFICATE', roots), generation })
+  }
+}

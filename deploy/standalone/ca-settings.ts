@@ -2,17 +2,25 @@
 import { resolve } from 'node:path'
 
 import type { Intent } from '#policy/index.ts'
-import type { CaAuthority, FederatedDomain } from './messages.ts'
+import type { CaAuthority, FederatedDomain, LedgerSettings } from './messages.ts'
 
 /** @param cwd - Absolute: what relative paths start from. */
 export function caAuthorityOf({ mesh }: Intent, cwd: string): CaAuthority {
-  const { keys, pluggedIn, kubernetes, machines = [] } = mesh.certificateAuthority ?? {}
+  const {
+    replicas,
+    ledger,
+    keys,
+    pluggedIn,
+    kubernetes,
+    machines = [],
+  } = mesh.certificateAuthority ?? {}
   const at = (path: string): string => resolve(cwd, path)
-  const place = <P extends { readonly file: string } | { readonly env: string }>(secret: P) =>
-    'file' in secret ? { file: at(secret.file) } : secret
+  const place = (secret: SecretPlace) => secretAt(secret, cwd)
   const { endpoint } = mesh.federation ?? {}
   const certificate = endpoint?.certificate
   return {
+    ...(replicas !== undefined && { replicas }),
+    ...(ledger && { ledger: ledgerAt(ledger, cwd) }),
     ...(keys && {
       keys:
         keys.kind === 'pkcs11'
@@ -41,6 +49,21 @@ export function caAuthorityOf({ mesh }: Intent, cwd: string): CaAuthority {
         }),
       },
     }),
+  }
+}
+
+type SecretPlace = LedgerSettings['passphrase']
+
+function secretAt(secret: SecretPlace, cwd: string): SecretPlace {
+  return 'file' in secret ? { file: resolve(cwd, secret.file) } : secret
+}
+
+function ledgerAt({ passphrase, password, caFile, ...ledger }: LedgerSettings, cwd: string) {
+  return {
+    ...ledger,
+    passphrase: secretAt(passphrase, cwd),
+    ...(password && { password: secretAt(password, cwd) }),
+    ...(caFile !== undefined && { caFile: resolve(cwd, caFile) }),
   }
 }
 

@@ -5,7 +5,8 @@
  */
 import { join } from 'node:path'
 
-import { type ControlPlaneOptions, keepAgent, keepCa, keepPolicy } from './control-processes.ts'
+import { type CaAddresses, keepCas } from './ca-processes.ts'
+import { type ControlPlaneOptions, keepAgent, keepPolicy } from './control-processes.ts'
 import type { SuperviseDeps } from './entry-point.ts'
 import type { KeptProcess } from './kept-process.ts'
 import type {
@@ -21,7 +22,7 @@ import { createRegistrations, type Registrations } from './registrations.ts'
 const RESTART_MS = 500
 
 export interface RunningControlPlane {
-  readonly ca: { readonly address: string; readonly metrics: string; readonly bundleFile: string }
+  readonly ca: { readonly replicas: readonly CaAddresses[]; readonly bundleFile: string }
   readonly agent: { readonly socket: string; readonly metrics: string }
   readonly policy: { readonly address: string; readonly metrics: string }
   readonly processes: readonly KeptProcess[]
@@ -35,8 +36,10 @@ export interface RunningControlPlane {
   /** A step of a root rotation that waits for nobody, for the owner of this mesh. */
   readonly rotateByForce: (call: ForcedRotationCall) => Promise<ForcedRotation>
   readonly policyStatus: () => Promise<PolicyStatus>
-  /** Calls the CA's process. */
+  /** Calls the process of a CA. */
   readonly callCa: KeptProcess['call']
+  /** Calls those of all CAs that run. */
+  readonly callCas: (name: string, body?: unknown) => Promise<void>
   readonly stop: (graceMs: number) => Promise<void>
 }
 
@@ -53,9 +56,9 @@ export async function openControlPlane(
     await Promise.all(started.map((process) => process.stop(graceMs)))
   }
   try {
-    const ca = keepCa(options, bundleFile, deps)
-    started.push(ca.process)
-    await ca.process.firstReady
+    const ca = keepCas(options, bundleFile, deps)
+    started.push(...ca.processes)
+    await Promise.all(ca.processes.map(({ firstReady }) => firstReady))
     const registrations = createRegistrations((list) => agent.process.call('workloads', list))
     const agent = keepAgent(options, { ca, socket, registrations }, deps)
     started.push(agent.process)
@@ -71,7 +74,7 @@ export async function openControlPlane(
       })
     }
     return {
-      ca: { ...ca.at, bundleFile },
+      ca: { replicas: ca.at, bundleFile },
       agent: { socket, ...agent.at },
       policy: policy.at,
       processes: started,
@@ -83,14 +86,18 @@ export async function openControlPlane(
       },
       widenScope: () => agent.widen(),
       async rotateByForce(call) {
-        const done = (await ca.process.call('rotate-by-force', call)) as ForcedRotation
+        const done = (await ca.call('rotate-by-force', call)) as ForcedRotation
         // Nobody knows the CA by what it shows now: the agent starts anew with the new root.
         if (done.recovered) void agent.process.child()?.stop(RESTART_MS)
         return done
       },
-      admitAdministrator: async (call) =>
-        (await ca.process.call('admit-administrator', call)) as AdministratorSvid,
-      callCa: ca.process.call,
+      async admitAdministrator(call) {
+        const svid = (await ca.call('admit-administrator', call)) as AdministratorSvid
+        const others = ca.at.map(({ address }) => address).filter((each) => each !== svid.address)
+        return { ...svid, address: [svid.address, ...others].join() }
+      },
+      callCa: ca.call,
+      callCas: ca.callAll,
       policyStatus: async () => (await policy.process.call('status')) as PolicyStatus,
       stop,
     }

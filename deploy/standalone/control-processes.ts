@@ -1,9 +1,8 @@
-/** The CA, the agent and the policy server, each kept running on the addresses it had. */
-import { rename, writeFile } from 'node:fs/promises'
+/** The agent and the policy server, each kept running on the addresses it had. */
 import { join } from 'node:path'
 
 import type { Intent, WorkloadInstance } from '#policy/index.ts'
-import { DeployError } from '../error.ts'
+import type { KeptCas } from './ca-processes.ts'
 import { orAborted, startEntryPoint, type SuperviseDeps } from './entry-point.ts'
 import { makeJoinToken } from './join-tokens.ts'
 import { type KeptProcess, keepProcess } from './kept-process.ts'
@@ -11,9 +10,6 @@ import type {
   AgentProcessConfig,
   AgentReady,
   CaAuthority,
-  CaEvent,
-  CaProcessConfig,
-  CaReady,
   CaSettings,
   FederatedDomain,
   PolicyProcessConfig,
@@ -50,74 +46,6 @@ interface Kept<At> {
   readonly at: At
 }
 
-/** The CA; every change of its bundle is written to `bundleFile`. */
-export function keepCa(
-  { topology, lives, ca, authority, federated }: ControlPlaneOptions,
-  bundleFile: string,
-  deps: SuperviseDeps,
-): Kept<{ address: string; metrics: string }> & { readonly roots: () => string } {
-  const at = { address: ANY_PORT, metrics: ANY_PORT }
-  let roots = ''
-  let hasServed = false
-  let written = Promise.resolve()
-  const write = async (): Promise<void> => {
-    await writeFile(`${bundleFile}.new`, roots, { mode: 0o644 })
-    await rename(`${bundleFile}.new`, bundleFile)
-  }
-  const take = (newest: string): Promise<void> => {
-    roots = newest
-    written = written.then(write, write)
-    return written
-  }
-  const process = keepProcess(
-    {
-      name: 'ca',
-      start: () =>
-        startEntryPoint(
-          'ca',
-          'the CA',
-          {
-            logFile: join(deps.state.path, 'logs', 'ca.log'),
-            trustDomain: topology().trustDomain,
-            stateDir: join(deps.state.path, 'ca'),
-            listen: at.address,
-            metrics: at.metrics,
-            leafTtl: String(lives.leafTtl),
-            maxLeafTtl: String(lives.maxLeafTtl),
-            caTtl: String(lives.caTtl),
-            rootTtl: String(lives.rootTtl),
-            ...ca,
-            authority: authority(),
-            federated: federated(),
-          } satisfies CaProcessConfig,
-          deps,
-          (event) => {
-            take((event as CaEvent).roots).catch((cause: unknown) =>
-              deps.log('error', 'bundle-not-written', { cause: String(cause) }),
-            )
-          },
-        ),
-      async serve(child, signal) {
-        const ready = (await orAborted(child.ready, signal)) as CaReady
-        if (ready.fault !== undefined && !hasServed) throw cannotSign(ready.fault)
-        hasServed = true
-        Object.assign(at, { address: ready.address, metrics: ready.metrics })
-        await take(ready.roots)
-      },
-    },
-    deps,
-  )
-  return { process, at, roots: () => roots }
-}
-
-/** At the start of a mesh: nobody in it would get a certificate. */
-function cannotSign(why: string): DeployError {
-  return new DeployError(
-    'DEPLOY_PROCESS_FAILED',
-    `Cannot start the mesh: its CA signs nothing: ${why}; redoubt ca rotate start --force, then promote --force and finish --force, lead to another root`,
-  )
-}
-
 /** Milliseconds between two attempts to let a node that lost its identity join again. */
 const REJOIN_MS = 1000
 
@@ -129,7 +57,7 @@ export function keepAgent(
     socket,
     registrations,
   }: {
-    readonly ca: ReturnType<typeof keepCa>
+    readonly ca: KeptCas
     readonly socket: string
     readonly registrations: Registrations
   },
@@ -141,7 +69,7 @@ export function keepAgent(
   const joinToken = async (): Promise<string> => {
     const { control, scope } = topology()
     const { token, call } = makeJoinToken(control.agentId, scope, deps.now())
-    await ca.process.call('add-join-token', call)
+    await ca.call('add-join-token', call)
     granted = scope.join(' ')
     return token
   }
@@ -164,7 +92,7 @@ export function keepAgent(
           logFile: join(deps.state.path, 'logs', 'agent.log'),
           trustDomain: topology().trustDomain,
           agentId: topology().control.agentId,
-          caAddress: ca.at.address,
+          caAddress: ca.at.map(({ address }) => address).join(),
           socketPath: socket,
           joinToken: await joinToken(),
           roots: ca.roots(),

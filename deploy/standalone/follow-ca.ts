@@ -16,7 +16,7 @@ export interface FollowedMesh extends CaFacts {
     readonly cwd: string
     readonly tell: (event: Pick<MeshEvent, 'event' | 'detail'>) => void
   }
-  readonly control: { readonly callCa: (name: string, body?: unknown) => Promise<unknown> }
+  readonly control: { readonly callCas: (name: string, body?: unknown) => Promise<void> }
 }
 
 export function caFacts(intent: Intent, cwd: string): CaFacts {
@@ -46,6 +46,6 @@ export async function federate(running: FollowedMesh, intent: Intent): Promise<v
   const { cwd } = running.deps
   const { federated } = caFacts(intent, cwd)
   if (federated === running.federated) return
-  await running.control.callCa('federate', federatedDomainsOf(intent, cwd))
+  await running.control.callCas('federate', federatedDomainsOf(intent, cwd))
   running.federated = federated
 }

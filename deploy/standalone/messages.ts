@@ -38,14 +38,8 @@ export interface CaSettings {
   readonly ledger?: LedgerSettings
 }
 
-/** A ledger in PostgreSQL; see `PostgresConfig` of ca/postgres. */
-export interface LedgerSettings {
-  readonly kind: 'postgres'
-  readonly url: string
-  readonly password?: { readonly file: string }
-  readonly caFile?: string
-  readonly passphrase: { readonly file: string }
-}
+/** A ledger in PostgreSQL; see `PostgresConfig` of ca/postgres. Paths are absolute. */
+export type LedgerSettings = NonNullable<AuthorityIntent['ledger']>
 
 /** What the manifests say of the CA. Paths are absolute. */
 export interface CaAuthority extends Omit<AuthorityIntent, 'machines'> {
@@ -82,6 +76,8 @@ export interface CaReady {
   readonly metrics: string
   /** PEM of every root. */
   readonly roots: string
+  /** Of the bundle. */
+  readonly generation: number
 }
 
 /** The bundle has changed. */
@@ -119,7 +115,7 @@ export interface AdministratorCall {
 
 /** What an administrator needs to call the CA. */
 export interface AdministratorSvid {
-  /** Of the CA. */
+  /** Of the CA; several with commas between, to be tried in order. */
   readonly address: string
   readonly trustDomain: string
   readonly serverId: string

@@ -37,7 +37,14 @@ export interface ReadyService {
 export interface ReadyLine {
   readonly ready: true
   readonly trustDomain: string
-  readonly ca: { readonly address: string; readonly bundle: string; readonly metrics: string }
+  readonly ca: {
+    /** Of the first, as is `metrics`. */
+    readonly address: string
+    readonly bundle: string
+    readonly metrics: string
+    /** All CAs, the first included: processes `ca`, `ca-2`, … */
+    readonly replicas: readonly { readonly address: string; readonly metrics: string }[]
+  }
   readonly policy: { readonly address: string; readonly metrics: string }
   readonly agent: { readonly socket: string; readonly metrics: string }
   readonly workloads: readonly ReadyWorkload[]

@@ -237,7 +237,7 @@ function readyLine({ topology, control, workloads, reading, deps }: Running): Re
   return {
     ready: true,
     trustDomain: topology.trustDomain,
-    ca: { address: ca.address, bundle: ca.bundleFile, metrics: ca.metrics },
+    ca: caLine(ca),
     policy: { address: policy.address, metrics: policy.metrics },
     agent: { socket: agent.socket, metrics: agent.metrics },
     workloads: all.map(readyWorkload),
@@ -246,6 +246,11 @@ function readyLine({ topology, control, workloads, reading, deps }: Running): Re
     state: deps.state.path,
     pid: deps.pid,
   }
+}
+
+function caLine({ replicas, bundleFile }: RunningControlPlane['ca']): ReadyLine['ca'] {
+  const [{ address, metrics } = { address: '', metrics: '' }] = replicas
+  return { address, bundle: bundleFile, metrics, replicas }
 }
 
 /** Written aside and renamed, so that nobody reads half of it. */

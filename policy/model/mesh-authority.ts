@@ -15,6 +15,19 @@ export type KeyStoreIntent =
       readonly pin: SecretPlace
     }
 
+/** A ledger in PostgreSQL. */
+export interface LedgerIntent {
+  readonly kind: 'postgres'
+  /** `postgres://user@host:port/database`, without a password. */
+  readonly url: string
+  /** Left out: what PGPASSWORD or PGPASSFILE says. */
+  readonly password?: SecretPlace
+  /** Encrypts the keys that CAs share through it. */
+  readonly passphrase: SecretPlace
+  /** PEM of who vouches for the server. */
+  readonly caFile?: string
+}
+
 /** What an agent becomes that is let in by a rule. */
 export interface AgentIntent {
   readonly agentId: string
@@ -23,6 +36,10 @@ export interface AgentIntent {
 
 /** The certificate authority of a mesh; what is left out is as without the manifest. */
 export interface AuthorityIntent {
+  /** CAs that run at a time. */
+  readonly replicas?: number
+  /** Left out: SQLite, in the state directory. */
+  readonly ledger?: LedgerIntent
   readonly keys?: KeyStoreIntent
   /** A directory in the layout of Istio's `cacerts`. */
   readonly pluggedIn?: string

@@ -15,6 +15,22 @@ const OWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'certificates.caTtl': 'Of the issuing authority, at least six times leafTtl. Default 2160h.',
     'certificates.rootTtl': 'Of the root, at least caTtl. Default 87600h.',
     certificateAuthority: 'Whose keys sign certificates, where they are, and whom the CA lets in.',
+    'certificateAuthority.replicas':
+      'CAs that run; agents move over by themselves when one ends. Default 1; more need ledger.store postgres.',
+    'certificateAuthority.ledger': 'Where every certificate and administrative call is recorded.',
+    'certificateAuthority.ledger.store':
+      'sqlite, the default: a file of the state directory, for one CA alone; postgres: shared by all.',
+    'certificateAuthority.ledger.url':
+      'Of postgres: postgres://user@host:port/database, no password.',
+    'certificateAuthority.ledger.password': 'Of that user. Default PGPASSWORD or PGPASSFILE.',
+    'certificateAuthority.ledger.password.file': 'A file that holds it.',
+    'certificateAuthority.ledger.password.env': 'A variable that holds it: REDOUBT_….',
+    'certificateAuthority.ledger.passphrase':
+      'Of postgres: encrypts the keys that CAs share through it; the same for all.',
+    'certificateAuthority.ledger.passphrase.file': 'A file that holds it.',
+    'certificateAuthority.ledger.passphrase.env': 'A variable that holds it: REDOUBT_….',
+    'certificateAuthority.ledger.caFile':
+      'Of postgres: PEM of who vouches for the server. Default the system’s roots.',
     'certificateAuthority.keys': 'Where the keys that the CA makes are kept. Default plain files.',
     'certificateAuthority.keys.store':
       'files of mode 0600; memory: another CA after each start; pkcs11: a token of an HSM.',

@@ -69,7 +69,11 @@ export async function rotateUnderLoad({
   }
 }
 
-function startCallers(callers: number, outbound: string) {
+/** Callers that never retry. */
+export function startCallers(
+  callers: number,
+  outbound: string,
+): { readonly end: () => Promise<{ answered: number; lost: readonly string[] }> } {
   const ending = new AbortController()
   const lost: string[] = []
   let answered = 0

@@ -10,7 +10,9 @@ import { STATE_OPTION } from '../state-option.ts'
 export const logs: Command = {
   name: 'logs',
   summary: 'print logs: of one workload (app, sidecar, access), or of the whole mesh',
-  arguments: [{ name: 'WORKLOAD', summary: 'namespace/name, or ca, agent, policy, supervisor' }],
+  arguments: [
+    { name: 'WORKLOAD', summary: 'namespace/name, or ca (ca-2, …), agent, policy, supervisor' },
+  ],
   options: [
     { flags: '-n, --lines <n>', summary: 'the newest lines of each log', default: '50' },
     { flags: '-f, --follow', summary: 'go on with what is written' },

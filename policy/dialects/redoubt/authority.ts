@@ -9,8 +9,14 @@ import type {
 } from '../../model/mesh-authority.ts'
 import { durationFault, parseDurationMs } from '../grammar.ts'
 import { fields, type Report, text } from '../schema.ts'
-
-const filled = text((written) => (written === '' ? 'it is empty' : undefined))
+import {
+  checkShared,
+  ledgerSchema,
+  readLedger,
+  replicasSchema,
+  type WrittenLedger,
+} from './ledger.ts'
+import { filled, readSecret, secret, type WrittenSecret } from './secret.ts'
 
 function parses(parse: (written: string) => unknown, expected: string): z.ZodString {
   return text((written) => {
@@ -24,21 +30,6 @@ function parses(parse: (written: string) => unknown, expected: string): z.ZodStr
 }
 
 const spiffeId = parses(parseSpiffeId, 'a SPIFFE ID')
-
-const environment = text((written) =>
-  /^REDOUBT_[A-Z0-9_]+$/.test(written)
-    ? undefined
-    : `found ${JSON.stringify(written)}, expected a name that starts with REDOUBT_: others reach the apps`,
-)
-
-const secret = fields(
-  { file: filled.optional(), env: environment.optional() },
-  {
-    check: ({ file, env }, report) => {
-      if ((file === undefined) === (env === undefined)) report([], 'expected file or env')
-    },
-  },
-)
 
 const keys = fields(
   {
@@ -72,11 +63,6 @@ function checkKeys(written: WrittenKeys, report: Report): void {
 
 const agent = { agentId: filled, scope: z.array(filled).max(256) }
 
-interface WrittenSecret {
-  readonly file?: string | undefined
-  readonly env?: string | undefined
-}
-
 interface WrittenAgent {
   readonly agentId: string
   readonly scope: readonly string[]
@@ -84,6 +70,8 @@ interface WrittenAgent {
 
 /** The wire form that {@link authoritySchema} accepts. */
 export interface WrittenAuthority {
+  readonly replicas?: number | undefined
+  readonly ledger?: WrittenLedger | undefined
   readonly keys?:
     | {
         readonly store: 'files' | 'memory' | 'pkcs11'
@@ -112,22 +100,27 @@ export interface WrittenAuthority {
 }
 
 /** `spec.certificateAuthority`. */
-export const authoritySchema: z.ZodType<WrittenAuthority> = fields({
-  keys: keys.optional(),
-  pluggedIn: filled.optional(),
-  kubernetes: fields({
-    kubeconfig: filled,
-    audiences: z.array(filled).min(1).max(16),
-    agents: z
-      .array(fields({ namespace: filled, serviceAccount: filled, ...agent }))
+export const authoritySchema: z.ZodType<WrittenAuthority> = fields(
+  {
+    replicas: replicasSchema.optional(),
+    ledger: ledgerSchema.optional(),
+    keys: keys.optional(),
+    pluggedIn: filled.optional(),
+    kubernetes: fields({
+      kubeconfig: filled,
+      audiences: z.array(filled).min(1).max(16),
+      agents: z
+        .array(fields({ namespace: filled, serviceAccount: filled, ...agent }))
+        .max(64)
+        .optional(),
+    }).optional(),
+    machines: z
+      .array(fields({ rootsFile: filled, name: filled, ...agent }))
       .max(64)
       .optional(),
-  }).optional(),
-  machines: z
-    .array(fields({ rootsFile: filled, name: filled, ...agent }))
-    .max(64)
-    .optional(),
-})
+  },
+  { check: checkShared },
+)
 
 const url = text((written) => {
   const found = URL.canParse(written) ? new URL(written) : undefined
@@ -217,8 +210,11 @@ export const federationSchema: z.ZodType<WrittenFederation> = fields(
 )
 
 export function readAuthority(written: WrittenAuthority): AuthorityIntent {
-  const { keys: store, pluggedIn, kubernetes, machines } = written
+  const { replicas, keys: store, pluggedIn, kubernetes, machines } = written
+  const ledger = readLedger(written.ledger)
   return {
+    ...(replicas !== undefined && { replicas }),
+    ...(ledger && { ledger }),
     ...(store && { keys: readKeys(store) }),
     ...(pluggedIn !== undefined && { pluggedIn }),
     ...(kubernetes && { kubernetes: { ...kubernetes, agents: kubernetes.agents ?? [] } }),
@@ -231,10 +227,6 @@ function readKeys(written: NonNullable<WrittenAuthority['keys']>): KeyStoreInten
   if (kind === 'pkcs11') return { kind, module, token, pin: readSecret(pin) }
   if (kind === 'memory') return { kind }
   return { kind, ...(passphrase && { passphrase: readSecret(passphrase) }) }
-}
-
-function readSecret(written: WrittenSecret | undefined) {
-  return written?.env === undefined ? { file: written?.file ?? '' } : { env: written.env }
 }
 
 export function readFederation(written: WrittenFederation): FederationIntent {
