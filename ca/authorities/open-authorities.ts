@@ -2,7 +2,6 @@
 import { createLive, type Live } from '#core/live.ts'
 import { CaError } from '../error.ts'
 import type { CallRow, Database } from '../issue/database.ts'
-import { BACKDATE_SECONDS } from '../issue/template.ts'
 import type { KeyStore } from '../keys/signing-key.ts'
 import { createSvidSigner, type SvidSigner } from '../issue/issue-svid.ts'
 import type { Ledger } from '../issue/ledger.ts'
@@ -17,6 +16,7 @@ import {
   type Pair,
   replaceLost,
 } from './book.ts'
+import { createChainCheck } from './chain-check.ts'
 import { bookChanges, readBook, readVersion } from './journal.ts'
 import { certificateOf, createMaker, type MakeDeps, type Maker } from './make.ts'
 import { upkeep } from './upkeep.ts'
@@ -147,7 +147,8 @@ export async function openAuthorities(deps: AuthoritiesDeps): Promise<Authoritie
       [],
     )
   }
-  const fault = () => faultOf(source.live.current, now())
+  const faultAt = createChainCheck()
+  const fault = () => faultAt(source.live.current, now().epochMilliseconds)
   return {
     book: source.live,
     fault,
@@ -222,21 +223,4 @@ async function hasKeys({ store, trustDomain }: AuthoritiesDeps, book: Book): Pro
 
 async function forgetRevoked(store: KeyStore, { authorities }: Book): Promise<void> {
   for (const { state, keyId } of authorities) if (state === 'revoked') await store.remove(keyId)
-}
-
-/** Why the chain of what signs is not in order; `undefined` if it is. */
-function faultOf(book: Book, now: Temporal.Instant): string | undefined {
-  const { root, issuing } = activePair(book)
-  for (const { kind, ...entry } of [root, issuing]) {
-    const name = kind === 'root' ? 'root' : 'issuing CA'
-    const ended = entry.notAfter <= now.epochMilliseconds
-    if (ended) return `the ${name} ended at ${isoText(entry.notAfter)}`
-    const begins = entry.issuedAt - BACKDATE_SECONDS * 1000
-    if (now.epochMilliseconds < begins) return `the ${name} begins at ${isoText(begins)}`
-  }
-  return undefined
-}
-
-function isoText(epochMs: number): string {
-  return String(Temporal.Instant.fromEpochMilliseconds(epochMs))
 }

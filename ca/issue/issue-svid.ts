@@ -98,7 +98,7 @@ export async function signSvid(
       `Cannot issue an SVID: the issuing CA ended at ${certificate.notAfter}`,
     )
   }
-  const entropy = drawSerial()
+  const entropy = drawSerial(issuedAt)
   const template = planSvid(request, issuedAt, entropy, certificate.notAfter)
   const leafDer = await seal(template)
   return {
@@ -117,11 +117,24 @@ export async function signSvid(
 const SERIALS_A_DRAW = 64
 let drawn: Uint8Array = new Uint8Array()
 
-function drawSerial(): Uint8Array {
+/**
+ * A fresh serial of 20 bytes: the second, then {@link SERIAL_BYTES} random ones. Those of a time lie side by
+ * side in the ledger's index; all random, each would be on a page of its own, for each commit to write.
+ */
+function drawSerial({ epochMilliseconds }: Temporal.Instant): Uint8Array {
   if (drawn.length === 0) drawn = randomBytes(SERIAL_BYTES * SERIALS_A_DRAW)
-  const serial = drawn.subarray(0, SERIAL_BYTES)
+  const serial = Buffer.alloc(TIME_BYTES + SERIAL_BYTES)
+  serial.writeInt32BE(secondOf(epochMilliseconds))
+  serial.set(drawn.subarray(0, SERIAL_BYTES), TIME_BYTES)
   drawn = drawn.subarray(SERIAL_BYTES)
   return serial
+}
+
+const TIME_BYTES = 4
+
+/** Seconds since 2020, of 31 bits: with the sign bit in use, a serial would have a byte more than it may. */
+function secondOf(epochMs: number): number {
+  return (Math.floor(epochMs / 1000) - 1_577_836_800) & 0x7fff_ffff
 }
 
 /** Puts leaves in the ledger. Only what has been through here may leave the CA. */

@@ -16,7 +16,7 @@ export interface SvidTemplate {
   readonly spiffeId: SpiffeId
   /** SubjectPublicKeyInfo, DER. */
   readonly publicKeyDer: Uint8Array
-  /** 16 bytes, read as an unsigned number. */
+  /** At most 20 bytes, read as an unsigned number. */
   readonly serial: Uint8Array
   readonly issuedAt: Temporal.Instant
   /** To the second, as certificates have it. */
@@ -44,7 +44,7 @@ export const SERIAL_BYTES = 16
 /**
  * The template for `request`. Pure.
  *
- * @param entropy - {@link SERIAL_BYTES} random bytes.
+ * @param entropy - Its serial: bytes that no other certificate has had.
  * @param issuerNotAfter - The issuer's end; no leaf outlives it.
  */
 export function planSvid(

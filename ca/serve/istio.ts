@@ -107,8 +107,8 @@ function refusedCsr(why: string, cause?: unknown): CaError {
 
 /** Seconds as `issueBatch` wants them. A longer life than the maximum is refused here, not shortened. */
 function readTtl(wanted: bigint, max: Temporal.Duration): number {
-  const maxSeconds = max.total('seconds')
   if (wanted <= 0n) return 0
+  const maxSeconds = max.total('seconds')
   if (wanted <= BigInt(Math.floor(maxSeconds))) return Number(wanted)
   throw new CaError(
     'CA_CSR_REJECTED',

@@ -17,11 +17,17 @@ export interface SuperviseDeps extends KeptProcessDeps, ChildDeps {
 export type EntryPoint = 'ca' | 'agent' | 'policy' | 'proxy'
 
 /**
- * How Node is started for each. An agent holds little for each of many workloads, and what it makes for a
- * burst of them is garbage a moment later: without these, 500 workloads leave 215 MB resident, with them
- * 140 (test/bench/agent.bench.ts).
+ * How Node is started for each.
+ *
+ * A CA makes garbage of short life and much of it. Collected by one thread, in larger pieces, that is a tenth
+ * of what a certificate costs; by one thread for each core, which wait for each other where the cores have
+ * other work, it was a third (test/bench/ca-calls.bench.ts).
+ *
+ * An agent holds little for each of many workloads, and what it makes for a burst of them is garbage a moment
+ * later: without its options, 500 workloads leave 215 MB resident, with them 140 (test/bench/agent.bench.ts).
  */
 export const NODE_STARTS: Readonly<Partial<Record<EntryPoint, NodeStart>>> = {
+  ca: { arguments: ['--no-parallel-scavenge', '--max-semi-space-size=8'], env: {} },
   agent: { arguments: ['--max-semi-space-size=4'], env: { MALLOC_ARENA_MAX: '1' } },
 }
 

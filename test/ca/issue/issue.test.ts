@@ -76,7 +76,7 @@ test('signSvid() says exactly what X509-SVID §2–§4 asks, as OpenSSL reads it
   t.true(leaf.verify(new X509Certificate(issuing.certificate.der).publicKey))
   t.true(leaf.checkIssued(new X509Certificate(issuing.certificate.der)))
   const agent = (await signSvid(signer, { ...request, spiffeId: agentId }, now)).chain[0]!
-  t.true(leaf.raw.length <= 475 && agent.length <= 500, `${leaf.raw.length}, ${agent.length} bytes`)
+  t.true(leaf.raw.length <= 480 && agent.length <= 500, `${leaf.raw.length}, ${agent.length} bytes`)
   t.is(svid.issuedAt.toString(), now.toString())
 })
 
@@ -164,8 +164,34 @@ test('signSvid() draws 128 bits anew for each serial, and the ledger’s text is
     serials.add(svid.serial)
   }
   t.is(serials.size, 300)
+  const random = (text: string) => BigInt(`0x${text.slice(-32)}`)
+  const all = [...serials].map(random)
+  t.is(all.reduce((a, b) => a | b).toString(16), 'f'.repeat(32), 'each of the 128 bits is drawn')
+  t.is(
+    all.reduce((a, b) => a & b),
+    0n,
+  )
   t.is(serialText(Uint8Array.of(0, 0, 0x0a, 0)), '0a00')
   t.is(serialText(Uint8Array.of(0, 0)), '00')
+})
+
+test('signSvid() gives serials of at most 20 bytes that rise with time, so that the ledger’s index grows at its end', async (t) => {
+  const ttl = hours(24 * 365 * 300)
+  const life = { trustDomain, now, ttl, serial: serial(9) }
+  const lasting = await makeRoot({ ...life, key: localKey(newKey()) })
+  const lastingSigner = createSvidSigner(await makeIssuing(lasting, { ...life, key: issuing.key }))
+  const at = async (instant: string) => {
+    const { serial: text } = await signSvid(lastingSigner, request, Temporal.Instant.from(instant))
+    return text.padStart(40, '0')
+  }
+  const rising = [await at('2026-06-01T12:00:01Z'), await at('2026-06-01T12:00:02Z')]
+  rising.push(await at('2031-01-01T00:00:00Z'), await at('2087-12-31T00:00:00Z'))
+  t.deepEqual(rising.toSorted(), rising)
+  for (const instant of ['1970-01-01T00:00:00Z', '2088-06-01T00:00:00Z', '2300-01-01T00:00:00Z']) {
+    const bytes = Buffer.from(await at(instant), 'hex')
+    t.is(bytes.length, 20)
+    t.true(bytes[0]! < 0x80, 'a sign bit would make it 21')
+  }
 })
 
 withOpenssl('openssl verify -x509_strict accepts the chain for client and server', async (t) => {
