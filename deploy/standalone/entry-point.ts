@@ -19,9 +19,10 @@ export type EntryPoint = 'ca' | 'agent' | 'policy' | 'proxy'
 /**
  * How Node is started for each.
  *
- * A CA makes garbage of short life and much of it. Collected by one thread, in larger pieces, that is a tenth
- * of what a certificate costs; by one thread for each core, which wait for each other where the cores have
- * other work, it was a third (test/bench/ca-calls.bench.ts).
+ * A CA makes garbage of short life and much of it. Threads for each core, which wait for each other where the
+ * cores have other work, made a third of a certificate's cost of collecting it; one alone, a tenth
+ * (test/bench/ca-calls.bench.ts). Pieces of 8 MB take it some 2 ms each, of 32 MB some 10: that is in the
+ * way of whoever waits for a certificate (test/bench/ca-latency.bench.ts).
  *
  * An agent holds little for each of many workloads, and what it makes for a burst of them is garbage a moment
  * later: without its options, 500 workloads leave 215 MB resident, with them 140 (test/bench/agent.bench.ts).

@@ -94,21 +94,20 @@ try {
     const meanMs = 1000 / perSecond
     const startMs = performance.now()
     let due = startMs
-    let batches = 0
+    const begin = (dueMs: number): void => {
+      const turn = latesMs.length
+      if (values.batches && turn % (2 * BATCH) === 0) answers.push(calls.batch())
+      if (values.batches && turn % 2 === 0) return
+      answers.push(calls.single().then(() => latenciesMs.push(performance.now() - dueMs)))
+    }
     while (due < startMs + forSeconds * 1000) {
       const aheadMs = due - performance.now()
       if (aheadMs > 0) await sleep(aheadMs)
-      for (
-        const nowMs = performance.now();
-        due <= nowMs;
-        due -= meanMs * Math.log(1 - Math.random())
-      ) {
-        const dueMs = due
-        latesMs.push(nowMs - dueMs)
-        if (values.batches && latesMs.length % (BATCH * 2) === 0 && ++batches)
-          answers.push(calls.batch())
-        if (values.batches && latesMs.length % 2 === 0) continue
-        answers.push(calls.single().then(() => latenciesMs.push(performance.now() - dueMs)))
+      const nowMs = performance.now()
+      while (due <= nowMs) {
+        begin(due)
+        latesMs.push(nowMs - due)
+        due += wait(meanMs)
       }
     }
     await Promise.all(answers)
@@ -119,4 +118,9 @@ try {
 } finally {
   await running[Symbol.asyncDispose]()
   rmSync(directory, { recursive: true })
+}
+
+/** Between two arrivals at random, `meanMs` in the mean. */
+function wait(meanMs: number): number {
+  return -meanMs * Math.log(1 - Math.random())
 }
