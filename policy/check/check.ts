@@ -91,6 +91,8 @@ export function createPreparer(
     const attempt = { connection, mtlsMode, engine, token: undefined, askCasbin }
     const protocol = protocolOf(query, port)
     if (protocol === 'tcp') {
+      // An HTTP port reads it, and finds no request in it (§2.4).
+      if (isHttpPort(port)) return settled('deny', 'not-http', { mtlsMode, status: 400 })
       const opaque = { ...attempt, http: undefined, isGrpc: false }
       return { kind: 'attempt', bundle, attempt: opaque, target: '' }
     }
@@ -163,6 +165,10 @@ function refusedAtHandshake(
   return [trustDomain, ...trustDomainAliases].includes(trustDomainOf(from))
     ? undefined
     : 'untrusted-domain'
+}
+
+function isHttpPort({ protocol }: InboundPort): boolean {
+  return protocol === 'http' || protocol === 'http2' || protocol === 'grpc'
 }
 
 /** As the sidecar tells what a PeerAuthentication that is tried out would have done. */

@@ -55,6 +55,7 @@ export type CheckReason =
   | 'mtls-required'
   | 'mtls-disabled'
   | 'untrusted-domain'
+  | 'not-http'
   | 'not-a-path'
   | 'forbidden-character'
   | 'escaped-nul'

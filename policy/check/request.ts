@@ -3,11 +3,14 @@ import {
   type Claims,
   clientAddress,
   headerValues,
+  isHiddenHeader,
+  isPseudoHeader,
   type HttpAttributes,
   isKnownMethod,
   type InboundBundle,
   mayBeAuthority,
   normalizePath,
+  pseudoHeader,
 } from '../model/index.ts'
 import { SPACE_DELIMITED_CLAIMS } from '../assemble/token-rules.ts'
 import type { CheckQuery, CheckReason } from './query.ts'
@@ -72,11 +75,14 @@ export function readHttpRequest(
   const host = normalized.authority ?? query.host ?? lines.get('host')?.[0]
   const words = tokenRules.flatMap((rule) => rule.spaceDelimitedClaims)
   const claims = query.claims && readPayload(query.claims, [...SPACE_DELIMITED_CLAIMS, ...words])
+  const line = { method, path: normalized.path, target: normalized.target, host }
+  const readHeader = (name: string): readonly string[] =>
+    isPseudoHeader(name) ? pseudoHeader(name, line) : header(name)
   return {
     kind: 'ok',
     isGrpc,
     target: normalized.target,
-    http: { method, path: normalized.path, host, remoteIp, header, claims },
+    http: { method, path: normalized.path, host, remoteIp, header: readHeader, claims },
   }
 }
 
@@ -84,7 +90,10 @@ function readLines(query: CheckQuery, protocol: string): Map<string, readonly st
   const lines = new Map<string, readonly string[]>()
   for (const [name, values] of Object.entries(query.headers ?? {})) {
     const key = name.toLowerCase()
-    lines.set(key, [...(lines.get(key) ?? []), ...values])
+    if (isHiddenHeader(key)) continue
+    // White space around a value is none of it (RFC 9110 §5.5).
+    const trimmed = values.map((value) => value.replace(/^[\t ]+|[\t ]+$/g, ''))
+    lines.set(key, [...(lines.get(key) ?? []), ...trimmed])
   }
   if (protocol === 'grpc' && !lines.has('content-type')) {
     lines.set('content-type', ['application/grpc'])

@@ -23,6 +23,8 @@ export type TokenOutcome =
       readonly claims: Claims | undefined
       /** Headers that policies do not see, lower case. */
       readonly dropped: readonly string[]
+      /** What policies see of these instead, lower case. */
+      readonly added: readonly { readonly name: string; readonly value: string }[]
     }
   | {
       readonly kind: 'refused'
@@ -87,9 +89,13 @@ function withOutcome(
     return { ...prepared, attempt: { ...attempt, token: { before, refused: outcome } } }
   }
   const dropped = new Set(outcome.dropped)
+  const added = Map.groupBy(outcome.added, ({ name }) => name)
   const after: HttpAttributes = {
     ...before,
-    header: (name) => (dropped.has(name) ? [] : before.header(name)),
+    header(name) {
+      const own = added.get(name)?.map(({ value }) => value)
+      return own ?? (dropped.has(name) ? [] : before.header(name))
+    },
     claims: before.claims ?? outcome.claims,
   }
   return {

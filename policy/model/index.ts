@@ -72,7 +72,7 @@ export type {
   ServerIntent,
   VirtualHost,
 } from './gateway.ts'
-export { headerValues } from './header-lines.ts'
+export { headerValues, isHiddenHeader, isPseudoHeader, pseudoHeader } from './header-lines.ts'
 export type {
   AuthorizationIntent,
   CasbinPolicy,

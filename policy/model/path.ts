@@ -28,7 +28,9 @@ export type NormalizedPath =
   | { readonly kind: 'refused'; readonly reason: PathRefusal }
 
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/
-const ABSOLUTE = /^https?:\/\/([^/?#]+)(\/[^#]*)?(?:#.*)?$/i
+/** Strict in its host, as Envoy is. */
+const ABSOLUTE = /^https?:\/\/((?:\[[\da-f:.]{2,45}\]|[\da-z.-]+)(?::\d{1,5})?)(\/[^#]*)?(?:#.*)?$/i
+const MAX_PORT = 65_535
 const UNRESERVED = /^[A-Za-z0-9\-._~]$/
 /** Escaped when they come raw (§0.8.11). `[` and `]` are not among them. */
 const ESCAPED = /^["<>^`{|}]$/
@@ -73,6 +75,9 @@ export function isAmbiguousPath(path: string): boolean {
   return /\/(\.|%2e){1,2};/i.test(path)
 }
 
+/** One of {@link isAmbiguousPath}'s segments, decoded. */
+const PARAMETERED_DOTS = /^\.{1,2};/
+
 /** `path` as a server reads it that takes `;…` of each segment for parameters (RFC 3986 §3.3). */
 export function withoutPathParameters(path: string): string {
   return path.includes(';') ? path.replace(/;[^/]*/g, '') : path
@@ -80,10 +85,15 @@ export function withoutPathParameters(path: string): string {
 
 function splitTarget(raw: string): { authority: string | undefined; target: string } | undefined {
   const absolute = ABSOLUTE.exec(raw)
+  if (absolute !== null && portOf(absolute[1]) > MAX_PORT) return undefined
   if (absolute !== null) return { authority: absolute[1], target: absolute[2] ?? '/' }
   if (!raw.startsWith('/')) return undefined
   const fragment = raw.indexOf('#')
   return { authority: undefined, target: fragment === -1 ? raw : raw.slice(0, fragment) }
+}
+
+function portOf(authority = ''): number {
+  return Number(/:(\d+)$/.exec(authority)?.[1] ?? 0)
 }
 
 /**
@@ -132,8 +142,10 @@ function resolveDotSegments(path: string): string {
   const segments = path.slice(1).split('/')
   for (const [index, segment] of segments.entries()) {
     const dot = segment === '.' || segment === '..'
-    if (segment === '..') kept.pop()
-    if (!dot) kept.push(segment)
+    // What a dot segment with parameters names is unknown: neither can it be left out, nor what is before it.
+    const isStuck = segment === '..' && PARAMETERED_DOTS.test(kept.at(-1) ?? '')
+    if (segment === '..' && !isStuck) kept.pop()
+    if (!dot || isStuck) kept.push(segment)
     else if (index === segments.length - 1) kept.push('')
   }
   return `/${kept.join('/')}`

@@ -1,29 +1,30 @@
 /** The four forms of a request target (RFC 9112 §3.2). */
 export type Target =
   | { readonly kind: 'origin'; readonly path: string }
-  | { readonly kind: 'absolute'; readonly authority: string; readonly path: string }
+  | {
+      readonly kind: 'absolute'
+      readonly authority: string
+      readonly path: string
+      /** `https`: the caller takes it that TLS leads there. */
+      readonly isSecure: boolean
+    }
   | { readonly kind: 'authority'; readonly authority: string }
   | { readonly kind: 'asterisk' }
   | { readonly kind: 'malformed' }
 
 const MALFORMED: Target = { kind: 'malformed' }
-const ABSOLUTE = /^[Hh][Tt][Tt][Pp]:\/\/([^/?]*)(.*)$/s
+const ABSOLUTE = /^http(s?):\/\/([\da-z.:[\]-]*)(\/.*)?$/is
 
-/**
- * Splits the target of a request. `path` keeps its query and every byte as sent.
- *
- * Only `http` is taken in absolute form: a sidecar that was asked for `https://` in the clear
- * would have to pretend about one of the two.
- */
+/** Splits the target of a request. `path` keeps its query and every byte as sent. */
 export function splitTarget(method: string, target: string): Target {
   if (method === 'CONNECT') {
     return readAuthority(target)?.port ? { kind: 'authority', authority: target } : MALFORMED
   }
   if (target.startsWith('/')) return { kind: 'origin', path: target }
   if (target === '*') return method === 'OPTIONS' ? { kind: 'asterisk' } : MALFORMED
-  const [, authority = '', rest = ''] = ABSOLUTE.exec(target) ?? []
+  const [, secure, authority = '', path = '/'] = ABSOLUTE.exec(target) ?? []
   if (readAuthority(authority) === undefined) return MALFORMED
-  return { kind: 'absolute', authority, path: rest.startsWith('/') ? rest : `/${rest}` }
+  return { kind: 'absolute', authority, path, isSecure: secure !== '' }
 }
 
 /** What `host[:port]` names: `host` in lower case, IPv6 without brackets; `port` as sent, 0 when absent. */

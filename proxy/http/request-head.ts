@@ -51,6 +51,8 @@ export class RequestHead {
   authority = ''
   /** Whether `authority` came with the target, so that `Host` has to be written anew. */
   isAbsolute = false
+  /** Whether that target is `https`. */
+  asksForTls = false
   framing: Framing = FRAMING.none
   /** Bytes of the body when `framing` is `length`, else 0. */
   contentLength = 0
@@ -142,6 +144,7 @@ export class RequestHead {
     this.hasRequestId = false
     this.hasAttemptCount = false
     this.isAbsolute = false
+    this.asksForTls = false
     this.#lengths = 0
     this.#encodings = 0
     this.#hosts = 0
@@ -229,6 +232,7 @@ export class RequestHead {
         this.isAbsolute = true
         this.authority = target.authority
         this.target = target.kind === 'absolute' ? target.path : ''
+        this.asksForTls = target.kind === 'absolute' && target.isSecure
       }
     } else if (this.method === 'CONNECT') {
       this.fault = 'target-malformed'

@@ -1,11 +1,17 @@
+import type { AddedHeader } from '#ca/jwt/request/index.ts'
 import {
   type Claims,
   clientAddress,
   headerValues,
   type HttpAttributes,
+  isPseudoHeader,
+  pseudoHeader,
 } from '#policy/model/index.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import { textOf } from '../http/text.ts'
+
+/** Of a request without a token. */
+export const NONE_ADDED: readonly AddedHeader[] = []
 
 /**
  * The request as policies see it: a view of the head that a connection fills again and again. One
@@ -18,17 +24,28 @@ export class RequestAttributes implements HttpAttributes {
   path = ''
   /** Of the request's token, verified. */
   claims: Claims | undefined = undefined
+  /** What its token brings, instead of the client's own of these names. */
+  added: readonly AddedHeader[] = NONE_ADDED
   readonly header: (name: string) => readonly string[]
 
   constructor(head: RequestHead, sourceIp: string) {
     this.head = head
     this.#sourceIp = sourceIp
     this.header = (name) =>
-      name === 'host' ? [head.authority] : headerValues(name, head.fields.values(name).map(textOf))
+      isPseudoHeader(name) ? pseudoHeader(name, this) : headerValues(name, this.#lines(name))
+  }
+
+  #lines(name: string): readonly string[] {
+    const own = this.added.flatMap((one) => (one.name === name ? [one.value] : []))
+    return (own.length > 0 ? own : this.head.fields.values(name)).map(textOf)
   }
 
   get method(): string {
     return this.head.method
+  }
+
+  get target(): string {
+    return this.head.target
   }
 
   get host(): string {

@@ -7,7 +7,7 @@
  * Long because it is one state machine, from a request's first byte to the record of how it ended.
  */
 import type { Authenticate, Authentication } from '#ca/jwt/request/index.ts'
-import type { Claims, Decide, Decision, Denied, Permit } from '#policy/model/index.ts'
+import type { Decide, Decision, Denied, Permit } from '#policy/model/index.ts'
 import { normalizePath } from '#policy/model/index.ts'
 import type { Consultation, ConsultationHost } from '../authorizer/consultation.ts'
 import type { AskDeps, HeaderEdit, Verdict } from '../authorizer/question.ts'
@@ -25,11 +25,18 @@ import { noteRequest } from '../stack/note-request.ts'
 import type { RequestSink, ServerConnection } from '../stack/server-connection.ts'
 import { RequestRecord } from '../telemetry/record.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { RequestAttributes } from './attributes.ts'
+import { NONE_ADDED, RequestAttributes } from './attributes.ts'
 import { HeldRequest } from './held-request.ts'
 import { deciderOf, type PortRules } from './inbound-port.ts'
 import type { Peer } from './peer.ts'
-import { addedLines, answerOf, denialOf, dropSpent, tokenRequestOf } from './token.ts'
+import {
+  addedLines,
+  answerOf,
+  denialOf,
+  dropSpent,
+  type TokenPassed,
+  tokenRequestOf,
+} from './token.ts'
 
 /** What is known of a request once it has been decided on. */
 export interface Admitted extends RequestEdits {
@@ -267,7 +274,7 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
       return this.#refuseAs(answer, head, challenge + id)
     }
     dropSpent(head, authentication)
-    const decision = this.#authorize(head, record, authentication.claims)
+    const decision = this.#authorize(head, record, authentication)
     if (decision?.kind !== 'allow') return this.#deny(decision, head, record)
     const { target } = authentication
     const outcome = { added: addedLines(authentication), target }
@@ -315,8 +322,8 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
     return record
   }
 
-  #authorize(head: RequestHead, record: RequestRecord, claims?: Claims): Decision | undefined {
-    let decision = this.#decideOn(head, claims)
+  #authorize(head: RequestHead, record: RequestRecord, token?: TokenPassed): Decision | undefined {
+    let decision = this.#decideOn(head, token)
     // What asked before it asks no more; a provider that nobody has asked is no permission.
     while (decision?.kind === 'ask' && this.#asked === ALL_ASKED) decision = decision.proceed()
     record.decision = decision
@@ -326,12 +333,13 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
     return decision
   }
 
-  #decideOn(head: RequestHead, claims?: Claims): Decision | undefined {
+  #decideOn(head: RequestHead, token?: TokenPassed): Decision | undefined {
     if (this.#attributes?.head !== head) {
       this.#attributes = new RequestAttributes(head, this.#peer.connection.sourceIp)
     }
     this.#attributes.path = this.#lastPath
-    this.#attributes.claims = claims
+    this.#attributes.claims = token?.claims
+    this.#attributes.added = token?.added ?? NONE_ADDED
     return this.#decide?.(this.#attributes)
   }
 

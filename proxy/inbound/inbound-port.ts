@@ -10,6 +10,7 @@ import {
   type ServiceRef,
   type TellMtlsDryRun,
 } from '#policy/model/index.ts'
+import { compileAuthorization } from '#policy/casbin/index.ts'
 import type { Providers } from '../authorizer/providers.ts'
 
 /** One version of what a sidecar guards its app by; a change is a new object. */
@@ -42,6 +43,40 @@ export function deciderOf(
 ): Decide {
   const decide = configuration.engine(connection)
   return mtlsDryRun === undefined ? decide : mtlsDryRun(decide, connection)
+}
+
+/** Whether the port is declared to take HTTP: TLS that is not the mesh's has nowhere to go there (§2.4). */
+export function isHttpPort({ protocol }: Pick<PortRules, 'protocol'>): boolean {
+  return protocol === 'http' || protocol === 'http2' || protocol === 'grpc'
+}
+
+/** By configuration: {@link unreadRules}. */
+const unread = new WeakMap<InboundConfiguration, InboundConfiguration>()
+
+/**
+ * The rules for HTTP that is carried on without being read, as if it were TCP: whom policies would ask
+ * over HTTP is nobody then, so that what they match is refused (on TCP they do not apply, §1.11).
+ *
+ * @returns `undefined` when it may not be carried at all: it would bring headers that only a verified
+ * token may bring
+ */
+export function unreadRules(rules: PortRules): PortRules | undefined {
+  const { configuration } = rules
+  const { bundle } = configuration
+  const speaksForTokens = bundle.tokenRules.some(
+    ({ outputPayloadToHeader, outputClaimToHeaders }) =>
+      outputPayloadToHeader !== undefined || outputClaimToHeaders.length > 0,
+  )
+  if (speaksForTokens) return undefined
+  const others = Object.entries(bundle.providers).filter(([, { kind }]) => kind !== 'http')
+  if (others.length === Object.keys(bundle.providers).length) return rules
+  const known = unread.get(configuration)
+  if (known !== undefined) return { ...rules, configuration: known }
+  const providers = Object.fromEntries(others)
+  const engine = compileAuthorization({ ...bundle, policies: bundle.authorization, providers })
+  const made = { ...configuration, engine }
+  unread.set(configuration, made)
+  return { ...rules, configuration: made }
 }
 
 /**

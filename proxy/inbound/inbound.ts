@@ -10,7 +10,11 @@ import type { Log } from '#core/log.ts'
 import type { ConsultationHost } from '../authorizer/consultation.ts'
 import type { AskDeps } from '../authorizer/question.ts'
 import { listen, type Listener } from '../capture/listen.ts'
-import { inboundDetector, MAX_INBOUND_PEEK } from '../capture/detect-inbound.ts'
+import {
+  type InboundDetected,
+  inboundDetector,
+  MAX_INBOUND_PEEK,
+} from '../capture/detect-inbound.ts'
 import { peek } from '../capture/peek.ts'
 import { type InboundListener, parseAddress } from '../config.ts'
 import { plainDial } from '../mesh/dial.ts'
@@ -24,7 +28,12 @@ import { createTlsTerminator } from '../tls/server.ts'
 import { lifeMs } from '../tls/verify-peer.ts'
 import type { WatchedPeers } from '../tls/watch-peers.ts'
 import { InboundRequests } from './forward.ts'
-import { type InboundConfiguration, type PortRules, rulesOfPort } from './inbound-port.ts'
+import {
+  type InboundConfiguration,
+  isHttpPort,
+  type PortRules,
+  rulesOfPort,
+} from './inbound-port.ts'
 import { createOpaqueCarrier } from './opaque.ts'
 import { type Peer, type PeerOptions, peerOf, plaintextPeer } from './peer.ts'
 
@@ -80,14 +89,14 @@ export async function listenInbound(
       const current = rules()
       if (current === undefined) return void socket.destroy()
       const known = peerOf(socket, peer, peerOptions())
-      if (isOpaque(current, socket)) carryOpaque(socket, known, current)
-      else {
-        const connection = serve(socket, known)
-        // A certificate is judged when a connection begins; this is the end of what it said.
-        const timer = wheel.timer(() => connection.expire())
-        timer.set(lifeMs(peer.notAfter, deps.now()))
-        socket.once('close', timer.clear)
-      }
+      const life = lifeMs(peer.notAfter, deps.now())
+      if (!isOpaque(current, socket)) return serveFor(life, socket, known)
+      if (!isHttpPort(current)) return carryOpaque(socket, known, current)
+      // A peer's word for it is not enough: what is no HTTP/2 is read and decided on as HTTP/1.
+      tell(socket, { ...current, mtls: 'DISABLE' }, ({ kind }, head) => {
+        if (kind === 'http') serveFor(life, socket, known, head)
+        else carryOpaque(socket, known, current, head)
+      })
     },
     onRefused: (_socket, why) => log('warn', 'inbound-peer-refused', { port, ...why }),
   })
@@ -106,6 +115,29 @@ export async function listenInbound(
     )
   }
 
+  /** A certificate is judged when a connection begins; this is the end of what it said. */
+  function serveFor(lifeLeftMs: number, socket: Socket, peer: Peer, head?: Buffer): void {
+    const connection = serve(socket, peer, head)
+    const timer = wheel.timer(() => connection.expire())
+    timer.set(lifeLeftMs)
+    socket.once('close', timer.clear)
+  }
+
+  function tell(
+    socket: Socket,
+    current: Pick<PortRules, 'mtls' | 'protocol'>,
+    onDetected: (detected: InboundDetected, head: Buffer) => void,
+  ): void {
+    peek(socket, {
+      wheel,
+      timeoutMs: DETECT_TIMEOUT_MS,
+      detect: inboundDetector(current),
+      otherwise: { kind: 'opaque' },
+      maxBytes: MAX_INBOUND_PEEK,
+      onDetected,
+    })
+  }
+
   function accept(socket: Socket): void {
     const current = rules()
     if (current === undefined) return void socket.destroy()
@@ -114,33 +146,21 @@ export async function listenInbound(
       heard()
       return terminate(socket)
     }
-    peek(socket, {
-      wheel,
-      timeoutMs: DETECT_TIMEOUT_MS,
-      detect: inboundDetector(current),
-      otherwise: { kind: 'opaque' },
-      maxBytes: MAX_INBOUND_PEEK,
-      onDetected(detected, head) {
-        heard()
-        if (detected.kind === 'mesh-tls') {
-          socket.unshift(head)
-          return terminate(socket)
-        }
-        const sni = detected.kind === 'foreign-tls' ? detected.sni : undefined
-        const peer = plaintextPeer(socket, { ...peerOptions(), sni })
-        if (detected.kind === 'http') serve(socket, peer, head)
-        else if (detected.kind === 'foreign-tls' && isHttpPort(current)) socket.destroy()
-        else carryOpaque(socket, peer, current, head)
-      },
+    tell(socket, current, (detected, head) => {
+      heard()
+      if (detected.kind === 'mesh-tls') {
+        socket.unshift(head)
+        return terminate(socket)
+      }
+      const sni = detected.kind === 'foreign-tls' ? detected.sni : undefined
+      const peer = plaintextPeer(socket, { ...peerOptions(), sni })
+      if (detected.kind === 'http') serve(socket, peer, head)
+      else if (detected.kind === 'foreign-tls' && isHttpPort(current)) socket.destroy()
+      else carryOpaque(socket, peer, current, head)
     })
   }
 
   return listen(address, accept)
-}
-
-/** Where TLS that is not the mesh's has nowhere to go (istio-semantics §2.4). */
-function isHttpPort({ protocol }: PortRules): boolean {
-  return protocol === 'http' || protocol === 'http2' || protocol === 'grpc'
 }
 
 /** At most one line a second for each provider that cannot be asked. */

@@ -1,10 +1,11 @@
 /** Tokens of a request, between what `ca/jwt/request` says of them and what the request path does. */
 import type { Authentication, TokenRequest } from '#ca/jwt/request/index.ts'
-import type { Denied } from '#policy/model/index.ts'
+import { type Denied, headerValues } from '#policy/model/index.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import { type Rescue, rescue } from '../http/rescue.ts'
 
-type Passed = Extract<Authentication, { readonly kind: 'passed' }>
+/** A request whose tokens are good, or that has none. */
+export type TokenPassed = Extract<Authentication, { readonly kind: 'passed' }>
 type Refused = Extract<Authentication, { readonly kind: 'refused' }>
 
 /** The request as the verifier sees it: a view, for as long as `head` holds it. */
@@ -12,17 +13,17 @@ export function tokenRequestOf(head: RequestHead): TokenRequest {
   return {
     method: head.method,
     target: head.target,
-    header: (name) => head.fields.values(name),
+    header: (name) => headerValues(name, head.fields.values(name)),
   }
 }
 
 /** Takes out of `head` what neither policies nor the app may see. */
-export function dropSpent(head: RequestHead, { dropped }: Passed): void {
+export function dropSpent(head: RequestHead, { dropped }: TokenPassed): void {
   for (const name of dropped) head.fields.dropNamed(name)
 }
 
 /** What the app gets to know, as whole lines. */
-export function addedLines({ added }: Passed): string {
+export function addedLines({ added }: TokenPassed): string {
   return added.map(({ name, value }) => `${name}: ${value}\r\n`).join('')
 }
 

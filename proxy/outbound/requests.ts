@@ -132,6 +132,8 @@ export class OutboundRequests implements RequestSink, HopAnswer {
     const record = this.#open()
     noteRequest(record, head, this.#deps.telemetry.isLogging)
     if (body !== undefined) record.bytesReceived = body.length
+    // In the clear it would have to be pretended that TLS leads there.
+    if (head.asksForTls) return this.#refuse('PROXY_BAD_REQUEST')
     if (head.authority !== this.#lastAuthority && !this.#settleAuthority(head)) return
     if (head.hasAttemptCount) head.fields.dropNamed(ATTEMPT_COUNT)
     if (head.method === 'CONNECT') return this.#deps.onConnect(this.#connection, this.#authority)

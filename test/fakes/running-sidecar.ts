@@ -6,10 +6,11 @@ import type { Svid } from '#agent/client/index.ts'
 import { createLive } from '#core/live.ts'
 import { assembleInbound, type Intent } from '#policy/index.ts'
 import { openDataPlane } from '../../proxy/data-plane.ts'
+import type { Destination } from '../../proxy/outbound/destination.ts'
 import type { InboundConfiguration } from '../../proxy/inbound/inbound-port.ts'
 import { compileInbound } from '../../proxy/sync/compile.ts'
 import { createTelemetry } from '../../proxy/telemetry/telemetry.ts'
-import { realClock } from './fake-sidecars.ts'
+import { cluster, compiledDestination, destinationBundle, realClock } from './fake-sidecars.ts'
 import { createFakeIssuer, type FakeIssuer } from './fake-svid.ts'
 
 /** The address at which it listens. */
@@ -32,6 +33,8 @@ export interface SidecarRequest {
   readonly sni?: string
   /** What the client offers. @default what a sidecar offers for `protocol` */
   readonly alpn?: readonly string[]
+  /** latin1; with its length. */
+  readonly body?: string
   /** Instead of a request or of the line that TCP sends. */
   readonly raw?: string
 }
@@ -42,6 +45,10 @@ export interface Seen {
   readonly status?: number
   /** From the app's answer: the target that it was sent. */
   readonly forwardedPath?: string
+  /** The head that the app was sent. */
+  readonly forwardedHead?: string
+  /** Of the answer, status line and all. */
+  readonly head?: string
   readonly body?: string
   /** Whether a sidecar read the request, or carried its bytes. */
   readonly chain?: 'http' | 'tcp'
@@ -60,8 +67,15 @@ const ANSWER_MS = 8_000
 /** An answer that does not come may be late on a busy machine; one that never comes is none. */
 const MAX_TRIES = 3
 
-/** Opens a sidecar of `app/web-1` for `ports`, with an app that tells what it was sent. */
-export async function openRunningSidecar(ports: readonly number[]): Promise<RunningSidecar> {
+/**
+ * Opens a sidecar of `app/web-1` for `ports`, with an app that tells what it was sent.
+ *
+ * @param places - addresses by `host:port`, for providers that are asked
+ */
+export async function openRunningSidecar(
+  ports: readonly number[],
+  places: Readonly<Record<string, string>> = {},
+): Promise<RunningSidecar> {
   await using opening = new AsyncDisposableStack()
   const app = opening.use(await openApp())
   const issuer = await createFakeIssuer()
@@ -86,7 +100,7 @@ export async function openRunningSidecar(ports: readonly number[]): Promise<Runn
       {
         svid: svid.live,
         inbound: inbound.live,
-        find: () => createLive(undefined).live,
+        find: finder(places),
         clock: realClock,
         now,
         random: Math.random,
@@ -120,6 +134,24 @@ export async function openRunningSidecar(ports: readonly number[]): Promise<Runn
     reached: app.reached,
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   }
+}
+
+/** Where providers are, each in plaintext; nobody else is there. */
+function finder(places: Readonly<Record<string, string>>) {
+  const known = Object.entries(places).map(([key, address]) => {
+    const [host = '', port = ''] = key.split(':')
+    const to = { host, port: Number(port), protocol: 'http' } as const
+    const workload = { namespace: '', name: '', serviceAccount: '', labels: {} }
+    const endpoints = [{ address, tls: 'none', identities: [], workload } as const]
+    const clusters = { [`outbound|${port}||${host}`]: cluster('', { endpoints }) }
+    const found = compiledDestination(destinationBundle(clusters, to))
+    return [key, createLive<Destination | undefined>(found).live] as const
+  })
+  const byPlace = new Map(known)
+  const nobody = createLive<Destination | undefined>(
+    compiledDestination({ format: 1, kind: 'unknown' }),
+  )
+  return (host: string, port: number) => byPlace.get(`${host}:${port}`) ?? nobody.live
 }
 
 /** A certificate, none in TLS, or plaintext. */
@@ -191,11 +223,12 @@ function tls({ alpn, sni, port, protocol }: SidecarRequest, identity: Svid | 'no
 }
 
 function bytesOf(request: SidecarRequest): string {
-  const { raw, method = 'GET', host = 'oracle.local', path = '/', headers = [] } = request
+  const { raw, method = 'GET', host = 'oracle.local', path = '/', headers = [], body } = request
   if (raw !== undefined) return raw
   if (request.protocol === 'tcp') return 'ORACLE-TCP\n'
   const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`)
-  return `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n${lines.join('')}\r\n`
+  if (body !== undefined) lines.push(`Content-Length: ${body.length}\r\n`)
+  return `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n${lines.join('')}\r\n${body ?? ''}`
 }
 
 const HEAD_END = '\r\n\r\n'
@@ -212,13 +245,16 @@ function read(received: string): Seen {
   if (received === '') return { kind: 'closed' }
   const [, status] = /^HTTP\/1\.1 (\d{3}) /.exec(received) ?? []
   if (status === undefined) return { kind: 'tcp' }
-  const [, path, chain] = /\r\nx-path: ([^\r]*)\r\nx-chain: (http|tcp)\r\n/.exec(received) ?? []
+  const [, path, chain, sent = ''] =
+    /\r\nx-path: ([^\r]*)\r\nx-chain: (http|tcp)\r\nx-head: ([^\r]*)\r\n/.exec(received) ?? []
+  const forwardedHead = Buffer.from(sent, 'base64').toString('latin1')
   return {
     kind: 'http',
     status: Number(status),
     ...(path === undefined
       ? {}
-      : { forwardedPath: path, chain: chain === 'http' ? 'http' : 'tcp' }),
+      : { forwardedPath: path, forwardedHead, chain: chain === 'http' ? 'http' : 'tcp' }),
+    head: received.slice(0, received.indexOf(HEAD_END)),
     body: received.slice(received.indexOf(HEAD_END) + HEAD_END.length),
   }
 }
@@ -245,8 +281,9 @@ async function openApp(): Promise<
       if (!isHttp || !held.includes(HEAD_END)) return
       const [, target = ''] = held.split(' ')
       const chain = held.includes('\r\nx-request-id: ') ? 'http' : 'tcp'
+      const head = Buffer.from(held.slice(0, held.indexOf(HEAD_END)), 'latin1').toString('base64')
       held = ''
-      const seen = `x-path: ${target}\r\nx-chain: ${chain}\r\n`
+      const seen = `x-path: ${target}\r\nx-chain: ${chain}\r\nx-head: ${head}\r\n`
       socket.write(`HTTP/1.1 200 OK\r\n${seen}content-length: 0\r\n\r\n`)
     })
   })

@@ -26,9 +26,10 @@ export interface OracleRequest {
   readonly srcIp?: string
   readonly sni?: string
   readonly alpn?: readonly string[]
+  readonly body?: string
 }
 
-type Manifest = Readonly<Record<string, unknown>>
+export type Manifest = Readonly<Record<string, unknown>>
 
 export interface OracleCase {
   readonly id: string
@@ -36,6 +37,8 @@ export interface OracleCase {
   readonly mesh?: Manifest
   readonly requests: readonly OracleRequest[]
   readonly ports: readonly number[]
+  /** Headers that the app is to get alike, lower case. */
+  readonly watched?: readonly string[]
 }
 
 export interface OracleAnswer {
@@ -44,6 +47,11 @@ export interface OracleAnswer {
   readonly decision: 'allow' | 'deny' | 'reset' | 'other' | 'error'
   readonly status?: number
   readonly forwardedPath?: string
+  readonly forwardedHead?: string
+  /** Of the answer; some of them. */
+  readonly headers?: readonly (readonly [name: string, value: string])[]
+  /** Of a refusal, its first 300 bytes. */
+  readonly body?: string
   /** Envoy's response details. */
   readonly details?: string
   /** What kind of filter chain took the connection. */

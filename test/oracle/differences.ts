@@ -11,12 +11,25 @@ export interface Pair {
   readonly theirs: OracleAnswer
   /** `undefined`: the caller's name is no SPIFFE ID, so that it cannot be asked about. */
   readonly decided: CheckResult | undefined
+  /** Manifests of the set, as JSON. */
+  readonly text: string
 }
 
 export interface Difference {
   readonly name: string
   readonly reason: string
   readonly explains: (pair: Pair) => boolean
+}
+
+/** What a sidecar answers to by ALPN; no ALPN at all is `''`. */
+const SPOKEN = ['', 'istio', 'istio-peer-exchange', 'istio-http/1.1', 'http/1.1']
+
+/** Whether some token of a request has empty parts, or a header that demands extensions. */
+function withOddToken({ headers = [], path = '' }: OracleRequest): boolean {
+  const text = [path, ...headers.map(([, value]) => value)].join(' ')
+  const isCritical = (header: string): boolean =>
+    Buffer.from(header, 'base64url').toString('latin1').includes('"crit"')
+  return /\.\.|(^|[ =])\.|\.( |$)/.test(text) || (text.match(/eyJ[\w-]+/g) ?? []).some(isCritical)
 }
 
 export const DIFFERENCES: readonly Difference[] = [
@@ -31,7 +44,66 @@ export const DIFFERENCES: readonly Difference[] = [
     name: 'path-parameters',
     reason:
       'under a path rule, a path on whose parameters (`..;`, `;v=1`) the decision depends is 400: servers differ on what it names',
-    explains: ({ decided }) => decided?.reason === 'ambiguous-path',
+    explains: ({ decided, theirs, request: { path = '' } }) =>
+      decided?.reason === 'ambiguous-path' ||
+      (/[/\\](\.|%2e){1,2};/i.test(path) &&
+        (decided?.decision !== 'allow' || theirs.decision === 'allow')),
+  },
+  {
+    name: 'user-information',
+    reason: 'user information in an absolute target is 400 (RFC 9110 §4.2.4); Envoy leaves it out',
+    explains: ({ request: { path = '' }, decided }) =>
+      decided?.reason === 'not-a-path' && /^https?:\/\/[^/]*@/i.test(path),
+  },
+  {
+    name: 'query-without-path',
+    reason:
+      'an absolute target without a path but with a query is 400 as one in origin form is; Envoy says 404',
+    explains: ({ request: { path = '' }, decided, theirs }) =>
+      decided?.reason === 'not-a-path' &&
+      theirs.status === 404 &&
+      /^https?:\/\/[^/]*\?/i.test(path),
+  },
+  {
+    name: 'hidden-headers',
+    reason:
+      'policies see no header from outside that ends at a proxy or that only a sidecar may say; Envoy shows them some',
+    explains: ({ text }) =>
+      /request\.headers\[(te\]|trailer|proxy-a|x-envoy-|x-redoubt-|:scheme)/i.test(text),
+  },
+  {
+    name: 'unknown-expectation',
+    reason:
+      'an Expect that nobody knows is 400 in HTTP/1: whoever waits for it would wait in vain (RFC 9110 §10.1.1)',
+    explains: ({ request: { headers = [] } }) =>
+      headers.some(
+        ([name, value]) => /^expect$/i.test(name) && value.toLowerCase() !== '100-continue',
+      ),
+  },
+  {
+    name: 'token-padding',
+    reason:
+      'a token whose parts are padded with `=` is no token (RFC 7515 §2); Envoy goes on, and refuses it for another reason',
+    explains: ({ decided, theirs }) =>
+      theirs.decision === 'deny' && /an invalid Base64url encoded$/.test(decided?.detail ?? ''),
+  },
+  {
+    name: 'token-form',
+    reason:
+      'a token with an empty part, or whose header demands what nobody here knows (`crit`), does not verify (RFC 7515 §4.1.11, §7.1); Envoy ignores both',
+    explains: ({ decided, theirs, request }) =>
+      decided?.detail === 'Jwt verification fails' &&
+      theirs.decision === 'allow' &&
+      withOddToken(request),
+  },
+  {
+    name: 'alpn-without-overlap',
+    reason:
+      'a client that offers by ALPN nothing that is spoken here is told so in the handshake (RFC 7301 §3.2); Envoy goes on without',
+    explains: ({ request: { alpn = [''] }, decided, theirs }) =>
+      theirs.chain !== undefined &&
+      decided !== undefined &&
+      !SPOKEN.some((one) => alpn.includes(one)),
   },
   {
     name: 'no-spiffe-id',

@@ -1,5 +1,5 @@
 /**
- * `npm run test:oracle [-- --seed N --sets N --requests N]`: random policies and requests, decided by
+ * `npm run test:oracle [-- --seed N --sets N --areas N --requests N]`: random policies and requests, decided by
  * Istio's own code and a real Envoy (`../shared/oracle`), by our decision code and by a running sidecar.
  * Other arguments go to ava; the totals are ava's.
  */
@@ -30,7 +30,7 @@ async function prepare(): Promise<Readonly<Record<string, string>>> {
   }
 }
 
-/** Takes `--seed`, `--sets` and `--requests` with their values out of `args`. */
+/** Takes `--seed`, `--sets`, `--areas` and `--requests` with their values out of `args`. */
 function takeNumbers(args: string[], defaults: Readonly<Record<string, number>>) {
   return Object.fromEntries(
     Object.entries(defaults).map(([name, value]) => {
@@ -42,7 +42,10 @@ function takeNumbers(args: string[], defaults: Readonly<Record<string, number>>)
 }
 
 const args = process.argv.slice(2)
-const numbers = takeNumbers(args, { seed: randomInt(2 ** 31), sets: 200, requests: 40 })
+const numbers = takeNumbers(args, {
+  ...{ seed: randomInt(2 ** 31), sets: 200, requests: 40 },
+  areas: 120,
+})
 const found = await prepare()
 const missing = found['REDOUBT_ORACLE_MISSING']
 if (missing) say(`ORACLE NOT TO BE HAD, its tests are skipped: ${missing}`)

@@ -97,7 +97,8 @@ interface Presented {
 
 /** What became of the tokens in one rule's places. */
 type Outcome =
-  | { readonly kind: 'verified'; readonly token: UnverifiedToken }
+  /** In the order in which they were verified; the last one is who it is. */
+  | { readonly kind: 'verified'; readonly tokens: readonly UnverifiedToken[] }
   | { readonly kind: 'absent' }
   | { readonly kind: 'refused'; readonly reason: TokenRefusal }
 
@@ -113,11 +114,11 @@ function settle(
     if (outcome instanceof Promise) {
       return outcome.then((judged) =>
         judged.kind === 'verified'
-          ? passed(question, next, judged.token)
+          ? passed(question, next, judged.tokens)
           : settle(question, presented.slice(at + 1), [...outcomes, judged]),
       )
     }
-    if (outcome.kind === 'verified') return passed(question, next, outcome.token)
+    if (outcome.kind === 'verified') return passed(question, next, outcome.tokens)
     outcomes.push(outcome)
   }
   return refused(reasonOf(outcomes))
@@ -128,12 +129,16 @@ function judgeAll(
   question: Question,
   issuer: Issuer,
   tokens: readonly FoundToken[],
+  verified: readonly UnverifiedToken[] = [],
 ): Outcome | Promise<Outcome> {
   const last = tokens.at(-1)
-  if (last === undefined) return { kind: 'absent' }
-  const earlier = tokens.slice(0, -1)
+  if (last === undefined) {
+    return verified.length === 0 ? { kind: 'absent' } : { kind: 'verified', tokens: verified }
+  }
   const proceed = (judged: Outcome): Outcome | Promise<Outcome> =>
-    judged.kind === 'refused' || earlier.length === 0 ? judged : judgeAll(question, issuer, earlier)
+    judged.kind === 'verified'
+      ? judgeAll(question, issuer, tokens.slice(0, -1), [...verified, ...judged.tokens])
+      : judged
   const judged = judge(question, issuer, last.text)
   return judged instanceof Promise ? judged.then(proceed) : proceed(judged)
 }
@@ -148,11 +153,11 @@ function judge(
   const { token } = reading
   const fault = faultOf(rule, token, nowSeconds)
   if (fault !== undefined) return { kind: 'refused', reason: fault }
-  if (verified.has(text)) return { kind: 'verified', token }
+  if (verified.has(text)) return { kind: 'verified', tokens: [token] }
   return verifySignature(token, keys).then((reason): Outcome => {
     if (reason !== undefined) return { kind: 'refused', reason }
     if (text.length <= MAX_REMEMBERED_LENGTH) verified.set(text, true)
-    return { kind: 'verified', token }
+    return { kind: 'verified', tokens: [token] }
   })
 }
 
@@ -207,8 +212,9 @@ function refused(reason: TokenRefusal): Authentication {
 function passed(
   { dropped, request }: Question,
   { issuer: { rule }, tokens }: Presented,
-  { text, claims }: UnverifiedToken,
+  verified: readonly UnverifiedToken[],
 ): Authentication {
+  const claims = verified.at(-1)?.claims ?? {}
   const spent = rule.forwardOriginalToken ? [] : tokens
   const headers = spent.filter(({ place }) => place === 'header').map(({ name }) => name)
   const parameters = spent.filter(({ place }) => place === 'parameter').map(({ name }) => name)
@@ -216,7 +222,7 @@ function passed(
     kind: 'passed',
     claims: splitClaims(claims, rule.spaceDelimitedClaims),
     dropped: headers.length === 0 ? dropped : [...dropped, ...headers],
-    added: outputHeaders(rule, text, claims),
+    added: verified.flatMap((one) => outputHeaders(rule, one.text, one.claims)),
     target: parameters.length === 0 ? undefined : withoutParameters(request.target, parameters),
   }
 }

@@ -6,7 +6,7 @@ export interface TokenRequest {
   readonly method: string
   /** Origin form, with its query. */
   readonly target: string
-  /** The lines of header `name` (lower case), in order. */
+  /** The values of header `name` (lower case), in order: lines, or one where several are one value. */
   readonly header: (name: string) => readonly string[]
 }
 
@@ -27,9 +27,10 @@ export function findTokens(rule: TokenRule, request: TokenRequest): readonly Fou
   const { fromHeaders, fromParams, fromCookies } = placesOf(rule)
   const found: FoundToken[] = []
   for (const { name, prefix } of fromHeaders.toSorted(byHeader)) {
-    const lines = request.header(name)
-    const text = lines.length === 0 ? undefined : tokenAfter(prefix, lines.join(','))
-    if (text !== undefined) found.push({ text, place: 'header', name })
+    for (const value of request.header(name)) {
+      const text = tokenAfter(prefix, value)
+      if (text !== undefined) found.push({ text, place: 'header', name })
+    }
   }
   const query = fromParams.length === 0 ? [] : parametersOf(request.target)
   for (const name of fromParams.toSorted()) {

@@ -43,13 +43,16 @@ function valueAt(claims: TokenClaims, path: readonly string[]): unknown {
   )
 }
 
-/** RFC 9110 §5.5, without tabs at the ends, which would not arrive. */
+/** RFC 9110 §5.5. */
 const FIELD_VALUE = /^[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?$/
 
 /** `undefined` for null, for nothing, and for text that no header can carry. */
 function headerValueOf(value: unknown): string | undefined {
   if (typeof value === 'string') {
-    const bytes = Buffer.from(value, 'utf8').toString('latin1')
+    // White space at the ends would not arrive.
+    const bytes = Buffer.from(value, 'utf8')
+      .toString('latin1')
+      .replace(/^[\t ]+|[\t ]+$/g, '')
     return FIELD_VALUE.test(bytes) ? bytes : undefined
   }
   if (typeof value === 'boolean') return String(value)

@@ -381,3 +381,57 @@ test('4,096 rules and one token end in an answer', async (t) => {
   t.is(await verdict(rules, bearer(claims({ iss: 'i4095' }))), 'u')
   t.is(await verdict(rules, bearer(makeToken())), 'issuer-unknown')
 })
+
+test('§3.3 row 3, §0.8.24: each line of a header is a token of its own: all must verify, and all say who it is for', async (t) => {
+  const own = rule({
+    fromHeaders: [{ name: 'x-tok', prefix: 'Tok ' }],
+    outputClaimToHeaders: [{ header: 'x-sub', claim: 'sub' }],
+  })
+  const lines = (...values: readonly string[]): Given => ({ headers: { 'x-tok': values } })
+  const [ann, bob] = [`Tok ${claims({ sub: 'ann' })}`, `Tok ${claims({ sub: 'bob' })}`]
+  t.is(await verdict([own], lines(ann, 'Tok abc')), 'bad-form')
+  t.is(await verdict([own], lines('abc', ann)), 'ann')
+  const answer = await ask([own], lines(ann, bob))
+  t.like(answer, { kind: 'passed', claims: { sub: 'ann' } })
+  // Envoy begins with the last.
+  const added = answer.kind === 'passed' ? answer.added : []
+  t.deepEqual(
+    added.map(({ name, value }) => [name, value]),
+    [
+      ['x-sub', 'bob'],
+      ['x-sub', 'ann'],
+    ],
+  )
+})
+
+test('§0.8.26 faults of a payload are told in the order in which Envoy finds them', async (t) => {
+  const all = { sub: 5, iat: 'x', nbf: null, exp: 'x', jti: ['j'], aud: 5 }
+  const names = Object.keys(all) as (keyof typeof all)[]
+  const told = await Promise.all(
+    names.map((_, at) => {
+      const faulty = Object.fromEntries(names.slice(at).map((one) => [one, all[one]]))
+      return verdict([rule()], bearer(claims(faulty)))
+    }),
+  )
+  t.deepEqual(told, [
+    'sub-not-string',
+    'iat-not-integer',
+    'nbf-not-integer',
+    'exp-not-integer',
+    'jti-not-string',
+    'aud-not-string',
+  ])
+})
+
+test('§0.8.26 empty parts of a token are told late, and never verify', async (t) => {
+  t.is(await verdict([rule()], bearer(`${makeToken()}.`)), 'signature-wrong')
+  t.is(await verdict([rule()], bearer(`${makeToken()}.x`)), 'bad-form')
+})
+
+test('§0.8.22 white space around a claim does not come along into its header', async (t) => {
+  const own = rule({ outputClaimToHeaders: [{ header: 'x-a', claim: 'a' }] })
+  const answer = await ask([own], bearer(claims({ a: '  b c ' })))
+  t.deepEqual(answer.kind === 'passed' && answer.added, [{ name: 'x-a', value: 'b c' }])
+  const empty = await ask([own], bearer(claims({ a: '  ' })))
+  t.deepEqual(empty.kind === 'passed' && empty.added, [])
+})

@@ -562,12 +562,21 @@ test('§1.11 several providers on one workload deny, unless the Mesh takes sever
 })
 
 test('§1.11 on TCP a provider that speaks HTTP is not asked', (t) => {
-  const all = withProviders(GATE).replace('{ paths: [/ask] }', '{ ports: ["5432"] }')
+  const all = withProviders(GATE)
+    .replace('{ paths: [/ask] }', '{ ports: ["5432"] }')
+    .replace('{ name: http, port: 5432 }', '{ name: tcp, port: 5432 }')
   const tcp = { to: { namespace: 'app', name: 'db', port: 5432 }, protocol: 'tcp' } as const
   t.like(ask(all, tcp), { decision: 'allow' })
   t.like(ask(all.replace('envoyExtAuthzHttp', 'envoyExtAuthzGrpc'), tcp), {
     reason: 'needs-provider',
   })
+})
+
+test('§2.4 what is no HTTP is 400 on a port that takes HTTP, whatever policies say', (t) => {
+  const tcp = { to: { namespace: 'app', name: 'db', port: 5432 }, protocol: 'tcp' } as const
+  t.like(ask(MANIFESTS, tcp), { decision: 'deny', status: 400, reason: 'not-http' })
+  const other = MANIFESTS.replace('{ name: http, port: 5432 }', '{ name: tcp, port: 5432 }')
+  t.not(ask(other, tcp).reason, 'not-http')
 })
 
 test('a CasbinPolicy answers offline; lines in a database need an answer', (t) => {

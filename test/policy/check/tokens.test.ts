@@ -38,7 +38,7 @@ metadata: { name: need-token, namespace: app }
 spec:
   rules:
     - from: [{ source: { requestPrincipals: [iss/u, far/u] } }]
-      when: [{ key: "request.headers[x-sub]", notValues: ["*"] }, { key: "request.headers[authorization]", notValues: ["*"] }]
+      when: [{ key: "request.headers[x-sub]", notValues: [root] }, { key: "request.headers[authorization]", notValues: ["*"] }]
 ---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -103,6 +103,14 @@ test('§1.3 CUSTOM sees the request before its token is looked at, and answers f
 test('claims that are given stand for a token, and nobody looks for another', async (t) => {
   t.like(await ask({ ...bearer('abc'), claims }), { decision: 'deny', status: 403 })
   t.like(await ask({ claims, headers: { 'X-Sub': ['root'] } }), { decision: 'allow' })
+})
+
+test('§3.4 row 3, §1.7: policies see the headers that claims are put into', async (t) => {
+  const given = (values: string) =>
+    readManifests([{ path: 'a.yaml', text: MANIFESTS.replace('notValues: [root]', values) }]).intent
+  const query = { ...base, ...bearer(makeToken({ claims })) }
+  t.like(await createTokenChecker(given('values: [u]'), tokens())(query), { decision: 'allow' })
+  t.like(await createTokenChecker(given('notValues: [u]'), tokens())(query), { decision: 'deny' })
 })
 
 test('§3.5 keys at a URI: without them it cannot be told, with them it can', async (t) => {

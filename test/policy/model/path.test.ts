@@ -10,9 +10,12 @@ import {
   clientAddress,
   headerValues,
   isAmbiguousPath,
+  isHiddenHeader,
   isKnownMethod,
+  isPseudoHeader,
   normalizePath,
   type PathNormalization,
+  pseudoHeader,
   withoutPathParameters,
 } from '#policy/model/index.ts'
 
@@ -39,6 +42,42 @@ for (const [column, mode] of MODES.entries()) {
     }
   })
 }
+
+test('§0.8.18 normalizePath() takes an absolute target by its host, and refuses odd ones', (t) => {
+  const authorityOf = (target: string) => {
+    const read = normalizePath(target, 'BASE')
+    return read.kind === 'ok' ? read.authority : read.reason
+  }
+  for (const [target, host] of [
+    ['https://h/a', 'h'],
+    ['HTTP://[::1]:80/a', '[::1]:80'],
+    ['http://h:080', 'h:080'],
+  ] as const) {
+    t.is(authorityOf(target), host)
+  }
+  // Envoy says 404 to the first, and leaves out who asks in the second.
+  for (const target of [
+    'http://h?q',
+    'http://u@h/a',
+    'http://h_/a',
+    'http://h:99999/a',
+    'http://h:/a',
+  ]) {
+    t.is(authorityOf(target), 'not-a-path', target)
+  }
+})
+
+test('§0.8.14 normalizePath() never lets `..` take a dot segment with parameters along', (t) => {
+  for (const [target, path] of [
+    ['/x/..;/../admin', '/x/..;/../admin'],
+    ['/x/.;a/../admin', '/x/.;a/../admin'],
+    ['/x/%2e%2E;/../../a', '/x/..;/a'],
+    ['/x/...;/../a', '/x/a'],
+  ] as const) {
+    t.is(pathOf(target, 'MERGE_SLASHES'), path)
+    t.is(isAmbiguousPath(path), target !== '/x/...;/../a')
+  }
+})
 
 test('§0.8.10 normalizePath() cuts the fragment in every mode and forwards the rest as it came (users §2.3.34)', (t) => {
   for (const mode of MODES) {
@@ -134,10 +173,47 @@ test('§0.8.17 headerValues() joins the lines of those that are one value, and n
   // As Envoy appends: a line without a value leaves no comma.
   t.deepEqual(headerValues('user-agent', ['', 'a', '', 'b']), ['a,b'])
   t.deepEqual(headerValues('user-agent', ['', '']), [''])
+  for (const name of ['if-match', 'content-encoding', 'x-forwarded-port', 'if-range']) {
+    t.deepEqual(headerValues(name, ['a', 'b']), ['a,b'], name)
+  }
+})
+
+test('§1.7 row 1: a referer that is no URL is none, as Envoy has it', (t) => {
+  t.deepEqual(headerValues('referer', ['http://a.b/c?d']), ['http://a.b/c?d'])
+  t.deepEqual(headerValues('referer', ['http://a/', 'b']), ['http://a/,b'])
+  for (const lines of [['v'], ['/a'], [''], [], ['http://a b/'], ['http://a', 'http://b']]) {
+    t.deepEqual(headerValues('referer', lines), [], lines.join())
+  }
+})
+
+test('§1.7 row 1: pseudo-headers say what the request line does', (t) => {
+  const line = { method: 'GET', path: '/a', target: '/%61?b=c', host: 'h:1' }
+  const read = [':method', ':path', ':authority', 'host', ':scheme'].map((name) =>
+    pseudoHeader(name, line),
+  )
+  t.deepEqual(read, [['GET'], ['/a?b=c'], ['h:1'], ['h:1'], []])
+  t.deepEqual(pseudoHeader('host', { ...line, host: undefined }), [])
+  t.deepEqual(['host', ':path', 'x-host'].map(isPseudoHeader), [true, true, false])
+})
+
+test('§0.8.17 what ends at a proxy, or only a sidecar may say, policies do not see', (t) => {
+  for (const name of [
+    'connection',
+    'te',
+    'proxy-authorization',
+    'x-envoy-internal',
+    'x-redoubt-a',
+  ]) {
+    t.true(isHiddenHeader(name), name)
+  }
+  for (const name of ['x-a', 'authorization', 'expect', 'content-length', 'x-envoy']) {
+    t.false(isHiddenHeader(name), name)
+  }
 })
 
 test('§0.8.19 clientAddress() believes the last entry of the last line if it is an address', (t) => {
   t.is(clientAddress(['1.1.1.1', '2.2.2.2, 3.3.3.3'], '9.9.9.9'), '3.3.3.3')
+  t.is(clientAddress(['1.1.1.1', ''], '9.9.9.9'), '1.1.1.1')
   for (const last of ['3.3.3.3:80', '3.3.3.3,', 'unknown', '', '::ffff:3.3.3.3:80']) {
     t.is(clientAddress([last], '9.9.9.9'), '9.9.9.9', last)
   }

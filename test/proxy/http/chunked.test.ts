@@ -103,11 +103,9 @@ test('ChunkedReader gives back any body in any cut (1000 random ones)', (t) => {
 
 test('splitTarget() tells the four forms apart', (t) => {
   t.deepEqual(splitTarget('GET', '/a?b'), { kind: 'origin', path: '/a?b' })
-  t.deepEqual(splitTarget('GET', 'HTTP://A:1?b'), {
-    kind: 'absolute',
-    authority: 'A:1',
-    path: '/?b',
-  })
+  const absolute = { kind: 'absolute', authority: 'A:1', path: '/a?b' } as const
+  t.deepEqual(splitTarget('GET', 'HTTP://A:1/a?b'), { ...absolute, isSecure: false })
+  t.deepEqual(splitTarget('GET', 'https://A:1/a?b'), { ...absolute, isSecure: true })
   t.deepEqual(splitTarget('CONNECT', 'a:1'), { kind: 'authority', authority: 'a:1' })
   t.deepEqual(splitTarget('OPTIONS', '*'), { kind: 'asterisk' })
   for (const [method, target] of [
@@ -115,6 +113,10 @@ test('splitTarget() tells the four forms apart', (t) => {
     ['GET', 'a'],
     ['GET', 'ftp://a/'],
     ['GET', 'http:///a'],
+    ['GET', 'http://a?b'],
+    ['GET', 'http://a_b/'],
+    ['GET', 'http://a:/'],
+    ['GET', 'http://u@a/'],
     ['CONNECT', 'a:0'],
     ['CONNECT', 'http://a/'],
   ] as const) {

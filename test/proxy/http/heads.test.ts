@@ -169,7 +169,10 @@ const REFUSED: Readonly<Record<string, readonly [text: string, fault: RequestFau
   'a relative target': ['GET a HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
   'a target of a query alone': ['GET ?x HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
   'an asterisk with GET': ['GET * HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
-  'https in absolute form': ['GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n', 'target-malformed'],
+  'a query and no path in absolute form': [
+    'GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n',
+    'target-malformed',
+  ],
   'user information in absolute form': [
     'GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n',
     'target-malformed',
@@ -272,7 +275,7 @@ test('RequestHead lets the target overrule Host', (t) => {
   t.is(head.target, '/p?q')
   t.is(serializeRequest(head, { added: '' }), 'GET /p?q HTTP/1.1\r\nhost: Real.example:81\r\n\r\n')
   t.is(accepted('GET http://a HTTP/1.1\r\nHost: b\r\n\r\n').target, '/')
-  t.is(accepted('GET http://a?q HTTP/1.1\r\nHost: b\r\n\r\n').target, '/?q')
+  t.is(accepted('GET http://a/?q HTTP/1.1\r\nHost: b\r\n\r\n').target, '/?q')
   t.is(accepted('CONNECT a.b:443 HTTP/1.1\r\nHost: x\r\n\r\n').authority, 'a.b:443')
 })
 

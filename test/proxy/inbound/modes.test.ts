@@ -8,7 +8,10 @@ import {
   type SidecarRequest,
 } from '#test/fakes/running-sidecar.ts'
 
-const PORTS = { http: 8080, tcp: 9000, auto: 7000, undeclared: 5555, tls: 8443 } as const
+const PORTS = {
+  ...{ http: 8080, tcp: 9000, auto: 7000, undeclared: 5555, tls: 8443 },
+  grpc: 8081,
+} as const
 const CLI = 'spiffe://cluster.local/ns/app/sa/cli'
 
 function intentWith(mode: string, more = '', mesh = '{}') {
@@ -23,7 +26,7 @@ kind: Workload
 metadata: { name: web-1, namespace: app, labels: { app: web } }
 spec:
   serviceAccount: web
-  ports: [{ port: 8080 }, { port: 9000 }, { port: 7000 }, { port: 5555 }, { port: 8443 }]
+  ports: [{ port: 8080 }, { port: 9000 }, { port: 7000 }, { port: 5555 }, { port: 8443 }, { port: 8081 }]
   run: { command: [x] }
 ---
 apiVersion: v1
@@ -36,6 +39,7 @@ spec:
     - { name: tcp, port: 9000 }
     - { name: other, port: 7000 }
     - { name: https, port: 8443 }
+    - { name: grpc, port: 8081 }
 ---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -277,5 +281,74 @@ test.serial(
     const seen = await sidecar.send({ ...MESH_HTTP, port: PORTS.http, path: '/a%00', headers })
     t.is(seen.status, 200)
     t.is((await sidecar.send({ ...MESH_HTTP, port: PORTS.http, path: '/a%00' })).status, 400)
+  },
+)
+
+const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+
+test.serial(
+  '§2.4 row 1: on a gRPC port HTTP/1 is read and decided on, whatever a peer says by ALPN',
+  async (t) => {
+    const deny = `---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: deny, namespace: app }
+spec:
+  action: DENY
+  rules: [{ to: [{ operation: { paths: [/a] } }], from: [{ source: { namespaces: [other] } }] }]
+`
+    await sidecar.apply(intentWith('STRICT', deny))
+    const other = { from: 'spiffe://cluster.local/ns/other/sa/x', port: PORTS.grpc } as const
+    const hidden = { ...other, protocol: 'http/1.1', alpn: ['istio-peer-exchange'] } as const
+    t.is(await fateOf({ ...hidden, path: '/a' }), 403)
+    t.is(await fateOf({ ...hidden, path: '/b' }), 'http')
+    t.is(await fateOf({ ...other, protocol: 'tcp', raw: 'hello\r\n\r\n' }), 400)
+    t.is(await fateOf({ ...other, from: CLI, protocol: 'tcp', raw: PREFACE }), 'tcp')
+    // Unread, so that only what is known of the connection counts: a DENY grows (§1.8).
+    t.is(await fateOf({ ...other, protocol: 'tcp', raw: PREFACE }), 'closed')
+  },
+)
+
+test.serial(
+  '§1.11 row 16: HTTP/2, which is not read, does not get past a provider that would be asked over HTTP',
+  async (t) => {
+    const custom = `---
+apiVersion: v1
+kind: Service
+metadata: { name: gate, namespace: app }
+spec: { selector: { app: gate }, ports: [{ name: http, port: 80 }] }
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: ask, namespace: app }
+spec:
+  action: CUSTOM
+  provider: { name: gate }
+  rules: [{ to: [{ operation: { ports: ["8081", "9000", "7000"] } }] }]
+`
+    const gate = `{ name: gate, envoyExtAuthzHttp: { service: gate.app.svc.cluster.local, port: 80 } }`
+    await sidecar.apply(intentWith('PERMISSIVE', custom, `{ extensionProviders: [${gate}] }`))
+    const raw = { from: CLI, protocol: 'tcp', raw: PREFACE } as const
+    t.is(await fateOf({ ...raw, port: PORTS.grpc }), 'closed')
+    t.is(await fateOf({ ...raw, from: 'none', port: PORTS.auto }), 'closed')
+    t.is(await fateOf({ ...raw, from: 'none', port: PORTS.undeclared }), 'tcp')
+    t.is(await fateOf({ ...raw, port: PORTS.tcp }), 'tcp')
+  },
+)
+
+test.serial(
+  '§0.8.22 HTTP/2, which is not read, is refused where claims of tokens become headers',
+  async (t) => {
+    const tokens = (outputs: string): string => `---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: jwt, namespace: app }
+spec: { jwtRules: [{ issuer: iss, jwks: '{"keys":[]}'${outputs} }] }
+`
+    const raw = { from: CLI, protocol: 'tcp', raw: PREFACE, port: PORTS.grpc } as const
+    await sidecar.apply(intentWith('STRICT', tokens('')))
+    t.is(await fateOf(raw), 'tcp')
+    await sidecar.apply(intentWith('STRICT', tokens(', outputPayloadToHeader: x-user')))
+    t.is(await fateOf(raw), 'closed')
   },
 )

@@ -53,7 +53,7 @@ test('§3.4 row 4, §3.1 row 11: the app sees claims as headers, and the token o
   for (const seen of [byHeader, byQuery]) {
     t.regex(seen, /\r\nx-sub: u\r\n/)
     t.regex(seen, /\r\nx-payload: eyJ[\w-]+\r\n/)
-    t.notRegex(seen, /root|authorization|access_token|e30/)
+    t.notRegex(seen, /root|authorization|access_token|: e30\r/)
   }
   t.notRegex(without, /x-sub|x-payload|root/)
   t.is(app.requests.length, 3)
@@ -144,12 +144,12 @@ test('§1.3 rows 6, 8: CUSTOM comes before tokens, tokens before DENY and ALLOW'
   t.is(await status('/', bearer(token)), 200)
 })
 
-test('§3.4 row 1, §1.5: policies read claims, and nothing of the token’s header', async (t) => {
+test('§3.4 rows 1 and 3, §1.5: policies read claims and headers made of them, and nothing of the token’s own', async (t) => {
   await using app = await openEchoApp()
   const when = [
     { key: 'request.auth.claims[scope]', values: ['write'] },
     { key: 'request.headers[authorization]', notValues: ['*'] },
-    { key: 'request.headers[x-sub]', notValues: ['*'] },
+    { key: 'request.headers[x-sub]', notValues: ['root'] },
   ]
   await using pair = await openFakePair(
     app.address,
