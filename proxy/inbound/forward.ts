@@ -7,7 +7,7 @@
  * Long because it is one state machine, from a request's first byte to the record of how it ended.
  */
 import type { Authenticate, Authentication } from '#ca/jwt/request/index.ts'
-import type { Decide, Decision, Denied, Permit } from '#policy/model/index.ts'
+import type { Claims, Decide, Decision, Denied, Permit } from '#policy/model/index.ts'
 import { normalizePath } from '#policy/model/index.ts'
 import type { Consultation, ConsultationHost } from '../authorizer/consultation.ts'
 import type { AskDeps, HeaderEdit, Verdict } from '../authorizer/question.ts'
