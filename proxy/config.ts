@@ -31,6 +31,8 @@ export interface ProxyConfig {
   readonly inbound: readonly InboundListener[]
   /** Ports at which it is a gateway. @default none: it is none */
   readonly gateway?: readonly GatewayListener[]
+  /** Absolute: where relative paths of a gateway's files start. @default the working directory */
+  readonly folder?: string
   readonly outbound: string
   readonly admin: string
   readonly metrics: string

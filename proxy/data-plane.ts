@@ -7,7 +7,7 @@ import type { GatewayListener, ProxyConfig } from './config.ts'
 import { ProxyError } from './error.ts'
 import type { CompiledGateway } from './gateway/compile.ts'
 import type { GatewayDeps } from './gateway/gateway.ts'
-import { type InboundDeps, listenInbound } from './inbound/inbound.ts'
+import { listenInbound } from './inbound/inbound.ts'
 import type { InboundConfiguration } from './inbound/inbound-port.ts'
 import type { FindDestination } from './outbound/destination.ts'
 import { createOutboundEdges } from './outbound/edges.ts'
@@ -32,6 +32,11 @@ export interface DataPlaneDeps {
   readonly telemetry: Telemetry
 }
 
+export type DataPlaneConfig = Pick<
+  ProxyConfig,
+  'inbound' | 'gateway' | 'folder' | 'outbound' | 'sourceAddress' | 'drainMs'
+>
+
 export interface DataPlane extends AsyncDisposable {
   readonly outbound: string
   /** By workload port. */
@@ -52,7 +57,7 @@ const DRAIN_GRACE_MS = 200
  * @throws {ProxyError} `PROXY_LISTEN_FAILED` `PROXY_CONFIG_INVALID`
  */
 export async function openDataPlane(
-  config: Pick<ProxyConfig, 'inbound' | 'gateway' | 'outbound' | 'sourceAddress' | 'drainMs'>,
+  config: DataPlaneConfig,
   deps: DataPlaneDeps,
 ): Promise<DataPlane> {
   const { clock, svid, now, random, log, telemetry } = deps
@@ -69,6 +74,7 @@ export async function openDataPlane(
   const workload = () => configuration()?.bundle.workload
   const edges = createOutboundEdges({ telemetry, svid, workload })
   const guard = { ...common, ask, configuration }
+  const { folder = '' } = config
   const way = { hops, clock, wheel, random, telemetry, edges }
   const listeners: Listener[] = []
   const inbound: Record<number, string> = {}
@@ -81,7 +87,9 @@ export async function openDataPlane(
       inbound[listener.port] = keep(await listenInbound(listener, guard))
     }
     for (const listener of config.gateway ?? []) {
-      inbound[listener.port] = keep(await openGateway(listener, deps, guard, way))
+      inbound[listener.port] = keep(
+        await openGateway(listener, deps, { ...guard, folder, outbound: way }),
+      )
     }
     const outbound = await listenOutbound(config.outbound, {
       ...way,
@@ -112,15 +120,14 @@ export async function openDataPlane(
 async function openGateway(
   listener: GatewayListener,
   { gateway }: DataPlaneDeps,
-  inbound: InboundDeps,
-  outbound: GatewayDeps['outbound'],
+  deps: Omit<GatewayDeps, 'gateway'>,
 ): Promise<Listener> {
   if (gateway === undefined) {
     const message = `Cannot open port ${listener.port} of the gateway: it has nothing to route by`
     throw new ProxyError('PROXY_CONFIG_INVALID', message)
   }
   const { listenGateway } = await import('./gateway/gateway.ts')
-  return listenGateway(listener, { ...inbound, gateway, outbound })
+  return listenGateway(listener, { ...deps, gateway })
 }
 
 interface Draining {

@@ -203,6 +203,8 @@ export interface ProxyProcessConfig extends ProcessConfig {
   }[]
   /** Where it is a gateway. */
   readonly gateway: readonly { readonly port: number; readonly listen: string }[]
+  /** Absolute: where relative paths in manifests start. */
+  readonly folder: string
   readonly outbound: string
   readonly admin: string
   readonly metrics: string

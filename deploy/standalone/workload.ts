@@ -23,6 +23,8 @@ export interface WorkloadContext extends SuperviseDeps {
   readonly agentSocket: string
   readonly policyAddress: () => string
   readonly policyId: string
+  /** Absolute: where relative paths in manifests start. */
+  readonly cwd: string
   readonly registrations: Registrations
   /** Called when anything about the workload has changed. */
   readonly onChange: () => void
@@ -150,6 +152,7 @@ function keepSidecar(
             listen: inbound[port] ?? listen,
             app: app[port] ?? '',
           })),
+          folder: context.cwd,
           gateway: (wanted.gateway ?? []).map(({ port, listen }) => ({
             port,
             listen: inbound[port] ?? listen,

@@ -23,6 +23,8 @@ import { createTerminator } from './terminate.ts'
 
 export interface GatewayDeps extends InboundDeps {
   readonly gateway: Live<CompiledGateway | undefined>
+  /** Where relative paths of files start; '' is the working directory. */
+  readonly folder: string
   /** How requests go on into the mesh. */
   readonly outbound: Omit<OutboundDeps, 'find' | 'onConnect' | 'allowsAny'>
 }
@@ -76,6 +78,7 @@ interface OpenServer {
 function openServers(deps: {
   readonly nowMs: () => number
   readonly log: Log
+  readonly folder: string
   readonly routesOf: (name: string) => OutboundDeps
   readonly serve: (socket: Socket, door: Door) => void
 }): (server: CompiledServer) => OpenServer {

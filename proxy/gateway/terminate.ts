@@ -7,6 +7,7 @@
 import { constants } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
+import { resolve } from 'node:path'
 import { createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls'
 import type { Log } from '#core/log.ts'
 import type { GatewayServer, GatewayTls, PemSource } from '#policy/model/index.ts'
@@ -14,6 +15,8 @@ import type { GatewayServer, GatewayTls, PemSource } from '#policy/model/index.t
 export interface TerminatorDeps {
   readonly nowMs: () => number
   readonly log: Log
+  /** Where relative paths start. */
+  readonly folder: string
   /** The handshake is done and the client accepted; nothing has been read. */
   readonly onSecure: (socket: TLSSocket) => void
 }
@@ -41,7 +44,7 @@ export function createTerminator(
   tls: GatewayTls,
   deps: TerminatorDeps,
 ): Terminator {
-  const { nowMs, log } = deps
+  const { nowMs, log, folder } = deps
   let server: Server | undefined
   let shown = ''
   let readMs = Number.NEGATIVE_INFINITY
@@ -49,7 +52,7 @@ export function createTerminator(
 
   async function read(): Promise<void> {
     try {
-      const options = await contextOf(tls)
+      const options = await contextOf(tls, folder)
       const next = JSON.stringify(options)
       if (next === shown) return
       if (server === undefined) server = serverOf(options, name, tls, deps)
@@ -122,12 +125,13 @@ function namesOf(written: string): readonly string[] {
   )
 }
 
-async function contextOf(tls: GatewayTls): Promise<SecureContextOptions> {
+async function contextOf(tls: GatewayTls, folder: string): Promise<SecureContextOptions> {
+  const pem = (source: PemSource, wanted: 'CERTIFICATE' | 'KEY') => pemOf(source, wanted, folder)
   const roots = tls.clientCa === undefined ? [] : [tls.clientCa]
   const [cert, key, ca] = await Promise.all([
-    Promise.all(tls.certificates.map((one) => pemOf(one.chain, 'CERTIFICATE'))),
-    Promise.all(tls.certificates.map((one) => pemOf(one.key, 'KEY'))),
-    Promise.all(roots.map((one) => pemOf(one, 'CERTIFICATE'))),
+    Promise.all(tls.certificates.map((one) => pem(one.chain, 'CERTIFICATE'))),
+    Promise.all(tls.certificates.map((one) => pem(one.key, 'KEY'))),
+    Promise.all(roots.map((one) => pem(one, 'CERTIFICATE'))),
   ])
   return {
     cert,
@@ -143,13 +147,18 @@ async function contextOf(tls: GatewayTls): Promise<SecureContextOptions> {
 }
 
 /** @throws {Error} on a source without what is wanted: an empty list of roots would be the system's */
-async function pemOf(source: PemSource, wanted: 'CERTIFICATE' | 'KEY'): Promise<string> {
+async function pemOf(
+  source: PemSource,
+  wanted: 'CERTIFICATE' | 'KEY',
+  folder: string,
+): Promise<string> {
   if (source.kind === 'missing') {
     throw new Error(
       `the Secret ${source.secret} of the gateway's namespace is not there, or has no entry for it`,
     )
   }
-  const pem = source.kind === 'inline' ? source.pem : await readFile(source.path, 'utf8')
+  const pem =
+    source.kind === 'inline' ? source.pem : await readFile(resolve(folder, source.path), 'utf8')
   if (new RegExp(`^-----BEGIN [A-Z ]*${wanted}-----`, 'm').test(pem)) return pem
   const where = source.kind === 'inline' ? 'the Secret' : source.path
   throw new Error(`${where} has no PEM block ${wanted}`)

@@ -73,14 +73,19 @@ function eventLine(
   )
 }
 
+function gatewayText(gateway: Readonly<Record<string, string>>): string {
+  const doors = Object.entries(gateway).map(([port, address]) => `${port} at ${address}`)
+  return doors.length === 0 ? '' : `  gateway ${doors.join(', ')}`
+}
+
 function readyText(line: ReadyLine, format: OutputFormat): readonly string[] {
   if (format === 'json') return [JSON.stringify(line)]
   if (format === 'yaml') return [`---\n${JSON.stringify(line)}`]
   return [
     `The mesh ${line.trustDomain} is ready. Ctrl-C stops it.`,
     ...line.workloads.map(
-      ({ namespace, name, outbound = 'no sidecar', app }) =>
-        `  ${`${namespace}/${name}`.padEnd(24)} app ${Object.values(app).join(' ')}  outbound ${outbound}`,
+      ({ namespace, name, outbound = 'no sidecar', app, gateway = {} }) =>
+        `  ${`${namespace}/${name}`.padEnd(24)} app ${Object.values(app).join(' ')}  outbound ${outbound}${gatewayText(gateway)}`,
     ),
     ...line.notReady.map((workload) => `  ${workload} is not ready yet: redoubt logs ${workload}`),
   ]

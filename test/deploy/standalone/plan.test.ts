@@ -6,7 +6,13 @@ import { parseAddress, formatAddress } from '#deploy/standalone/address.ts'
 import { createDenialDigest, deniedFromLine } from '#deploy/standalone/denial-digest.ts'
 import { faultLines, keepLastGood } from '#deploy/standalone/last-good.ts'
 import type { DeniedRequests, SourceFile } from '#deploy/standalone/messages.ts'
-import { planChange, planTopology, type Topology } from '#deploy/standalone/topology.ts'
+import { readyWorkload } from '#deploy/standalone/ready-line.ts'
+import {
+  planChange,
+  planTopology,
+  type Topology,
+  type WorkloadPlan,
+} from '#deploy/standalone/topology.ts'
 import { readManifests } from '#policy/index.ts'
 import { FakeClock } from '#test/fakes/fake-clock.ts'
 
@@ -84,6 +90,56 @@ test('planTopology() dials an app where it listens: each workload port, or the o
     kind: 'address',
     addresses: { 80: '[::1]:3000' },
   })
+})
+
+const GATEWAY = `---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: door, namespace: shop }
+spec:
+  selector: { app: door }
+  servers:
+    - { port: { number: 80, name: http, protocol: HTTP }, hosts: ['*'] }
+    - { port: { number: 81, name: more, protocol: HTTP }, hosts: ['*'], bind: '::1' }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: door, namespace: shop }
+spec: { selector: { app: door }, ports: [{ port: 80, targetPort: 8080 }] }
+`
+
+test('planTopology() opens the ports of a gateway, and the workload’s others as ever', (t) => {
+  const door = WEB.replace('namespace: shop', 'namespace: shop, labels: { app: door }')
+  const [workload] = topologyOf(door, GATEWAY).workloads
+  t.deepEqual(workload?.sidecar?.gateway, [
+    { port: 81, listen: '[::1]:0', servers: [81] },
+    { port: 8080, listen: '127.0.0.1:15006', servers: [80] },
+  ])
+  t.deepEqual(workload?.sidecar?.inbound, { 9090: '127.0.0.1:0' })
+  const [plain] = topologyOf(WEB, GATEWAY).workloads
+  t.false('gateway' in (plain?.sidecar ?? {}))
+  t.deepEqual(
+    planChange(topologyOf(door).workloads, topologyOf(door, GATEWAY).workloads).changed.length,
+    1,
+    'a Gateway that comes starts its workload anew',
+  )
+  const addresses = {
+    outbound: '127.0.0.1:1',
+    inbound: { 81: '[::1]:2', 8080: '127.0.0.1:15006', 9090: '127.0.0.1:3' },
+    admin: '',
+    metrics: '',
+    readiness: '',
+  }
+  const seen = (plan: WorkloadPlan) =>
+    readyWorkload({
+      plan,
+      addresses: () => addresses,
+      appAddresses: {},
+      ports: () => [],
+      app: () => undefined,
+    }).gateway
+  t.deepEqual(workload && seen(workload), { 80: '127.0.0.1:15006', 81: '[::1]:2' })
+  t.is(plain && seen(plain), undefined)
 })
 
 test('planTopology() leaves the sidecar out where injection is off', (t) => {

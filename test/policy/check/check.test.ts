@@ -637,3 +637,62 @@ test('deploy/samples/casbin decides as it says', (t) => {
   )
   t.is(decide('GET', 'none', '/health'), 'allow')
 })
+
+const DOOR = `
+---
+apiVersion: redoubt.io/v1alpha1
+kind: Workload
+metadata: { name: door, namespace: app, labels: { app: door } }
+spec: { serviceAccount: door, ports: [{ port: 8080 }] }
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: door, namespace: app }
+spec:
+  selector: { app: door }
+  servers: [{ port: { number: 8080, name: http, protocol: HTTP }, hosts: ['*'] }]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: door, namespace: app }
+spec:
+  selector: { matchLabels: { app: door } }
+  rules:
+    - from: [{ source: { remoteIpBlocks: [10.0.0.0/8] } }]
+      to: [{ operation: { notPaths: [/admin*], ports: ["8080"] } }]
+    - when: [{ key: "request.headers[x-forwarded-proto]", values: [https] }]
+    - when: [{ key: "request.headers[x-envoy-internal]", values: ["*"] }]
+    - when: [{ key: connection.sni, values: [a.example] }]
+`
+
+test('§1.4, §7.4 at a gateway strangers are asked about as it sees them, whatever they say of themselves', (t) => {
+  const ask = (query: Partial<CheckQuery>, text = DOOR) => {
+    const { intent } = readManifests([{ path: 'a.yaml', text: MANIFESTS + text }])
+    const to = { namespace: 'app', name: 'door' }
+    return check(intent, { to, from: undefined, ...query })
+  }
+  t.like(ask({ sourceIp: '10.1.2.3' }), { decision: 'allow', rule: 0, mtlsMode: 'DISABLE' })
+  t.like(ask({ sourceIp: '10.1.2.3', path: '/x/../admin' }), { decision: 'deny', status: 403 })
+  const lies = {
+    'x-forwarded-for': ['10.1.2.3'],
+    'X-Forwarded-Proto': ['https'],
+    'x-envoy-internal': ['true'],
+  }
+  t.like(ask({ sourceIp: '192.0.2.1', headers: lies }), {
+    decision: 'deny',
+    reason: 'no-allow-matched',
+  })
+  t.like(ask({ sourceIp: '192.0.2.1', remoteIp: '10.1.2.3' }), { decision: 'allow' })
+  t.like(ask({ sourceIp: '192.0.2.1', sni: 'a.example' }), { decision: 'deny' })
+  const tls = DOOR.replace('protocol: HTTP', 'protocol: HTTPS').replace(
+    "hosts: ['*']",
+    "hosts: ['*'], tls: { mode: SIMPLE, credentialName: c }",
+  )
+  t.like(ask({ sourceIp: '192.0.2.1' }, tls), { decision: 'allow', rule: 1 })
+  t.like(ask({ sourceIp: '192.0.2.1', sni: 'A.example' }, tls.replace('[https]', '[none]')), {
+    decision: 'allow',
+    rule: 3,
+  })
+  const from = parseSpiffeId('spiffe://cluster.local/ns/app/sa/web')
+  t.like(ask({ from }), { decision: 'deny', status: null, reason: 'mtls-disabled' })
+})
