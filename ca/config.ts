@@ -16,6 +16,11 @@ export interface CaConfig {
   readonly stateDir: string
   /** Port 0 takes a free one. */
   readonly listen: { readonly host: string; readonly port: number }
+  /**
+   * DNS names of the CA's server certificate, for clients that know a server by its name: Istio's agents.
+   * At most 16, lower case. @default none: agents of ours know it by its SPIFFE ID
+   */
+  readonly serverNames?: readonly string[]
   /** Life of a leaf that asks for none. */
   readonly leafTtl: Temporal.Duration
   /** Longest life that a leaf may ask for. */
@@ -75,6 +80,7 @@ export function configFaults(config: CaConfig): readonly string[] {
     ],
     [host !== '', 'listen.host is empty, expected an address'],
     [isPort, `listen.port is ${port}, expected 0 to 65535`],
+    ...nameRules(config.serverNames ?? []),
     ...rateRules(config.signing ?? DEFAULT_RATES),
     ...lifeRules(config),
   ]).concat(keyStoreFaults(config.keys), ledgerFaults(config))
@@ -84,6 +90,29 @@ type Rule = readonly [holds: boolean, fault: string]
 
 function faultsOf(rules: readonly Rule[]): readonly string[] {
   return rules.flatMap(([holds, fault]) => (holds ? [] : [fault]))
+}
+
+/** Names of a server certificate: each is carried in every handshake. */
+const MAX_SERVER_NAMES = 16
+
+/** Labels of letters, digits and dashes; the last is no number, or it would be an address. */
+const DNS_NAME =
+  /^(?!.{254})(?!(?:.*\.)?\d+$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.(?!$)|$))+$/
+
+function nameRules(names: readonly string[]): readonly Rule[] {
+  const count = names.length
+  return [
+    [
+      count <= MAX_SERVER_NAMES,
+      `serverNames has ${count} names, expected at most ${MAX_SERVER_NAMES}`,
+    ],
+    ...names.map(
+      (name): Rule => [
+        DNS_NAME.test(name),
+        `serverNames has ${JSON.stringify(name)}, expected a DNS name in lower case`,
+      ],
+    ),
+  ]
 }
 
 function rateRules(rates: SigningRates): readonly Rule[] {

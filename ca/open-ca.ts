@@ -113,7 +113,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
 
   const authority = opening.use(await openAuthority(config, now, openWith(config, deps)))
   const rules = rulesOf(config, authority, now)
-  const issueOwn = () => issueOwnSvid({ ...authority, ...rules, ttl: rules.leafTtl, now })
+  const issueOwn = () => issueOwnSvid({ ...authority, ...rules, ...ownNames(config), now })
   // Without a chain that is in order it shows no certificate, and says so on its other port.
   let own = authority.authorities.fault() === undefined ? await issueOwn() : undefined
   const health = () => caHealth(authority, config, now())
@@ -169,6 +169,11 @@ async function shareSubscribers(
   const board = await openBoard?.({ address, present }, clock)
   if (board) share(board)
   return board
+}
+
+/** Who the CA is to those who dial it, and for how long it says so at a time. */
+function ownNames({ serverNames = [], ...config }: CaConfig) {
+  return { serverNames, ttl: exactLives(config).leafTtl }
 }
 
 function federate(

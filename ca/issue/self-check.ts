@@ -38,13 +38,14 @@ export function selfCheck(
 
 function checkAsOpenssl(
   leaf: X509Certificate,
-  { spiffeId, serial, notBefore, notAfter }: SvidTemplate,
+  { spiffeId, dnsNames = [], serial, notBefore, notAfter }: SvidTemplate,
   issuer: ExpectedIssuer,
 ): readonly string[] {
   const usages = leaf.keyUsage ?? []
+  const names = [`URI:${spiffeId}`, ...dnsNames.map((name) => `DNS:${name}`)].join(', ')
   const wantedSerial = BigInt(`0x${Buffer.from(serial).toString('hex')}`)
   return faultsOf([
-    [leaf.subjectAltName === `URI:${spiffeId}`, `its names are ${leaf.subjectAltName}`],
+    [leaf.subjectAltName === names, `its names are ${leaf.subjectAltName}`],
     [BigInt(`0x${leaf.serialNumber}`) === wantedSerial, 'its serial number differs'],
     [!leaf.ca, 'it is a CA'],
     [!leaf.subject, 'it has a subject'],
@@ -61,7 +62,7 @@ function checkAsOpenssl(
 
 function checkAsPeer(
   leaf: Certificate,
-  { spiffeId, publicKeyDer, serial, notBefore, notAfter }: SvidTemplate,
+  { spiffeId, dnsNames = [], publicKeyDer, serial, notBefore, notAfter }: SvidTemplate,
   { certificate }: ExpectedIssuer,
 ): readonly string[] {
   const verdict = judgeLeaf(leaf)
@@ -75,7 +76,10 @@ function checkAsPeer(
     [leaf.extendedKeyUsage?.join() === BOTH_ROLES.join(), 'its roles differ'],
     [typeof verdict === 'string', typeof verdict === 'string' ? '' : verdict.detail],
     [typeof verdict !== 'string' || verdict === spiffeId, 'its SPIFFE ID differs'],
-    [sans.length === 1 && leaf.sanIsCritical, 'its alternative names are not one critical URI'],
+    [
+      hasNames(sans, dnsNames) && leaf.sanIsCritical,
+      'its alternative names are not one critical URI',
+    ],
     [keyUsage?.join() === 'digitalSignature', 'its key usage is not digitalSignature alone'],
     [leaf.hasBasicConstraints && ski !== undefined, 'it lacks an extension'],
     [sameBytes(leaf.publicKeyDer, publicKeyDer), 'its key is not the one asked for'],
@@ -85,6 +89,19 @@ function checkAsPeer(
     ],
     [Temporal.Instant.compare(leaf.notAfter, certificate.notAfter) <= 0, 'it outlives its issuer'],
   ])
+}
+
+const DNS = 2
+
+/** One name, which was judged, and exactly these beside it. */
+function hasNames(sans: Certificate['sans'], dnsNames: readonly string[]): boolean {
+  const others = sans
+    .slice(1)
+    .map(({ type, value }) => [type, Buffer.from(value).toString('latin1')])
+  return (
+    others.length === dnsNames.length &&
+    others.every(([type, name], at) => type === DNS && name === dnsNames[at])
+  )
 }
 
 const BOTH_ROLES: readonly string[] = [OID.serverAuth, OID.clientAuth]

@@ -14,6 +14,8 @@ import { timeDer } from '../x509/time.ts'
 /** What a leaf will say, before anyone has signed it. Plain data: it can be logged, diffed, tested. */
 export interface SvidTemplate {
   readonly spiffeId: SpiffeId
+  /** Names beside it, of servers whose clients know none of SPIFFE. @default none */
+  readonly dnsNames?: readonly string[]
   /** SubjectPublicKeyInfo, DER. */
   readonly publicKeyDer: Uint8Array
   /** At most 20 bytes, read as an unsigned number. */
@@ -29,6 +31,8 @@ export interface SvidTemplate {
 /** Who asks for what, once admitted. */
 export interface SvidRequest {
   readonly spiffeId: SpiffeId
+  /** Granted to the CA's own server certificate alone. */
+  readonly dnsNames?: readonly string[]
   readonly publicKeyDer: Uint8Array
   readonly ttl: Temporal.Duration
   /** Why it is that. @default 'default' */
@@ -48,7 +52,7 @@ export const SERIAL_BYTES = 16
  * @param issuerNotAfter - The issuer's end; no leaf outlives it.
  */
 export function planSvid(
-  { spiffeId, publicKeyDer, ttl, life = 'default' }: SvidRequest,
+  { spiffeId, dnsNames = [], publicKeyDer, ttl, life = 'default' }: SvidRequest,
   now: Temporal.Instant,
   entropy: Uint8Array,
   issuerNotAfter: Temporal.Instant,
@@ -58,6 +62,7 @@ export function planSvid(
   const issuerMs = issuerNotAfter.epochMilliseconds
   return {
     spiffeId,
+    dnsNames,
     publicKeyDer,
     serial: entropy,
     issuedAt: now,
@@ -86,7 +91,7 @@ export function compileTemplate(issuer: IssuerParts): (template: SvidTemplate) =
   const aki = authorityKeyIdentifier(issuer.ski)
   const [start, end] = [newest(timeDer), newest(timeDer)]
   const algorithmAndName = Buffer.concat([issuer.algorithmDer, issuer.name])
-  return ({ spiffeId, publicKeyDer, serial, notBefore, notAfter }) =>
+  return ({ spiffeId, dnsNames, publicKeyDer, serial, notBefore, notAfter }) =>
     sequence(
       VERSION_3,
       unsignedInteger(serial),
@@ -99,7 +104,7 @@ export function compileTemplate(issuer: IssuerParts): (template: SvidTemplate) =
         subjectKeyIdentifier(keyIdentifier(publicKeyDer)),
         aki,
         // Critical because the subject is empty (RFC 5280 §4.1.2.6, X509-SVID §2).
-        uriName(spiffeId, 'critical'),
+        uriName(spiffeId, 'critical', dnsNames),
       ),
     )
 }
@@ -153,10 +158,17 @@ export function keyUsage(bits: number, unused: number): Uint8Array {
   return extension(OID.keyUsage, derOf(TAG.bitString, Uint8Array.of(unused, bits)), 'critical')
 }
 
-/** subjectAltName of one URI. */
-export function uriName(uri: string, criticality: 'critical' | 'plain'): Uint8Array {
+/** subjectAltName of one URI, and of DNS names after it. */
+export function uriName(
+  uri: string,
+  criticality: 'critical' | 'plain',
+  dnsNames: readonly string[] = [],
+): Uint8Array {
   const name = derOf(contextTag(6, 'primitive'), Buffer.from(uri, 'latin1'))
-  return extension(OID.subjectAltName, sequence(name), criticality)
+  const others = dnsNames.map((dns) =>
+    derOf(contextTag(2, 'primitive'), Buffer.from(dns, 'latin1')),
+  )
+  return extension(OID.subjectAltName, sequence(name, ...others), criticality)
 }
 
 /** subjectKeyIdentifier. */

@@ -20,15 +20,16 @@ export interface OwnSvid {
 /** Issues the CA's server certificate, with a new key, by the same path as any other leaf. */
 export async function issueOwnSvid(deps: {
   readonly serverId: SpiffeId
+  readonly serverNames: readonly string[]
   readonly ttl: Temporal.Duration
   readonly ledger: Ledger
   readonly now: () => Temporal.Instant
   readonly signer: () => SvidSigner
 }): Promise<OwnSvid> {
-  const { serverId: spiffeId, ttl, ledger, now, signer } = deps
+  const { serverId: spiffeId, serverNames: dnsNames, ttl, ledger, now, signer } = deps
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const publicKeyDer = publicKey.export({ type: 'spki', format: 'der' })
-  const svid = await signSvid(signer(), { spiffeId, publicKeyDer, ttl }, now())
+  const svid = await signSvid(signer(), { spiffeId, dnsNames, publicKeyDer, ttl }, now())
   await recordSvids(ledger, [svid], spiffeId)
   return {
     identity: {

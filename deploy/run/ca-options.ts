@@ -9,15 +9,16 @@ import type { Clock } from '#core/clock.ts'
 import { parseAddress } from '../standalone/address.ts'
 import type { CaAuthority, CaProcessConfig, FederatedDomain } from '../standalone/messages.ts'
 
-type Options = Pick<CaConfig, 'keys' | 'pluggedIn' | 'attestation' | 'federation'>
+type Options = Pick<CaConfig, 'keys' | 'serverNames' | 'pluggedIn' | 'attestation' | 'federation'>
 
 /** The optional part of a CA's configuration. Rejects, naming the file, if one cannot be read. */
 export async function caOptions(config: CaProcessConfig): Promise<Options> {
-  const { keys, pluggedIn, kubernetes, machines } = config.authority
+  const { keys, serverNames, pluggedIn, kubernetes, machines } = config.authority
   const certificates = await Promise.all(machines.map(machineRule))
   const trustDomains = await relationshipsOf(config.federated, config.trustDomain)
   return {
     ...(keys && { keys }),
+    ...(serverNames && { serverNames }),
     ...(pluggedIn !== undefined && { pluggedIn }),
     attestation: {
       ...(certificates.length > 0 && { certificates }),

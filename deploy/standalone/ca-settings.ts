@@ -10,6 +10,7 @@ export function caAuthorityOf({ mesh }: Intent, cwd: string): CaAuthority {
     replicas,
     ledger,
     keys,
+    serverNames,
     pluggedIn,
     kubernetes,
     machines = [],
@@ -29,6 +30,7 @@ export function caAuthorityOf({ mesh }: Intent, cwd: string): CaAuthority {
             ? { ...keys, passphrase: place(keys.passphrase) }
             : keys,
     }),
+    ...(serverNames && { serverNames }),
     ...(pluggedIn !== undefined && { pluggedIn: at(pluggedIn) }),
     ...(kubernetes && {
       kubernetes: {

@@ -41,6 +41,8 @@ export interface AuthorityIntent {
   /** Left out: SQLite, in the state directory. */
   readonly ledger?: LedgerIntent
   readonly keys?: KeyStoreIntent
+  /** DNS names of its server certificate. */
+  readonly serverNames?: readonly string[]
   /** A directory in the layout of Istio's `cacerts`. */
   readonly pluggedIn?: string
   /** A cluster whose tokens are believed. */

@@ -42,6 +42,8 @@ const OWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'certificateAuthority.keys.pin': 'Of pkcs11: the user’s PIN.',
     'certificateAuthority.keys.pin.file': 'A file that holds it.',
     'certificateAuthority.keys.pin.env': 'A variable that holds it: REDOUBT_….',
+    'certificateAuthority.serverNames':
+      'DNS names of the CA’s server certificate, for Istio’s agents: istiod.istio-system.svc.',
     'certificateAuthority.pluggedIn':
       'A directory in the layout of Istio’s cacerts; its CA signs, and is followed as it changes.',
     'certificateAuthority.kubernetes': 'A cluster whose service accounts are believed.',

@@ -41,7 +41,9 @@ export interface RealAgent extends AsyncDisposable {
 export async function realAgent(leafTtl: string, id: SpiffeId = workloadId): Promise<RealAgent> {
   await using opening = new AsyncDisposableStack()
   const leaf = Temporal.Duration.from(leafTtl)
-  const { ca } = opening.use(await startCa({ leafTtl: leaf }))
+  const { ca } = opening.use(
+    await startCa({ leafTtl: leaf, serverNames: ['istiod.istio-system.svc'] }),
+  )
   const dir = opening.use(await temporaryDir())
   const registry = createWorkloadRegistry({ clock: realClock })
   const self = readProcess(process.pid)

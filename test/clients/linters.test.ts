@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 
 import { pemFromDer } from '#ca/x509/index.ts'
+import { fetchChain } from '#deploy/cli/fetch-chain.ts'
 import { attestedClient, newCsr, startCa, svidOf, temporaryDir, workloadId } from '../ca/harness.ts'
 import { outputOf, testWith } from './harness.ts'
 
@@ -27,7 +28,7 @@ interface Issued extends AsyncDisposable {
 async function issueEach(): Promise<Issued> {
   await using owned = new AsyncDisposableStack()
   const dir = owned.use(await temporaryDir())
-  const { ca } = owned.use(await startCa())
+  const { ca } = owned.use(await startCa({ serverNames: ['istiod.istio-system.svc'] }))
   const { client, svid: agent } = owned.use(await attestedClient(ca))
   const files: Record<string, string> = {}
   const keep = (what: string, der: Uint8Array | undefined): void => {
@@ -39,10 +40,19 @@ async function issueEach(): Promise<Issued> {
     keep(what, svidOf(await client.issue({ spiffeId: workloadId, csr })).chain[0])
   }
   keep('agent', agent.chain[0])
+  keep('CA server', await serverOf(ca.address))
   keep('issuing CA', agent.chain[1])
   keep('root', ca.bundle.current.roots[0])
   const rest = owned.move()
   return { files, [Symbol.asyncDispose]: () => rest.disposeAsync() }
+}
+
+/** The certificate that a CA shows, DNS names and all. */
+async function serverOf(address: string): Promise<Uint8Array | undefined> {
+  const [host = '', port] = address.split(':')
+  const at = { host, port: Number(port), alpn: ['h2'] }
+  const shown = await fetchChain(at, AbortSignal.timeout(10_000))
+  return shown.kind === 'failed' ? undefined : shown.chain[0]
 }
 
 /** Requirements for certificates of every public key infrastructure; the others are of the public web's. */

@@ -114,7 +114,7 @@ testWith(
 
 testWith(
   'REDOUBT_ISTIO_CA_CLIENT',
-  'Istio’s CA client renews with the certificate that it has',
+  'Istio’s CA client knows the CA by its DNS name, and renews with the certificate that it has',
   async (t, program) => {
     await using running = await realAgent('PT2H')
     const { agent, ca, dir } = running
@@ -138,6 +138,11 @@ testWith(
     t.regex(output, /^elements: 3$/m)
     t.regex(output, new RegExp(`^name: ${workloadId}$`, 'm'))
     t.regex(output, /^PASS$/m)
+
+    const named = [ca.address, roots ?? '', chain ?? '', key ?? '', 'istiod.istio-system.svc']
+    t.regex(await outputOf(program, named), /^PASS$/m)
+    const misnamed = await t.throwsAsync(outputOf(program, named.with(-1, 'istiod.other.svc')))
+    t.regex(misnamed.message, /certificate is valid for istiod\.istio-system\.svc, not/)
 
     const stranger = await t.throwsAsync(outputOf(program, [ca.address, roots ?? '']))
     t.regex(stranger.message, /code: Unauthenticated\n/)

@@ -7,7 +7,7 @@ import type {
   FederationIntent,
   KeyStoreIntent,
 } from '../../model/mesh-authority.ts'
-import { durationFault, parseDurationMs } from '../grammar.ts'
+import { durationFault, labelNameFault, parseDurationMs } from '../grammar.ts'
 import { fields, type Report, text } from '../schema.ts'
 import {
   checkShared,
@@ -30,6 +30,14 @@ function parses(parse: (written: string) => unknown, expected: string): z.ZodStr
 }
 
 const spiffeId = parses(parseSpiffeId, 'a SPIFFE ID')
+
+const dnsName = text((written) =>
+  written.length <= 253 &&
+  written.split('.').every((label) => labelNameFault(label) === undefined) &&
+  !/(?:^|\.)\d+$/.test(written)
+    ? undefined
+    : `found ${JSON.stringify(written)}, expected a DNS name in lower case`,
+)
 
 const keys = fields(
   {
@@ -81,6 +89,7 @@ export interface WrittenAuthority {
         readonly pin?: WrittenSecret | undefined
       }
     | undefined
+  readonly serverNames?: readonly string[] | undefined
   readonly pluggedIn?: string | undefined
   readonly kubernetes?:
     | {
@@ -105,6 +114,7 @@ export const authoritySchema: z.ZodType<WrittenAuthority> = fields(
     replicas: replicasSchema.optional(),
     ledger: ledgerSchema.optional(),
     keys: keys.optional(),
+    serverNames: z.array(dnsName).max(16).optional(),
     pluggedIn: filled.optional(),
     kubernetes: fields({
       kubeconfig: filled,
@@ -210,12 +220,13 @@ export const federationSchema: z.ZodType<WrittenFederation> = fields(
 )
 
 export function readAuthority(written: WrittenAuthority): AuthorityIntent {
-  const { replicas, keys: store, pluggedIn, kubernetes, machines } = written
+  const { replicas, keys: store, serverNames, pluggedIn, kubernetes, machines } = written
   const ledger = readLedger(written.ledger)
   return {
     ...(replicas !== undefined && { replicas }),
     ...(ledger && { ledger }),
     ...(store && { keys: readKeys(store) }),
+    ...(serverNames && { serverNames }),
     ...(pluggedIn !== undefined && { pluggedIn }),
     ...(kubernetes && { kubernetes: { ...kubernetes, agents: kubernetes.agents ?? [] } }),
     ...(machines && { machines }),

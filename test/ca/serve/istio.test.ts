@@ -1,20 +1,24 @@
 /** Istio's certificate service by the stubs that its contract generates, over real TLS. */
+import { once } from 'node:events'
 import { type KeyObject, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { ChannelCredentials, Metadata, status } from '@grpc/grpc-js'
+import { connect } from 'node:tls'
+import { ChannelCredentials, type ChannelOptions, Metadata, status } from '@grpc/grpc-js'
 import 'reflect-metadata'
 import * as peculiar from '@peculiar/x509'
 import test from 'ava'
-import type { Ca, ReviewToken } from '#ca/index.ts'
+import { type Ca, configFaults, type ReviewToken } from '#ca/index.ts'
+import { describeCertificate } from '#ca/inspect/index.ts'
 import {
   IstioCertificateServiceClient,
   type IstioCertificateRequest,
   type IstioCertificateResponse,
 } from '#ca/proto/gen/istio/v1/auth/ca.ts'
-import { pemFromDer, readCertificate, verifySvid } from '#ca/x509/index.ts'
+import { peerChain, pemFromDer, readCertificate, verifySvid } from '#ca/x509/index.ts'
 import {
   attestedClient,
+  configIn,
   failureOf,
   newCsr,
   newKey,
@@ -32,6 +36,7 @@ class IstioClient implements Disposable {
   constructor(
     ca: Ca,
     identity?: { readonly chain: readonly Uint8Array[]; readonly key: KeyObject },
+    strict?: { readonly credentials: ChannelCredentials; readonly options: ChannelOptions },
   ) {
     const roots = Buffer.from(pemFromDer('CERTIFICATE', ca.bundle.current.roots))
     const key = identity && Buffer.from(identity.key.export({ type: 'pkcs8', format: 'pem' }))
@@ -39,9 +44,10 @@ class IstioClient implements Disposable {
     const credentials = ChannelCredentials.createSsl(roots, key ?? null, chain ?? null, {
       checkServerIdentity: () => undefined,
     })
-    this.raw = new IstioCertificateServiceClient(ca.address, credentials, {
+    this.raw = new IstioCertificateServiceClient(ca.address, strict?.credentials ?? credentials, {
       'grpc.use_local_subchannel_pool': 1,
       'grpc.ssl_target_name_override': 'ca.invalid',
+      ...strict?.options,
     })
   }
 
@@ -249,3 +255,87 @@ test('§15.3 a caller without a certificate is known by a token that the cluster
   })
   t.false(JSON.stringify(running.log).includes('good.token.x'), 'no token in a log')
 })
+
+const ISTIOD = ['istiod.istio-system.svc', 'istiod-remote.istio-system.svc']
+
+/** Shakes hands as a client does that knows nothing of SPIFFE: OpenSSL's chain, Node's server name. */
+async function shakeHands(
+  { address, bundle }: Ca,
+  servername: string,
+): Promise<string | undefined> {
+  const [host, port] = address.split(':')
+  const ca = pemFromDer('CERTIFICATE', bundle.current.roots)
+  const socket = connect({ host, port: Number(port), servername, ca, ALPNProtocols: ['h2'] })
+  try {
+    await once(socket, 'secureConnect')
+    return socket.getPeerX509Certificate()?.subjectAltName
+  } finally {
+    socket.destroy()
+  }
+}
+
+test('§15.5: a client that verifies server names takes the CA by those that it was given, and by no other', async (t) => {
+  await using running = await startCa({ serverNames: ISTIOD })
+  const { ca } = running
+  for (const name of ISTIOD) {
+    t.is(
+      await shakeHands(ca, name),
+      `URI:${ca.serverId}, ${ISTIOD.map((one) => `DNS:${one}`).join(', ')}`,
+    )
+  }
+  const code = 'ERR_TLS_CERT_ALTNAME_INVALID'
+  await t.throwsAsync(shakeHands(ca, 'istiod.elsewhere.svc'), { code })
+  await using plain = await startCa()
+  await t.throwsAsync(shakeHands(plain.ca, 'istiod.istio-system.svc'), { code })
+
+  using agent = await attestedClient(ca)
+  const key = newKey()
+  const svid = svidOf(await agent.client.issue({ spiffeId: workloadId, csr: newCsr(key) }))
+  t.false(new X509Certificate(svid.chain[0] ?? '').subjectAltName?.includes('DNS'), 'nobody else')
+  const pem = (der: readonly Uint8Array[]) => Buffer.from(pemFromDer('CERTIFICATE', der))
+  const keyPem = Buffer.from(key.export({ type: 'pkcs8', format: 'pem' }))
+  const credentials = ChannelCredentials.createSsl(
+    pem(ca.bundle.current.roots),
+    keyPem,
+    pem(svid.chain),
+  )
+  using istio = new IstioClient(ca, undefined, {
+    credentials,
+    options: { 'grpc.ssl_target_name_override': 'istiod.istio-system.svc' },
+  })
+  t.is((await istio.create()).certChain.length, 3)
+})
+
+test('the certificate of a CA with server names is an SVID still, and our own linter has nothing to say of it', async (t) => {
+  await using running = await startCa({ serverNames: ISTIOD })
+  const { ca } = running
+  const [host, port] = ca.address.split(':')
+  const socket = connect({
+    host,
+    port: Number(port),
+    rejectUnauthorized: false,
+    ALPNProtocols: ['h2'],
+  })
+  await once(socket, 'secureConnect')
+  const chain = peerChain(socket)
+  socket.destroy()
+  const now = Temporal.Now.instant()
+  const verdict = verifySvid(chain, [ca.bundle.current], now, 'server')
+  t.is(verdict.kind === 'ok' && verdict.id, ca.serverId)
+  t.deepEqual(describeCertificate(chain[0] ?? new Uint8Array(), now).findings, [])
+})
+
+for (const [what, names] of [
+  ['an address', ['10.0.0.1']],
+  ['upper case', ['Istiod.svc']],
+  ['a wildcard', ['*.istio-system.svc']],
+  ['an empty label', ['istiod..svc']],
+  ['a label that is too long', [`${'a'.repeat(64)}.svc`]],
+  ['more than 16', Array.from({ length: 17 }, (_, at) => `a${at}.svc`)],
+] as const) {
+  test(`a CA does not start with server names of which one is ${what}`, (t) => {
+    const faults = configFaults(configIn('/state', { serverNames: names }))
+    t.is(faults.length, 1)
+    t.regex(faults[0] ?? '', /^serverNames has .*, expected (a DNS name in lower case|at most 16)$/)
+  })
+}

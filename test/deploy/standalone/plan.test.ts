@@ -5,7 +5,9 @@ import { appEnvironment } from '#deploy/standalone/app-environment.ts'
 import { parseAddress, formatAddress } from '#deploy/standalone/address.ts'
 import { createDenialDigest, deniedFromLine } from '#deploy/standalone/denial-digest.ts'
 import { faultLines, keepLastGood } from '#deploy/standalone/last-good.ts'
-import type { DeniedRequests, SourceFile } from '#deploy/standalone/messages.ts'
+import { caAuthorityOf } from '#deploy/standalone/ca-settings.ts'
+import { caOptions } from '#deploy/run/ca-options.ts'
+import type { CaProcessConfig, DeniedRequests, SourceFile } from '#deploy/standalone/messages.ts'
 import { readyWorkload } from '#deploy/standalone/ready-line.ts'
 import {
   planChange,
@@ -356,3 +358,35 @@ test("parseAddress() and formatAddress() are each other's way back", (t) => {
     t.is(formatAddress(host, port), text)
   }
 })
+
+const MESH = 'apiVersion: redoubt.io/v1alpha1\nkind: Mesh\nmetadata: { name: mesh }\nspec:\n'
+const readMesh = (spec: string) => readManifests([{ path: 'mesh.yaml', text: MESH + spec }])
+
+test('a Mesh says where the keys of its CA are and by which names it is known; paths become absolute', async (t) => {
+  const { intent, documents } = readMesh(`  certificateAuthority:
+    keys: { store: files, passphrase: { file: secrets/ca } }
+    serverNames: [istiod.istio-system.svc]
+    machines: [{ rootsFile: machines.pem, name: '*.nodes', agentId: spiffe://a/b, scope: [] }]
+`)
+  t.deepEqual(documents.flatMap(faultLines), [])
+  const authority = caAuthorityOf(intent, '/srv')
+  t.deepEqual(authority, {
+    keys: { kind: 'files', passphrase: { file: '/srv/secrets/ca' } },
+    serverNames: ['istiod.istio-system.svc'],
+    machines: [
+      { rootsFile: '/srv/machines.pem', name: '*.nodes', agentId: 'spiffe://a/b', scope: [] },
+    ],
+  })
+  const config = { authority: { ...authority, machines: [] }, federated: [], trustDomain: 'a' }
+  const options = await caOptions(config as unknown as CaProcessConfig)
+  t.like(options, { serverNames: ['istiod.istio-system.svc'], keys: authority.keys })
+})
+
+for (const name of ['10.0.0.1', 'Istiod.svc', '*.svc', 'a..b', 'a_b']) {
+  test(`a Mesh may not have its CA known as ${name}`, (t) => {
+    const spec = `  certificateAuthority: { serverNames: ['${name}'] }\n`
+    const [{ errors = [] } = {}] = readMesh(spec).documents
+    t.is(errors[0]?.pointer, '/spec/certificateAuthority/serverNames/0')
+    t.is(errors[0]?.message, `found "${name}", expected a DNS name in lower case`)
+  })
+}
