@@ -73,22 +73,19 @@ export async function openDataPlane(
   const configuration = () => deps.inbound.current
   const workload = () => configuration()?.bundle.workload
   const edges = createOutboundEdges({ telemetry, svid, workload })
-  const guard = { ...common, ask, configuration }
-  const { folder = '' } = config
   const way = { hops, clock, wheel, random, telemetry, edges }
-  const listeners: Listener[] = []
+  const { folder = '' } = config
+  const guard = { ...common, ask, configuration, folder, outbound: way }
+  const listeners = createListeners()
+  const { keep } = listeners
   const inbound: Record<number, string> = {}
-  const keep = (opened: Listener): string => {
-    listeners.push(opened)
-    return opened.address
-  }
   try {
     for (const listener of config.inbound) {
       inbound[listener.port] = keep(await listenInbound(listener, guard))
     }
     for (const listener of config.gateway ?? []) {
       inbound[listener.port] = keep(
-        await openGateway(listener, deps, { ...guard, folder, outbound: way }),
+        await openGateway(listener, { ...guard, gateway: deps.gateway }),
       )
     }
     const outbound = await listenOutbound(config.outbound, {
@@ -97,30 +94,47 @@ export async function openDataPlane(
       connections,
       allowsAny: () => deps.inbound.current?.bundle.outboundPolicy === 'ALLOW_ANY',
     })
-    listeners.push(outbound)
     return {
-      outbound: outbound.address,
+      outbound: keep(outbound),
       inbound,
       drain: () =>
         drain({ listeners, connections, clock, drainMs: config.drainMs }, aborter.signal),
       async [Symbol.asyncDispose]() {
-        for (const listener of listeners) listener.stop()
+        listeners.stop()
         connections.destroyAll()
         hops.close()
         aborter.abort()
       },
     }
   } catch (cause) {
-    for (const listener of listeners) listener.stop()
+    listeners.stop()
     throw cause
+  }
+}
+
+interface Listeners extends Pick<Listener, 'stop'> {
+  /** Returns its address. */
+  readonly keep: (opened: Listener) => string
+}
+
+/** What has been opened, so that all of it is stopped. */
+function createListeners(): Listeners {
+  const all: Listener[] = []
+  return {
+    keep(opened) {
+      all.push(opened)
+      return opened.address
+    },
+    stop() {
+      for (const listener of all) listener.stop()
+    },
   }
 }
 
 /** Most sidecars are no gateway, and then nothing of one is loaded. */
 async function openGateway(
   listener: GatewayListener,
-  { gateway }: DataPlaneDeps,
-  deps: Omit<GatewayDeps, 'gateway'>,
+  { gateway, ...deps }: Omit<GatewayDeps, 'gateway'> & Pick<DataPlaneDeps, 'gateway'>,
 ): Promise<Listener> {
   if (gateway === undefined) {
     const message = `Cannot open port ${listener.port} of the gateway: it has nothing to route by`
@@ -131,7 +145,7 @@ async function openGateway(
 }
 
 interface Draining {
-  readonly listeners: readonly Listener[]
+  readonly listeners: Listeners
   readonly connections: OpenConnections
   readonly clock: Clock
   readonly drainMs: number
@@ -142,7 +156,7 @@ async function drain(
   signal: AbortSignal,
 ): Promise<void> {
   const startMs = clock.nowMs()
-  for (const listener of listeners) listener.stop()
+  listeners.stop()
   connections.retireAll()
   for (;;) {
     const elapsedMs = clock.nowMs() - startMs
