@@ -76,8 +76,7 @@ export async function openDataPlane(
   const way = { hops, clock, wheel, random, telemetry, edges }
   const { folder = '' } = config
   const guard = { ...common, ask, configuration, folder, outbound: way }
-  const listeners = createListeners()
-  const { keep } = listeners
+  const { keep, stop } = createListeners()
   const inbound: Record<number, string> = {}
   try {
     for (const listener of config.inbound) {
@@ -97,17 +96,16 @@ export async function openDataPlane(
     return {
       outbound: keep(outbound),
       inbound,
-      drain: () =>
-        drain({ listeners, connections, clock, drainMs: config.drainMs }, aborter.signal),
+      drain: () => drain({ ...common, stop, clock, drainMs: config.drainMs }, aborter.signal),
       async [Symbol.asyncDispose]() {
-        listeners.stop()
+        stop()
         connections.destroyAll()
         hops.close()
         aborter.abort()
       },
     }
   } catch (cause) {
-    listeners.stop()
+    stop()
     throw cause
   }
 }
@@ -145,18 +143,18 @@ async function openGateway(
 }
 
 interface Draining {
-  readonly listeners: Listeners
+  readonly stop: Listener['stop']
   readonly connections: OpenConnections
   readonly clock: Clock
   readonly drainMs: number
 }
 
 async function drain(
-  { listeners, connections, clock, drainMs }: Draining,
+  { stop, connections, clock, drainMs }: Draining,
   signal: AbortSignal,
 ): Promise<void> {
   const startMs = clock.nowMs()
-  listeners.stop()
+  stop()
   connections.retireAll()
   for (;;) {
     const elapsedMs = clock.nowMs() - startMs
