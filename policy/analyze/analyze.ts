@@ -50,6 +50,7 @@ import {
 import {
   findDeprecated,
   findNegativeConditions,
+  findOldVersions,
   findUnaddressedEntries,
   findUnknownGateways,
   findUnverifiedServers,
@@ -92,6 +93,7 @@ const CHECKS: readonly ((scene: Scene) => readonly Draft[])[] = [
   findAnnotations,
   findConflictingSelectors,
   findDeprecated,
+  findOldVersions,
   findNegativeConditions,
   findUnaddressedEntries,
   findUnknownGateways,
@@ -119,20 +121,21 @@ export function analyze(files: readonly ManifestFile[]): Analysis {
   const drafts = CHECKS.flatMap((check) => check(scene)).filter(
     (draft) => !isSilenced(scene, draft),
   )
+  const { repaired, made } = repair(scene, files, drafts)
   const findings = [
     ...scene.reports.flatMap(schemaFindings),
-    ...drafts.map((draft) => findingOf(scene, draft)),
+    ...drafts.map((draft) => findingOf(scene, draft, made.has(draft))),
   ].sort((a, b) => (order.get(a.file) ?? 0) - (order.get(b.file) ?? 0) || a.line - b.line)
   return {
     findings,
     documents: scene.reports.length,
     withoutWorkloads: !scene.hasInventory,
-    repaired: repair(scene, files, drafts),
+    repaired,
   }
 }
 
-function findingOf(scene: Scene, draft: Draft): Finding {
-  const { code, subject, path, message, hint, fix } = draft
+function findingOf(scene: Scene, draft: Draft, fixable: boolean): Finding {
+  const { code, subject, path, message, hint } = draft
   const written = scene.find(subject)
   const { kind, namespace, name } = subject
   return {
@@ -145,7 +148,7 @@ function findingOf(scene: Scene, draft: Draft): Finding {
     pointer: pointerFromPath(path),
     message,
     hint,
-    fixable: fix !== undefined,
+    fixable,
   }
 }
 
@@ -179,19 +182,26 @@ function isSilenced(scene: Scene, { subject, code }: Draft): boolean {
   return silenced.split(',').some((one) => one.trim() === '*' || one.trim() === code)
 }
 
-function repair(
-  scene: Scene,
-  files: readonly ManifestFile[],
-  drafts: readonly Draft[],
-): readonly ManifestFile[] {
-  const edits = drafts.flatMap(({ subject, fix }) => {
-    const written = scene.find(subject)
-    return fix && written ? [{ written, edit: fix }] : []
+interface Repairs {
+  readonly repaired: readonly ManifestFile[]
+  /** The findings whose repair could be made. */
+  readonly made: ReadonlySet<Draft>
+}
+
+function repair(scene: Scene, files: readonly ManifestFile[], drafts: readonly Draft[]): Repairs {
+  const edits = drafts.flatMap((draft) => {
+    const written = scene.find(draft.subject)
+    if (draft.fix === undefined || written === undefined) return []
+    return [{ draft, file: written.file, document: written.document, edit: draft.fix }]
   })
-  return files.flatMap(({ path, text }) => {
-    const own = edits.filter(({ written }) => written.file === path)
-    if (own.length === 0) return []
-    const found = own.map(({ written: { document }, edit }) => ({ document, edit }))
-    return [{ path, text: editManifest(text, found) }]
-  })
+  const made = new Set<Draft>()
+  const repaired: ManifestFile[] = []
+  for (const [path, own] of Map.groupBy(edits, ({ file }) => file)) {
+    const file = files.find((one) => one.path === path)
+    if (file === undefined) continue
+    const edited = editManifest(file.text, own)
+    if (edited.made.length > 0) repaired.push({ path, text: edited.text })
+    for (const one of own) if (edited.made.includes(one)) made.add(one.draft)
+  }
+  return { repaired, made }
 }

@@ -73,6 +73,7 @@ export type FindingCode =
   | 'RDB0024'
   | 'RDB0025'
   | 'RDB0026'
+  | 'RDB0027'
 
 /** Every code that is raised; the table in `policy/analyze/README.md` is made of it. */
 export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
@@ -218,6 +219,7 @@ export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
     'an HTTP provider is asked of a workload with TCP ports',
   ),
   RDB0026: error('CasbinPolicyText', 'a text of a CasbinPolicy is missing or cannot be read'),
+  RDB0027: info('OldVersion', 'an apiVersion has a newer one with the same fields'),
 }
 
 /** The object that a finding is about. */
@@ -238,7 +240,7 @@ export interface Draft {
   readonly message: string
   /** What to do. */
   readonly hint: string
-  /** Set when the repair is certain. */
+  /** Set when the repair is certain: it changes the decision of no request, nor where one goes. */
   readonly fix?: ManifestEdit
 }
 

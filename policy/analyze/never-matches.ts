@@ -14,15 +14,14 @@ export function findSchemes(scene: Scene): readonly Draft[] {
     if (!one.value.startsWith(SCHEME)) return []
     const value = one.value.slice(SCHEME.length)
     const message = `${JSON.stringify(one.value)} never matches: principals are written without ${SCHEME}`
-    const found = draft('RDB0018', one, message, `write ${JSON.stringify(value)}`)
-    return [{ ...found, fix: { kind: 'set', path: one.path, value } }]
+    return [draft('RDB0018', one, message, `write ${JSON.stringify(value)}`)]
   })
 }
 
 /** RDB0019: method names are case-sensitive, and tokens that are no method are answered 400. */
 export function findMethods(scene: Scene): readonly Draft[] {
   return all(scene).flatMap((one): readonly Draft[] => {
-    const { field, value, path } = one
+    const { field, value } = one
     if (field !== 'methods' || value.includes('*') || isKnownMethod(value)) return []
     const upper = value.toUpperCase()
     // gRPC methods are paths: a frequent slip.
@@ -33,8 +32,7 @@ export function findMethods(scene: Scene): readonly Draft[] {
       ]
     }
     const message = `${JSON.stringify(value)} never matches: methods are compared with their case`
-    const found = draft('RDB0019', one, message, `write ${JSON.stringify(upper)}`)
-    return [{ ...found, fix: { kind: 'set', path, value: upper } }]
+    return [draft('RDB0019', one, message, `write ${JSON.stringify(upper)}`)]
   })
 }
 

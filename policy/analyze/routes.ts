@@ -97,11 +97,18 @@ export function findUnreachableRoutes({ intent }: Scene): readonly Draft[] {
         return [{ code: 'IST0130', subject, path: ['spec', 'http', index], message, hint }]
       }
       const before = earlier.flatMap(({ match = [] }) => match).map(withoutName)
-      return (route.match ?? []).flatMap((match, at): readonly Draft[] => {
-        if (!before.some((one) => isDeepStrictEqual(one, withoutName(match)))) return []
+      const { match: matches = [] } = route
+      const late = matches.map((match) =>
+        before.some((one) => isDeepStrictEqual(one, withoutName(match))),
+      )
+      // A route that loses its last match takes everything.
+      const isCertain = late.includes(false)
+      return late.flatMap((isLate, at): readonly Draft[] => {
+        if (!isLate) return []
         const path = ['spec', 'http', index, 'match', at]
         const message = `the match has no effect: an earlier route has it already`
-        return [{ code: 'IST0131', subject, path, message, hint: 'remove it' }]
+        const found = { code: 'IST0131', subject, path, message, hint: 'remove it' } as const
+        return [{ ...found, ...(isCertain ? { fix: { kind: 'remove', path } } : {}) }]
       })
     }),
   )

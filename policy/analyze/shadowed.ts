@@ -16,19 +16,21 @@ export interface RuleAt extends Placed {
 export function findShadowed(scene: Scene): readonly Draft[] {
   const rules = enforcedRules(scene)
   const order = new Map(rules.map((one, at) => [one, at]))
+  const shadows = (other: RuleAt, one: RuleAt): boolean =>
+    other !== one &&
+    other.policy.action === one.policy.action &&
+    other.policy.provider === one.policy.provider &&
+    scopeCovers(scene, other.intent, one.intent) &&
+    coversRule(other, one) &&
+    // Of two that match the same, one is kept: the first.
+    ((order.get(other) ?? 0) < (order.get(one) ?? 0) ||
+      !coversRule(one, other) ||
+      !scopeCovers(scene, one.intent, other.intent))
+  const byPolicy = Map.groupBy(rules, ({ intent }) => intent)
   return rules.flatMap((one) => {
-    const by = rules.find(
-      (other) =>
-        other !== one &&
-        other.policy.action === one.policy.action &&
-        other.policy.provider === one.policy.provider &&
-        scopeCovers(scene, other.intent, one.intent) &&
-        coversRule(other, one) &&
-        // Of two that match the same, one is kept: the first.
-        ((order.get(other) ?? 0) < (order.get(one) ?? 0) ||
-          !coversRule(one, other) ||
-          !scopeCovers(scene, one.intent, other.intent)),
-    )
+    const beside = byPolicy.get(one.intent) ?? []
+    const by =
+      beside.find((other) => shadows(other, one)) ?? rules.find((other) => shadows(other, one))
     return by ? [shadowed(one, by)] : []
   })
 }
@@ -65,7 +67,8 @@ export function ruleName({ policy, index }: RuleAt): string {
 
 function shadowed(one: RuleAt, by: RuleAt): Draft {
   const path = ['spec', 'rules', one.index]
-  const same = one.intent === by.intent && isDeepStrictEqual(one.rule, by.rule)
+  const isBeside = one.intent === by.intent
+  const same = isBeside && isDeepStrictEqual(one.rule, by.rule)
   return {
     code: 'RDB0001',
     subject: subjectOf('AuthorizationPolicy', one.policy),
@@ -74,6 +77,14 @@ function shadowed(one: RuleAt, by: RuleAt): Draft {
       ? `rule ${one.index} repeats rule ${by.index}`
       : `${ruleName(one)} changes nothing: ${ruleName(by)} (${by.policy.action}) matches all that it does`,
     hint: same ? 'remove it' : 'remove it, or narrow the other rule',
-    ...(same ? { fix: { kind: 'remove', path } as const } : {}),
+    // What another policy has may go with that policy; its own is here to stay.
+    ...(isBeside && (namesPaths(by.rule) || !namesPaths(one.rule))
+      ? { fix: { kind: 'remove', path } as const }
+      : {}),
   }
+}
+
+/** Where some rule does, a path that can be read in two ways is refused: a mesh must not lose its only such rule. */
+function namesPaths({ to = [] }: Rule): boolean {
+  return to.some(({ paths, notPaths }) => paths ?? notPaths)
 }

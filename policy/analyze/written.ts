@@ -1,5 +1,6 @@
 /** What can be seen of objects as they are written, carried out or not. */
 import { completeGateway } from '../dialects/istio/hosts.ts'
+import { findKind } from '../dialects/kinds.ts'
 import type { PathKey } from '../dialects/pointer.ts'
 import type { Draft } from './finding.ts'
 import { isRecord, type Scene, type Written } from './scene.ts'
@@ -34,7 +35,29 @@ function deprecated(
 ): readonly Draft[] {
   if (object[field] === undefined) return []
   const message = `the field ${field} is deprecated`
-  return [{ code: 'IST0002', subject, path: [...path, field], message, hint: `write ${instead}` }]
+  const at = [...path, field]
+  // Of the others the new field has another shape.
+  const fix =
+    field === 'jwks_uri' ? ({ kind: 'rename', path: at, name: instead } as const) : undefined
+  const found = { code: 'IST0002', subject, path: at, message, hint: `write ${instead}` } as const
+  return [{ ...found, ...(fix ? { fix } : {}) }]
+}
+
+/** RDB0027: versions of one kind have one schema here, as they have with Istio. */
+export function findOldVersions({ all }: Scene): readonly Draft[] {
+  return all.flatMap((written): readonly Draft[] => {
+    const { apiVersion } = written.value
+    if (typeof apiVersion !== 'string') return []
+    const found = findKind(apiVersion, written.kind)
+    const [newest = ''] = found.kind === 'found' ? found.definition.versions : []
+    const [group, version] = apiVersion.split('/')
+    if (newest === '' || version === undefined || version === newest) return []
+    const value = `${group}/${newest}`
+    const message = `${apiVersion} is an old version of ${value}, with the same fields`
+    const path = ['apiVersion']
+    const fix = { kind: 'set', path, value } as const
+    return [{ code: 'RDB0027', subject: written, path, message, hint: `write ${value}`, fix }]
+  })
 }
 
 /** IST0128, IST0129: TLS to servers whose certificates are not verified against anything. */

@@ -19,22 +19,25 @@ test('analyze finds nothing in the sample and exits 0', async (t) => {
 })
 
 test('analyze prints file, line, sentence and what to do; JSON is a line a finding', async (t) => {
-  const run = { stdin: raised('RDB0019'), options: { file: ['-'] } }
+  const run = { stdin: raised('RDB0001'), options: { file: ['-'] } }
   const { exitCode, out } = await runCommand(analyze, run)
   t.is(exitCode, 1)
-  t.regex(out, /^warning RDB0019 -:\d+ AuthorizationPolicy shop\/one\n {4}"get" never matches/m)
-  t.regex(out, /→ write "GET"/)
+  t.regex(
+    out,
+    /^warning RDB0001 -:\d+ AuthorizationPolicy shop\/one\n {4}rule 1 repeats rule 0/m,
+  )
+  t.regex(out, /→ remove it/)
   t.regex(out, /1 warning; --fix repairs 1$/)
 
   const json = await runCommand(analyze, { ...run, options: { file: ['-'], output: 'json' } })
   t.like(JSON.parse(json.out), {
-    code: 'RDB0019',
+    code: 'RDB0001',
     severity: 'warning',
     file: '-',
     kind: 'AuthorizationPolicy',
     namespace: 'shop',
     name: 'one',
-    pointer: '/spec/rules/0/to/0/operation/methods/0',
+    pointer: '/spec/rules/1',
     fixable: true,
   })
 })
@@ -42,14 +45,14 @@ test('analyze prints file, line, sentence and what to do; JSON is a line a findi
 test('analyze --fix writes the repair, keeps the rest, and finds nothing after', async (t) => {
   const cwd = mkdtempSync(join(tmpdir(), 'redoubt-'))
   t.teardown(() => rmSync(cwd, { recursive: true }))
-  const text = raised('RDB0019')
+  const text = raised('RDB0021')
   writeFileSync(join(cwd, 'mesh.yaml'), text)
   const options = { file: ['mesh.yaml'], fix: true }
   const { exitCode, out, err } = await runCommand(analyze, { cwd, options })
-  t.regex(err, /^fixed mesh\.yaml:\d+ RDB0019/)
+  t.regex(err, /^fixed mesh\.yaml:\d+ RDB0021/)
   t.regex(out, /nothing found$/)
   t.is(exitCode, 0)
-  t.is(readFileSync(join(cwd, 'mesh.yaml'), 'utf8'), text.replace('[get]', '[GET]'))
+  t.is(readFileSync(join(cwd, 'mesh.yaml'), 'utf8'), text.replace('GET, POST, GET', 'GET, POST'))
 })
 
 test('analyze cannot tell without manifests, and info alone is no failure', async (t) => {

@@ -301,6 +301,19 @@ export const ROWS: readonly Row[] = [
     ),
   },
   {
+    code: 'IST0131',
+    raised: object(
+      'VirtualService',
+      '\n  hosts: [api]\n  http:\n    - match: [{ uri: { prefix: /a } }]\n      route: [{ destination: { host: api } }]\n    - match:\n        - uri: { prefix: /a } # again\n        # new\n        - uri: { prefix: /b }\n      route: [{ destination: { host: api } }]',
+    ),
+    on: /again/,
+    silent: object(
+      'VirtualService',
+      '\n  hosts: [api]\n  http:\n    - match: [{ uri: { prefix: /a } }]\n      route: [{ destination: { host: api } }]\n    - match: [{ uri: { prefix: /c } }, { uri: { prefix: /b } }]\n      route: [{ destination: { host: api } }]',
+    ),
+    repaired: /match:\n {8}# new\n {8}- uri: \{ prefix: \/b \}\n/,
+  },
+  {
     code: 'IST0133',
     raised: policy(
       '- from: [{ source: { principals: [cluster.local/ns/shop/sa/web], namespaces: [] } }]',
@@ -355,6 +368,13 @@ export const ROWS: readonly Row[] = [
     on: /second/,
     silent: policy(`- ${WEB}`),
     repaired: /rules: # of one\n +- from: [^\n]*# first\n$/,
+  },
+  {
+    code: 'RDB0001',
+    raised: policy(`${to('methods: [GET], paths: [/ab]')}\n# all of it\n${to('paths: [/a*]')}`),
+    on: /from/,
+    silent: policy(`${to('methods: [GET], paths: [/ab]')}\n# all of it\n${to('paths: [/b*]')}`),
+    repaired: /rules: # of one\n {4}# all of it\n {4}- from: [^\n]*\n[^\n]*\/a\*[^\n]*\n$/,
   },
   {
     code: 'RDB0002',
@@ -520,14 +540,12 @@ export const ROWS: readonly Row[] = [
     raised: policy(from('principals: [spiffe://cluster.local/ns/shop/sa/web]')),
     on: /spiffe/,
     silent: policy(`- ${WEB}`),
-    repaired: /principals: \[\s?cluster\.local\/ns\/shop\/sa\/web\s?\]/,
   },
   {
     code: 'RDB0019',
     raised: policy(to('methods: [get]')),
     on: /get/,
     silent: policy(to('methods: [GET]')),
-    repaired: /methods: \[ ?GET ?\]/,
   },
   {
     code: 'RDB0019',
@@ -604,6 +622,20 @@ data: { csv: "p, a, b" }
 `,
     on: /policy:/,
     silent: `${casbin('gate')}${custom('api', 'gate')}`,
+  },
+  {
+    code: 'IST0002',
+    raised: VERIFIED.replace('jwksUri', '"jwks_uri"'),
+    on: /jwks_uri/,
+    silent: VERIFIED,
+    repaired: /issuer: me, "jwksUri": "https/,
+  },
+  {
+    code: 'RDB0027',
+    raised: policy(`- ${WEB}`).replace('istio.io/v1', "istio.io/v1beta1 # since 'one'"),
+    on: /v1beta1/,
+    silent: policy(`- ${WEB}`),
+    repaired: /^apiVersion: security\.istio\.io\/v1 # since 'one'$/m,
   },
   {
     code: 'IST0002',
