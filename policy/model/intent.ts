@@ -216,7 +216,7 @@ export interface ConfigMap extends ObjectRef {
   readonly data: Readonly<Record<string, string>>
 }
 
-/** A Kubernetes Secret. It stays where manifests are read: no sidecar gets any of it. */
+/** A Kubernetes Secret. It stays where manifests are read, but for the certificate that a gateway shows: no other sidecar gets any of it. */
 export interface Secret extends ObjectRef {
   /** Decoded. */
   readonly data: Readonly<Record<string, string>>
