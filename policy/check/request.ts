@@ -91,9 +91,9 @@ function readLines(query: CheckQuery, protocol: string): Map<string, readonly st
   for (const [name, values] of Object.entries(query.headers ?? {})) {
     const key = name.toLowerCase()
     if (isHiddenHeader(key)) continue
-    // White space around a value is none of it (RFC 9110 §5.5).
-    const trimmed = values.map((value) => value.replace(/^[\t ]+|[\t ]+$/g, ''))
-    lines.set(key, [...(lines.get(key) ?? []), ...trimmed])
+    // White space around a value is none of it (RFC 9110 §5.5); in HTTP/2 none is allowed there.
+    const read = protocol === 'http1' ? values.map(withoutSpace) : values
+    lines.set(key, [...(lines.get(key) ?? []), ...read])
   }
   if (protocol === 'grpc' && !lines.has('content-type')) {
     lines.set('content-type', ['application/grpc'])
@@ -102,6 +102,10 @@ function readLines(query: CheckQuery, protocol: string): Map<string, readonly st
   const cookies = lines.get('cookie')
   if (protocol !== 'http1' && cookies) lines.set('cookie', [cookies.join('; ')])
   return lines
+}
+
+function withoutSpace(value: string): string {
+  return value.replace(/^[\t ]+|[\t ]+$/g, '')
 }
 
 function hasValidHeaders(

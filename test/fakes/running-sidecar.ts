@@ -45,7 +45,7 @@ export interface Seen {
   readonly status?: number
   /** From the app's answer: the target that it was sent. */
   readonly forwardedPath?: string
-  /** The head that the app was sent. */
+  /** The head that the app was sent, read as UTF-8. */
   readonly forwardedHead?: string
   /** Of the answer, status line and all. */
   readonly head?: string
@@ -247,7 +247,7 @@ function read(received: string): Seen {
   if (status === undefined) return { kind: 'tcp' }
   const [, path, chain, sent = ''] =
     /\r\nx-path: ([^\r]*)\r\nx-chain: (http|tcp)\r\nx-head: ([^\r]*)\r\n/.exec(received) ?? []
-  const forwardedHead = Buffer.from(sent, 'base64').toString('latin1')
+  const forwardedHead = Buffer.from(sent, 'base64').toString('utf8')
   return {
     kind: 'http',
     status: Number(status),

@@ -72,6 +72,14 @@ export const DIFFERENCES: readonly Difference[] = [
       /request\.headers\[(te\]|trailer|proxy-a|x-envoy-|x-redoubt-|:scheme)/i.test(text),
   },
   {
+    name: 'empty-forwarded-proto',
+    reason:
+      'an x-forwarded-proto that says nothing is a header like others; Envoy looks for a route by it, and says 404',
+    explains: ({ request: { headers = [] }, theirs }) =>
+      theirs.status === 404 &&
+      headers.some(([name, value]) => /^x-forwarded-proto$/i.test(name) && value === ''),
+  },
+  {
     name: 'unknown-expectation',
     reason:
       'an Expect that nobody knows is 400 in HTTP/1: whoever waits for it would wait in vain (RFC 9110 §10.1.1)',
