@@ -4,6 +4,7 @@ import { findDenied } from '#ca/x509/index.ts'
 import type { Clock } from '#core/clock.ts'
 import type { Log } from '#core/log.ts'
 import { createNode, type Node } from './attest/node.ts'
+import { revokedReason } from './attest/revoked.ts'
 import {
   type AuthorityConnection,
   type ConnectionOptions,
@@ -81,7 +82,11 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
   const connect = connecting(config, { ...deps, trust, followers, skew })
   const own = { agentId: config.agentId, ownTtl, trust, skew, connect, issue: issuers.svid }
   const node: Node = createNode({ ...deps, ...own, jump, failed }, signal)
-  void keepTrust({ ...deps, node: node.state, failed: () => {} }, signal)
+  const disown = (cause: unknown): void => {
+    // What it hears first who was away while its certificate was revoked.
+    if (codeOf(cause) === 'AGENT_NOT_ATTESTED') node.disown((cause as AgentError).message)
+  }
+  void keepTrust({ ...deps, node: node.state, failed: disown }, signal)
 
   const cache = createSvidCache(
     {
@@ -130,13 +135,12 @@ function connecting(
 async function dropDenied({ node, trust, cache, tokens, signal, now }: Core): Promise<void> {
   for await (const _ of trust.denials.changes(signal)) {
     const { denies } = trust.current()
-    const isDenied = (svid: IssuedSvid): boolean => findDenied(denies, svid, now()) !== undefined
-    cache.replace(isDenied)
+    const deniedOf = (svid: IssuedSvid) => findDenied(denies, svid, now())
+    cache.replace((svid) => deniedOf(svid) !== undefined)
     tokens.forget((id) => denies?.('spiffe-id', id, now()) === true)
     const { current } = node.state
-    if (current.kind === 'attested' && isDenied(current.svid)) {
-      node.disown('its certificate is on the deny-list')
-    }
+    const denied = current.kind === 'attested' ? deniedOf(current.svid) : undefined
+    if (denied) node.disown(revokedReason(denied))
   }
 }
 

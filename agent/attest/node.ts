@@ -74,8 +74,10 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
   const disown = (reason: string): void => {
     renewal.abort()
     close()
-    state.set({ kind: 'unattested', reason })
-    log('error', 'node-unattested', { reason })
+    // Of a refused call what the CA says is what tells; it says what to do, too.
+    const [, why = reason] = /Cannot answer the caller: (.*)$/.exec(reason) ?? []
+    state.set({ kind: 'unattested', reason: why })
+    log('error', 'node-unattested', { reason: why })
   }
 
   const keep = (first: IssuedSvid): void => {

@@ -48,6 +48,11 @@ export interface TlsListenOptions {
   readonly alpn: readonly string[]
   /** `peer` is `undefined` only where the certificate is optional and none came. */
   readonly onConnection: (socket: TLSSocket, peer: VerifiedPeer | undefined) => void
+  /**
+   * Given the connection of a peer that is nobody because of the deny-list alone, to tell it so; `detail`
+   * says what is denied. Left out: it is closed without a word, like all that are refused.
+   */
+  readonly onDenied?: (socket: TLSSocket, detail: string) => void
 }
 
 /** Disposing stops listening and ends every connection. */
@@ -155,6 +160,7 @@ function admit(options: TlsListenOptions, socket: TLSSocket, judged: Judged): vo
     }
     const { reason, detail } = verdict
     log('warn', 'tls-peer-refused', { reason, detail, peer: socket.remoteAddress })
+    if (reason === 'denied' && options.onDenied) return options.onDenied(socket, detail)
   } catch (cause) {
     log('error', 'tls-peer-not-judged', { detail: String(cause) })
   }

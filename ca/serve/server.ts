@@ -55,13 +55,15 @@ export interface CaServerDeps
  */
 export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
   const closing = new AbortController()
-  const peers = new Map<string, { readonly peer: VerifiedPeer; readonly socket: TLSSocket }>()
+  const peers = new Map<string, Caller>()
   const callDeps = {
     ...deps,
     closing: closing.signal,
     async peerOf(connection: string) {
-      const { peer, socket } = peers.get(connection) ?? {}
-      if (!peer || !socket) return undefined
+      const caller = peers.get(connection)
+      if (!caller) return undefined
+      if ('denied' in caller) throw deniedError(caller.denied)
+      const { peer, socket } = caller
       assertNotDenied(peer, deps)
       await assertIssued(deps, { ...peer, leafDer: () => peerChain(socket)[0] })
       return peer
@@ -71,27 +73,30 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
   const unknown = grpcServer(callDeps, MAX_ATTEST_BYTES)
   const sockets = new Set<TLSSocket>()
   let count = 0
+  const take = (socket: TLSSocket, caller: Caller | undefined): void => {
+    if (closing.signal.aborted) return void socket.destroy()
+    count += 1
+    const name = `connection-${count}`
+    nameSocket(socket, name)
+    sockets.add(socket)
+    if (caller) peers.set(name, caller)
+    socket.on('close', () => {
+      sockets.delete(socket)
+      peers.delete(name)
+    })
+    const isKnown = caller !== undefined && 'peer' in caller
+    if (!isKnown) endAfter(ANONYMOUS_MS, socket, deps.clock)
+    const { injector } = isKnown ? known : unknown
+    injector.injectConnection(socket)
+  }
 
   const listener = await listenTls({
     ...deps,
     bundles: () => [{ ...deps.bundle.current, denies: deps.denials.denies() }],
     clientCertificate: 'optional',
     alpn: ['h2'],
-    onConnection(socket, peer) {
-      if (closing.signal.aborted) return void socket.destroy()
-      count += 1
-      const name = `connection-${count}`
-      nameSocket(socket, name)
-      sockets.add(socket)
-      if (peer) peers.set(name, { peer, socket })
-      else endAfter(ANONYMOUS_MS, socket, deps.clock)
-      socket.on('close', () => {
-        sockets.delete(socket)
-        peers.delete(name)
-      })
-      const { injector } = peer ? known : unknown
-      injector.injectConnection(socket)
-    },
+    onConnection: (socket, peer) => take(socket, peer && { peer, socket }),
+    onDenied: (socket, denied) => take(socket, { denied }),
   })
   void endDenied(deps, listener, closing.signal)
   return {
@@ -107,14 +112,23 @@ export async function serveCa(deps: CaServerDeps): Promise<TlsListener> {
   }
 }
 
+/** Who is behind a connection: somebody, or one who is to hear why it is nobody. */
+type Caller =
+  | { readonly peer: VerifiedPeer; readonly socket: TLSSocket }
+  | { readonly denied: string }
+
 /** Nobody who is denied is answered, on a connection from before either. */
 function assertNotDenied(peer: VerifiedPeer, { denials, now }: CaServerDeps): void {
   const denied = findDenied(denials.denies(), peer, now())
   if (!denied) return
-  throw new CaError(
-    'CA_CALLER_UNKNOWN',
-    `Cannot answer the caller: the ${denied.kind} ${denied.value} is on the deny-list`,
-  )
+  throw deniedError(`the ${denied.kind} ${denied.value} is on the deny-list`)
+}
+
+function deniedError(detail: string): CaError {
+  const what = detail.startsWith('the spiffe-id')
+    ? `its identity was revoked (${detail}): nobody has it until that is undone (redoubt ca revoke --undo)`
+    : `its certificate was revoked (${detail}); attest again with a join token or other evidence`
+  return new CaError('CA_CALLER_UNKNOWN', `Cannot answer the caller: ${what}`)
 }
 
 /** Ends the connections of those who are denied, once they have been told: an agent then proves itself anew. */

@@ -71,6 +71,8 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
         } satisfies ForcedRotation
       },
       async 'admit-administrator'({ csr, uid }: AdministratorCall) {
+        // Says what to do, too.
+        if (ca.authorities.fault() !== undefined) throw new Error(ca.health().reasons[0])
         const { chain } = await ca.admitAdministrator(
           { name: `uid:${uid}` },
           Buffer.from(csr, 'base64'),

@@ -7,6 +7,7 @@ import { TrustClient } from '#agent/proto/gen/trust.ts'
 import { SpiffeWorkloadAPIService } from '#agent/proto/gen/workload.ts'
 import { type DenyKind, NO_DENIALS } from '#ca/x509/index.ts'
 import {
+  agentId,
   attestedClient,
   failureOf,
   newCsr,
@@ -49,13 +50,49 @@ test('an agent whose own certificate is revoked has to prove its node again, and
   await until(() => story.ca().subscribers().length === 1, 'the agent to follow')
   await deny(story, 'serial', serial)
   await until(() => story.agent.node.current.kind === 'unattested', 'the agent to hear of it')
-  t.regex(story.agent.health().reasons.join(), /not attested: its certificate is on the deny-list/)
+  t.deepEqual(story.agent.health().reasons, [
+    `the node is not attested: its certificate was revoked (the serial ${serial} is on the deny-list); attest again with a join token or other evidence`,
+  ])
   await story.agent.attest(await story.token())
   using client = new WorkloadClient(story.agent)
   const heard = client.svids()
   await until(() => heard.messages.length === 1)
   t.true(story.agent.health().ready)
 })
+
+for (const [what, kind, says] of [
+  [
+    'its certificate',
+    'serial',
+    /^its certificate was revoked \(the serial \w+ is on the deny-list\); attest again with a join token/,
+  ],
+  [
+    'its identity',
+    'spiffe-id',
+    /^its identity was revoked \(the spiffe-id \S+ is on the deny-list\): nobody has it until that is undone/,
+  ],
+] as const) {
+  test(`an agent that was away while ${what} was revoked says so, and what to do`, async (t) => {
+    await using story = await startStory({ leafTtl: 'PT20M' })
+    const { current } = story.agent.node
+    const serial = current.kind === 'attested' ? current.svid.serial : ''
+    await until(() => story.ca().subscribers().length === 1, 'the agent to follow')
+    await story.stopCa()
+    await story.startCa()
+    await deny(story, kind, kind === 'serial' ? serial : agentId)
+    t.is(story.agent.node.current.kind, 'attested', 'nobody has told it yet')
+    const reason = () => {
+      const { current: now } = story.agent.node
+      return now.kind === 'unattested' ? now.reason : ''
+    }
+    for (let turns = 0; reason() === '' && turns < 40; turns += 1) await story.pass(250)
+    t.regex(reason(), says)
+    t.deepEqual(story.agent.health().reasons, [`the node is not attested: ${reason()}`])
+    if (kind === 'spiffe-id') return
+    await story.agent.attest(await story.token())
+    t.true(story.agent.health().ready)
+  })
+}
 
 test('users §1.3.34: taint renews the agent itself and its workloads before revoke, and nobody is without a certificate', async (t) => {
   await using story = await startStory()

@@ -1,10 +1,12 @@
+import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 
 import { openCa } from '#ca/index.ts'
 import { parseTrustDomain } from '#ca/spiffe/index.ts'
+import { derFromPem, readCertificate } from '#ca/x509/index.ts'
 import { configIn, realClock } from '#test/ca/harness.ts'
-import { startMesh, startRedoubt, temporary } from './mesh.ts'
+import { ask, startMesh, startRedoubt, temporary, until } from './mesh.ts'
 import { rotateUnderLoad, SAMPLE } from './rotation-run.ts'
 
 test('users §1.2.20: redoubt ca rotate start, promote, finish change the root of a running mesh and lose no request', async (t) => {
@@ -75,5 +77,59 @@ test('users §1.2.26: a mesh whose CA has expired says what to do, and ca rotate
     authorities.map((each: { state: string }) => each.state),
     ['active', 'active'],
     'what ended long ago is not shown',
+  )
+})
+
+/** Long enough for a slow machine to start a mesh, and short enough to wait for. */
+const ROOT_SECONDS = 45
+
+test('users §1.2.26: a mesh that runs until its root and everything below has ended comes back by ca rotate --force, and nobody restarts it', async (t) => {
+  await using folder = await temporary()
+  const [sample, state] = [join(folder.path, 'qotm'), join(folder.path, 'state')]
+  await cp(SAMPLE, sample, { recursive: true })
+  const manifest = join(sample, 'mesh.yaml')
+  const lives = `leafTtl: 5s\n    maxLeafTtl: 5s\n    caTtl: ${ROOT_SECONDS}s\n    rootTtl: ${ROOT_SECONDS}s`
+  const text = await readFile(manifest, 'utf8')
+  await writeFile(manifest, text.replace('leafTtl: 16s', lives))
+  await using mesh = await startMesh(['-f', sample, '--state', state])
+  const outbound = mesh.workload('edge').outbound ?? ''
+  const quote = () =>
+    ask(outbound, { path: '/quote', headers: { host: 'qotm' } }).then(
+      ({ status }) => status,
+      () => 0,
+    )
+  const redoubt = async (...args: readonly string[]) => {
+    const { exited, out, err } = startRedoubt([...args, '--state', state])
+    return { code: await exited, out: out.join('\n'), err: err() }
+  }
+  const health = async () => (await ask(mesh.ready.ca.metrics, { path: '/ready' })).body
+  await until(async () => ((await quote()) === 200 ? true : undefined), 20_000)
+  const before = await readFile(mesh.ready.ca.bundle, 'utf8')
+
+  const [root] = derFromPem('CERTIFICATE', before)
+  const { notAfter } = readCertificate(root ?? new Uint8Array())
+  const hasEnded = () => Temporal.Instant.compare(Temporal.Now.instant(), notAfter) > 0
+  await until(() => (hasEnded() ? true : undefined), ROOT_SECONDS * 1000)
+  await until(async () => ((await quote()) === 200 ? undefined : true), 10_000)
+  const why = /nothing is signed: the root ended at \S+ \(redoubt ca rotate start --force\)/
+  t.regex(await health(), why)
+  t.regex((await redoubt('ca', 'rotate', 'start')).err, why)
+  for (const step of ['start', 'promote', 'finish']) {
+    const { code, out, err } = await redoubt('ca', 'rotate', step, '--force')
+    t.is(code, 0, err)
+    t.regex(out, /done by force, in the mesh that runs/)
+  }
+  await until(async () => ((await quote()) === 200 ? true : undefined), 20_000)
+  t.notRegex(await health(), /nothing is signed/)
+  const after = await readFile(mesh.ready.ca.bundle, 'utf8')
+  t.is(after.match(/BEGIN CERTIFICATE/g)?.length, 1)
+  t.not(after, before)
+  const status = await redoubt('ca', 'status')
+  t.is(status.code, 0, status.err)
+  const ended = mesh.events().flatMap(({ event, facts }) => (event === 'exited' ? [facts] : []))
+  t.deepEqual(
+    ended.map((facts) => facts?.['process']),
+    ['agent'],
+    'which begins anew with the new root; no app, no sidecar, not the CA',
   )
 })
