@@ -3,6 +3,7 @@ import {
   type Claims,
   clientAddress,
   headerValues,
+  impliedHeader,
   isHiddenHeader,
   isPseudoHeader,
   type HttpAttributes,
@@ -76,8 +77,10 @@ export function readHttpRequest(
   const words = tokenRules.flatMap((rule) => rule.spaceDelimitedClaims)
   const claims = query.claims && readPayload(query.claims, [...SPACE_DELIMITED_CLAIMS, ...words])
   const line = { method, path: normalized.path, target: normalized.target, host }
-  const readHeader = (name: string): readonly string[] =>
-    isPseudoHeader(name) ? pseudoHeader(name, line) : header(name)
+  const readHeader = (name: string): readonly string[] => {
+    if (isPseudoHeader(name)) return pseudoHeader(name, line)
+    return lines.has(name) ? header(name) : impliedHeader(name, query.from !== undefined)
+  }
   return {
     kind: 'ok',
     isGrpc,

@@ -67,12 +67,22 @@ function joined(lines: readonly string[]): string {
   return lines.filter((line) => line !== '').join(',')
 }
 
-/** What Envoy takes for a URL: a scheme, a host, and visible ASCII. */
-const URL_WITH_HOST =
-  /^[a-z]+:\/\/(?:[!-.0-9:;=_a-z~%]*@)?(?:\[[\da-f:.]+\]|[\da-z.-]+)(?::\d{1,5})?(?:[/?#][!-~]*)?$/i
+/** Stands for an id that the sidecar makes. */
+const SOME_ID = '00000000-0000-4000-8000-000000000000'
 
-/** A `referer` that is no URL is none: Envoy removes it before policies. */
+/** What Envoy has said of a request before policies see it, where the caller says nothing. */
+export function impliedHeader(name: string, isSecure: boolean): readonly string[] {
+  if (name === 'x-forwarded-proto') return [isSecure ? 'https' : 'http']
+  return name === 'x-request-id' ? [SOME_ID] : []
+}
+
+/** An absolute URL without user information and fragment, or a path with a query, as Envoy reads them. */
+const ABSOLUTE = /^[a-z]+:\/\/(?:\[[\da-f:.]+\]|[\da-z.-]+)(?::\d{1,5})?(?:[/?][!"$-~]*)?$/i
+const RELATIVE = /^[\w\-.~!$&'()*+,;=@?%]*(?:\/[\w\-.~!$&'()*+,;=:@?%/]*)?$/
+
+/** A `referer` that cannot be one is none: Envoy removes it before policies. */
 function refererOf(lines: readonly string[]): readonly string[] {
+  if (lines.length === 0) return lines
   const value = joined(lines)
-  return URL_WITH_HOST.test(value) ? [value] : []
+  return ABSOLUTE.test(value) || RELATIVE.test(value) ? [value] : []
 }

@@ -72,7 +72,13 @@ export type {
   ServerIntent,
   VirtualHost,
 } from './gateway.ts'
-export { headerValues, isHiddenHeader, isPseudoHeader, pseudoHeader } from './header-lines.ts'
+export {
+  headerValues,
+  impliedHeader,
+  isHiddenHeader,
+  isPseudoHeader,
+  pseudoHeader,
+} from './header-lines.ts'
 export type {
   AuthorizationIntent,
   CasbinPolicy,

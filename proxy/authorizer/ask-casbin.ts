@@ -35,7 +35,7 @@ function verdictOf(decide: OperatorDecide, { connection, http }: Question): Verd
   try {
     const { allowed } = decide({
       connection,
-      http: http && attributesOf(http, connection.sourceIp),
+      http: http && attributesOf(http, connection),
     })
     return allowed ? { kind: 'allow', changes: NO_CHANGES } : DENIED
   } catch (cause) {
@@ -46,9 +46,9 @@ function verdictOf(decide: OperatorDecide, { connection, http }: Question): Verd
 
 function attributesOf(
   { head, path }: NonNullable<Question['http']>,
-  sourceIp: string,
+  connection: Question['connection'],
 ): RequestAttributes {
-  const attributes = new RequestAttributes(head, sourceIp)
+  const attributes = new RequestAttributes(head, connection)
   attributes.path = path
   return attributes
 }

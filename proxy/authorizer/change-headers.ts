@@ -76,8 +76,12 @@ class Lines {
     if (kind === 'add-if-absent' && before.length > 0) return true
     if (kind === 'set-if-present' && before.length === 0) return true
     if (kind !== 'add') this.#drop(name)
-    if (kind === 'append') this.#added.push([name, [...before, value].join(',')])
-    else if (kind !== 'remove') this.#added.push([name, value])
+    // To the first line, and to nothing where there is none: as Envoy does.
+    if (kind === 'append') {
+      const [first, ...others] = before
+      const lines = first === undefined ? [] : [`${first},${value}`, ...others]
+      this.#added.push(...lines.map((line) => [name, line] as const))
+    } else if (kind !== 'remove') this.#added.push([name, value])
     return true
   }
 

@@ -118,7 +118,8 @@ export class Consultation {
     this.#host.wantBody(this.#held, !isEnough)
     if (!isEnough) return
     const body = this.#held.body?.subarray(0, limits.maxBytes)
-    this.#ask(ask, provider, { body, isPartial: !isWhole || isTooLong })
+    const isThere = bytes > 0 || !isWhole
+    this.#ask(ask, provider, isThere ? { body, isPartial: !isWhole || isTooLong } : NO_BODY)
   }
 
   #ask(ask: AskProvider, provider: AskedProvider, body: AskedBody): void {

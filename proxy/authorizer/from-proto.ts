@@ -43,28 +43,30 @@ function statusOf({ status }: DeniedHttpResponse): number | undefined {
 function changesFromProto(ok: OkHttpResponse): Changes {
   return {
     request: [
-      ...ok.headers.map((option) => editFromProto(option, 'append')),
+      ...ok.headers.map(requestEdit),
       ...ok.headersToRemove.map((name): HeaderEdit => {
         return { kind: 'remove', name: name.toLowerCase(), value: '' }
       }),
     ],
-    response: ok.responseHeadersToAdd.map((option) => editFromProto(option, 'add')),
+    response: ok.responseHeadersToAdd.map(responseEdit),
     setParameters: ok.queryParametersToSet.map(({ key, value }) => [key, value] as const),
     removeParameters: ok.queryParametersToRemove,
   }
 }
 
-/** By number, as on the wire; the first is what is meant when nothing is said. */
-const ACTIONS = ['set', 'add-if-absent', 'set', 'set-if-present'] as const
+/** Of a request Envoy reads `append` alone: what is not appended is set, so that no claim of the caller stays. */
+function requestEdit(option: HeaderValueOption): HeaderEdit {
+  const kind = option.append ? 'append' : 'set'
+  return { kind, name: nameOf(option), value: textOf(option) }
+}
 
-/**
- * Neither `append` nor an action is to overwrite: appending to a header that the client sent would let
- * its claim of who it is stand beside the authorizer's.
- */
-function editFromProto(option: HeaderValueOption, adding: 'append' | 'add'): HeaderEdit {
+/** By number, as on the wire; the first is what is meant when nothing is said. */
+const ACTIONS = ['add', 'add-if-absent', 'set', 'set-if-present'] as const
+
+function responseEdit(option: HeaderValueOption): HeaderEdit {
   const { append, appendAction } = option
   const said = ACTIONS[appendAction] ?? 'set'
-  const kind = append === undefined ? said : append ? adding : 'set'
+  const kind = append === undefined ? said : append ? 'add' : 'set'
   return { kind, name: nameOf(option), value: textOf(option) }
 }
 

@@ -115,7 +115,8 @@ function compileVerdict(settings: HttpAuthorizer): HttpCheck['verdictOf'] {
       kind: 'allow',
       changes: {
         ...NO_CHANGES,
-        request: [...replacing(headers.filter(([name]) => toUpstream(name))), ...removed],
+        // Of several lines of one name the last one stays, as in Envoy.
+        request: [...headers.filter(([name]) => toUpstream(name)).map(setting), ...removed],
         response: headers
           .filter(([name]) => onAllow(name))
           .map(([name, value]) => ({ kind: 'add', name, value })),
@@ -124,14 +125,8 @@ function compileVerdict(settings: HttpAuthorizer): HttpCheck['verdictOf'] {
   }
 }
 
-/** The first line of a name replaces what the request has, further ones add to it. */
-function replacing(headers: CheckAnswer['headers']): readonly HeaderEdit[] {
-  const seen = new Set<string>()
-  return headers.map(([name, value]) => {
-    const kind = seen.has(name) ? 'add' : 'set'
-    seen.add(name)
-    return { kind, name, value }
-  })
+function setting([name, value]: readonly [name: string, value: string]): HeaderEdit {
+  return { kind: 'set', name, value }
 }
 
 function or(one: NameMatch, other: NameMatch): NameMatch {

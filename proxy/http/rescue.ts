@@ -135,5 +135,7 @@ export function ownResponse(
   const bytes = isBytes ? body : Buffer.from(body, 'utf8').toString('latin1')
   const { length } = bytes
   const text = isHead ? '' : bytes
-  return `${line}content-length: ${length}\r\n${type}server: istio-envoy\r\n${added}\r\n${text}`
+  // Such an answer has no body, and no length (RFC 9110 §8.6).
+  const size = status === 204 || status === 304 ? '' : `content-length: ${length}\r\n`
+  return `${line}${size}${type}server: istio-envoy\r\n${added}\r\n${text}`
 }

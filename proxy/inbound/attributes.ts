@@ -2,8 +2,10 @@ import type { AddedHeader } from '#ca/jwt/request/index.ts'
 import {
   type Claims,
   clientAddress,
+  type Connection,
   headerValues,
   type HttpAttributes,
+  impliedHeader,
   isPseudoHeader,
   pseudoHeader,
 } from '#policy/model/index.ts'
@@ -21,6 +23,7 @@ export class RequestAttributes implements HttpAttributes {
   /** What it is a view of. */
   readonly head: RequestHead
   readonly #sourceIp: string
+  readonly #isSecure: boolean
   path = ''
   /** Of the request's token, verified. */
   claims: Claims | undefined = undefined
@@ -28,11 +31,16 @@ export class RequestAttributes implements HttpAttributes {
   added: readonly AddedHeader[] = NONE_ADDED
   readonly header: (name: string) => readonly string[]
 
-  constructor(head: RequestHead, sourceIp: string) {
+  constructor(head: RequestHead, { peer, sourceIp }: Connection) {
     this.head = head
     this.#sourceIp = sourceIp
-    this.header = (name) =>
-      isPseudoHeader(name) ? pseudoHeader(name, this) : headerValues(name, this.#lines(name))
+    this.#isSecure = peer !== undefined
+    this.header = (name) => (isPseudoHeader(name) ? pseudoHeader(name, this) : this.#valuesOf(name))
+  }
+
+  #valuesOf(name: string): readonly string[] {
+    const lines = this.#lines(name)
+    return lines.length > 0 ? headerValues(name, lines) : impliedHeader(name, this.#isSecure)
   }
 
   #lines(name: string): readonly string[] {

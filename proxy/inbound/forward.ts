@@ -335,7 +335,7 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
 
   #decideOn(head: RequestHead, token?: TokenPassed): Decision | undefined {
     if (this.#attributes?.head !== head) {
-      this.#attributes = new RequestAttributes(head, this.#peer.connection.sourceIp)
+      this.#attributes = new RequestAttributes(head, this.#peer.connection)
     }
     this.#attributes.path = this.#lastPath
     this.#attributes.claims = token?.claims

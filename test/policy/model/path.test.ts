@@ -9,6 +9,7 @@ import fc from 'fast-check'
 import {
   clientAddress,
   headerValues,
+  impliedHeader,
   isAmbiguousPath,
   isHiddenHeader,
   isKnownMethod,
@@ -178,10 +179,26 @@ test('§0.8.17 headerValues() joins the lines of those that are one value, and n
   }
 })
 
-test('§1.7 row 1: a referer that is no URL is none, as Envoy has it', (t) => {
-  t.deepEqual(headerValues('referer', ['http://a.b/c?d']), ['http://a.b/c?d'])
-  t.deepEqual(headerValues('referer', ['http://a/', 'b']), ['http://a/,b'])
-  for (const lines of [['v'], ['/a'], [''], [], ['http://a b/'], ['http://a', 'http://b']]) {
+test('§1.7 row 1: a referer that cannot be one is none, as Envoy has it', (t) => {
+  for (const [lines, wanted] of [
+    [['http://a.b/c?d:e'], 'http://a.b/c?d:e'],
+    [['http://a/', 'b'], 'http://a/,b'],
+    [['v'], 'v'],
+    [['/a:b'], '/a:b'],
+    [[''], ''],
+    [['a', '', 'b'], 'a,b'],
+  ] as const) {
+    t.deepEqual(headerValues('referer', lines), [wanted], lines.join())
+  }
+  for (const lines of [
+    [],
+    ['v, w'],
+    ['javascript:x'],
+    ['http://a b/'],
+    ['http://a', 'http://b'],
+    ['http://u@a/'],
+    ['http://a/#f'],
+  ]) {
     t.deepEqual(headerValues('referer', lines), [], lines.join())
   }
 })
@@ -194,6 +211,13 @@ test('§1.7 row 1: pseudo-headers say what the request line does', (t) => {
   t.deepEqual(read, [['GET'], ['/a?b=c'], ['h:1'], ['h:1'], []])
   t.deepEqual(pseudoHeader('host', { ...line, host: undefined }), [])
   t.deepEqual(['host', ':path', 'x-host'].map(isPseudoHeader), [true, true, false])
+})
+
+test('§1.7 row 1: what the caller leaves out and Envoy says itself is there for policies', (t) => {
+  t.deepEqual(impliedHeader('x-forwarded-proto', true), ['https'])
+  t.deepEqual(impliedHeader('x-forwarded-proto', false), ['http'])
+  t.is(impliedHeader('x-request-id', true).length, 1)
+  t.deepEqual(impliedHeader('x-a', true), [])
 })
 
 test('§0.8.17 what ends at a proxy, or only a sidecar may say, policies do not see', (t) => {

@@ -156,12 +156,13 @@ test('§1.11 a no over gRPC is 403 unless it says otherwise; whatever stands bes
   t.is(scene.app.requests.length, 0)
 })
 
-test('§1.11 a yes over gRPC sets, appends, removes headers and parameters, and adds to the answer', async (t) => {
+test('§1.11, as Envoy does: a yes over gRPC sets, appends, removes headers and parameters, and adds to the answer', async (t) => {
   await using scene = await open(() =>
     saysYes({
       headers: [
         said('X-User', 'ann'),
         said('x-role', 'admin', { append: true }),
+        said('x-nowhere', 'a', { append: true }),
         said('x-kept', 'theirs', { appendAction: 1 }),
         said('x-new', 'n', { appendAction: 1 }),
         said('x-over', 'o', { appendAction: 2 }),
@@ -194,11 +195,12 @@ test('§1.11 a yes over gRPC sets, appends, removes headers and parameters, and 
     [...request.matchAll(new RegExp(`\r\n${name}: (.*)`, 'g'))].map(([, value = '']) => value)
   t.deepEqual(values('x-user'), ['ann'])
   t.deepEqual(values('x-role'), ['user,admin'])
-  t.deepEqual(values('x-kept'), ['mine'])
+  t.deepEqual(values('x-kept'), ['theirs'])
   t.deepEqual(values('x-new'), ['n'])
   t.deepEqual(values('x-over'), ['o'])
   t.deepEqual(values('x-there'), ['t'])
-  for (const name of ['x-absent', 'x-gone', 'content-length', 'x-forwarded-client-cert']) {
+  t.deepEqual(values('x-absent'), ['a'])
+  for (const name of ['x-nowhere', 'x-gone', 'content-length', 'x-forwarded-client-cert']) {
     t.deepEqual(values(name), [], name)
   }
   t.deepEqual(values('host'), ['server'])
@@ -306,4 +308,20 @@ test('the authorizer is asked with mutual TLS where it has a sidecar, and by us 
   await using scene = await open(() => saysYes(), {}, { guarded: 'grpc' })
   t.regex(await scene.ask(get('/a')), /^HTTP\/1.1 200 /)
   t.is(scene.authorizer.asked.length, 1)
+})
+
+test('§1.11, as Envoy does: what a yes says of the answer is added unless it says otherwise', async (t) => {
+  await using scene = await open(() =>
+    saysYes({
+      responseHeadersToAdd: [
+        said('x-a', '1'),
+        said('x-a', '2'),
+        said('x-a', '3', { appendAction: 1 }),
+        said('x-b', '4', { appendAction: 3 }),
+        said('x-a', '5', { append: true }),
+      ],
+    }),
+  )
+  const answer = await scene.ask(get('/a'))
+  t.deepEqual(answer.match(/x-[ab]: ./g), ['x-a: 1', 'x-a: 2', 'x-a: 5'])
 })

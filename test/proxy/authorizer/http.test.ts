@@ -340,3 +340,37 @@ test('the authorizer is asked with mutual TLS where it has a sidecar, and by us 
     /;URI=spiffe:\/\/cluster.local\/ns\/test\/sa\/server$/,
   )
 })
+
+test('§1.11 rows 10, 11, as Envoy does: of several lines the last one is for the app, and all are for the caller', async (t) => {
+  const names = (...values: string[]) => values.map((value) => ({ kind: 'exact', value }) as const)
+  await using scene = await open({
+    settings: { toUpstream: names('x-user'), toDownstreamOnAllow: names('x-ok') },
+    answer: (_asked, response) => {
+      response.writeHead(200, { 'x-user': ['ann', 'bob'], 'x-ok': ['1', '2'] })
+      response.end()
+    },
+  })
+  t.regex(await scene.ask(get('/a', 'x-user: mine')), /\r\nx-ok: 1\r\nx-ok: 2\r\n/)
+  t.deepEqual(scene.app.requests[0]?.match(/x-user: .*/g), ['x-user: bob'])
+})
+
+test('§1.11 row 9, as Envoy does: a request without a body is not asked about as if it had a part of one', async (t) => {
+  const body = { maxBytes: 10, allowPartial: true, asBytes: false }
+  await using scene = await open({ settings: { body } })
+  await scene.ask(get('/a', YES))
+  await scene.ask(`POST /a HTTP/1.1\r\nhost: server\r\n${YES}\r\ncontent-length: 3\r\n\r\nabc`)
+  const said = scene.authorizer.asked.map(({ headers }) => headers['x-envoy-auth-partial-body'])
+  t.deepEqual(said, [undefined, 'false'])
+})
+
+test('§1.11 row 12: a refusal that has no body by its status says no length', async (t) => {
+  await using scene = await open({
+    answer: (_asked, response) => {
+      response.writeHead(204)
+      response.end()
+    },
+  })
+  const answer = await scene.ask(get('/a'))
+  t.regex(answer, /^HTTP\/1.1 204 /)
+  t.notRegex(answer, /content-length/)
+})

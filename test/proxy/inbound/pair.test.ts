@@ -150,7 +150,9 @@ test('§0.8.19 remoteIp is the last entry of X-Forwarded-For if that is an addre
     const head = new RequestHead()
     const bytes = Buffer.from(GET('/', lines), 'latin1')
     t.true(head.read(bytes, 0, bytes.length) > 0)
-    return new RequestAttributes(head, '10.0.0.1').remoteIp
+    const connection = { peer: undefined, sourceIp: '10.0.0.1', sni: undefined } as const
+    const to = { destinationIp: '10.0.0.2', destinationPort: 80 } as const
+    return new RequestAttributes(head, { ...connection, ...to }).remoteIp
   }
   t.is(remoteIp('x-forwarded-for: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2, 3.3.3.3\r\n'), '3.3.3.3')
   for (const odd of ['1.2.3.4:80', '1.2.3.4,', 'me', '']) {
