@@ -27,7 +27,7 @@ import {
 } from './providers.ts'
 import { readScene, type Scene } from './scene.ts'
 import { findShadowed } from './shadowed.ts'
-import { findConflictingGateways, findGatewayReferences } from './gateways.ts'
+import { findConflictingGateways, findGatewayReferences, findUnservedHosts } from './gateways.ts'
 import {
   findClosedPorts,
   findDefaultDenyByAllow,
@@ -99,6 +99,7 @@ const CHECKS: readonly ((scene: Scene) => readonly Draft[])[] = [
   findUnknownGateways,
   findGatewayReferences,
   findConflictingGateways,
+  findUnservedHosts,
   findUnverifiedServers,
 ]
 

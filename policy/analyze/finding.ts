@@ -35,6 +35,7 @@ export type FindingCode =
   | 'IST0129'
   | 'IST0130'
   | 'IST0131'
+  | 'IST0132'
   | 'IST0133'
   | 'IST0134'
   | 'IST0135'
@@ -127,6 +128,10 @@ export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
     'a route stands behind one that takes everything',
   ),
   IST0131: info('VirtualServiceIneffectiveMatch', 'a match stands in an earlier route already'),
+  IST0132: warning(
+    'VirtualServiceHostNotFoundInGateway',
+    'a Gateway that a route names does not serve its host',
+  ),
   IST0133: warning('SchemaWarning', 'a document is valid and probably not what is meant'),
   IST0134: warning(
     'ServiceEntryAddressesRequired',

@@ -1,5 +1,6 @@
 /** Gateways that are nowhere, serve nobody or are in each other's way. */
 import { gatewayPortsOf } from '../assemble/gateway-ports.ts'
+import { sharedHosts } from '../assemble/gateway.ts'
 import { gatewayTls } from '../assemble/gateway-tls.ts'
 import { selects } from '../assemble/select.ts'
 import type { Draft } from './finding.ts'
@@ -35,6 +36,24 @@ export function findGatewayReferences(scene: Scene): readonly Draft[] {
       })
     })
   })
+}
+
+/** IST0132: hosts of a VirtualService that no server of a Gateway which it names has for it. */
+export function findUnservedHosts({ intent }: Scene): readonly Draft[] {
+  return intent.virtualServices.flatMap((virtual) =>
+    virtual.gateways.flatMap((named): readonly Draft[] => {
+      const gateway = intent.gateways.find((one) => `${one.namespace}/${one.name}` === named)
+      if (gateway === undefined) return []
+      const served = gateway.servers.flatMap(({ hosts }) => hosts)
+      return virtual.hosts.flatMap((host, at): readonly Draft[] => {
+        if (sharedHosts(served, { ...virtual, hosts: [host] }).length > 0) return []
+        const message = `the Gateway ${named} serves no ${host} for namespace ${virtual.namespace}: its requests are answered 404`
+        const hint = `add it to the hosts of a server of ${named}`
+        const subject = subjectOf('VirtualService', virtual)
+        return [{ code: 'IST0132', subject, path: ['spec', 'hosts', at], message, hint }]
+      })
+    }),
+  )
 }
 
 /** IST0145: a server that is left out, since an older Gateway has its port in another way. */

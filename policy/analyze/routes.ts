@@ -4,9 +4,9 @@ import { isDeepStrictEqual } from 'node:util'
 import { findHost } from '../assemble/registry.ts'
 import { isExportedTo, selects } from '../assemble/select.ts'
 import { suggest } from '../dialects/suggest.ts'
-import type { DestinationRule, Intent, VirtualService } from '../model/index.ts'
-import type { Draft } from './finding.ts'
-import { isRecord, type Scene, subjectOf } from './scene.ts'
+import type { DestinationRule, Intent, VirtualService, Workload } from '../model/index.ts'
+import type { Draft, Subject } from './finding.ts'
+import { isRecord, namesOf, type Scene, subjectOf } from './scene.ts'
 
 /** IST0101, IST0112 */
 export function findDestinations({ intent }: Scene): readonly Draft[] {
@@ -124,15 +124,32 @@ function isEmpty(match: { readonly name?: string }): boolean {
 
 /** IST0149 */
 export function findClaimRoutes(scene: Scene): readonly Draft[] {
-  if (scene.ofKind('RequestAuthentication').length > 0) return []
+  const verifiesNone = scene.ofKind('RequestAuthentication').length === 0
   return scene.ofKind('VirtualService').flatMap((service): readonly Draft[] => {
     const path = claimPath(service.value)
     if (!path) return []
-    const message =
-      'the route asks for claims of a token, and no RequestAuthentication verifies any'
-    const hint = 'add a RequestAuthentication; without it the route is never taken'
+    const unread = gatewaysOf(scene, service).filter(
+      (workload) => scene.bundleOf(workload).tokenRules.length === 0,
+    )
+    if (!verifiesNone && unread.length === 0) return []
+    const where = unread.length === 0 ? '' : ` at ${namesOf(unread)}`
+    const message = `the route asks for claims of a token, and no RequestAuthentication verifies any${where}`
+    const hint = 'add a RequestAuthentication for the gateway; without it the route is never taken'
     return [{ code: 'IST0149', subject: service, path, message, hint }]
   })
+}
+
+/** The workloads that are gateways by what a VirtualService names. */
+function gatewaysOf({ intent }: Scene, { namespace, name }: Subject): readonly Workload[] {
+  const bound = intent.virtualServices.find(
+    (one) => one.namespace === namespace && one.name === name,
+  )
+  const gateways = intent.gateways.filter((one) =>
+    bound?.gateways.includes(`${one.namespace}/${one.name}`),
+  )
+  return intent.workloads.filter((workload) =>
+    gateways.some(({ selector }) => selects(selector, workload.labels)),
+  )
 }
 
 function claimPath(value: Readonly<Record<string, unknown>>): Draft['path'] | undefined {

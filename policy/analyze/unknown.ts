@@ -1,6 +1,7 @@
 /** Names that nothing in the mesh has: identities, namespaces, hosts, ports, claims nobody verifies. */
 import type { PathKey } from '../dialects/pointer.ts'
 import { suggest } from '../dialects/suggest.ts'
+import { gatewayPortsOf } from '../assemble/gateway-ports.ts'
 import { selects } from '../assemble/select.ts'
 import { hostsOverlap } from '../dialects/istio/hosts.ts'
 import type { AuthorizationIntent, Intent } from '../model/index.ts'
@@ -141,7 +142,9 @@ export function findUnknownPorts(scene: Scene): readonly Draft[] {
   return all(scene).flatMap((one): readonly Draft[] => {
     if (one.field !== 'ports' && one.field !== 'destination.port') return []
     const workloads = scene.selected(one.policy)
-    const ports = workloads.flatMap((workload) => workload.ports.map(({ port }) => port))
+    const ports = workloads
+      .flatMap((workload) => [...workload.ports, ...gatewayPortsOf(scene.intent, workload)])
+      .map(({ port }) => port)
     if (workloads.length === 0 || ports.includes(Number(one.value))) return []
     const services = scene.intent.services.flatMap((service) =>
       workloads.some(

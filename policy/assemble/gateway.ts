@@ -1,7 +1,8 @@
 /** `gateway/<namespace>/<workload>`: where a gateway sends what comes from outside (istio-semantics §5.2, §7.4). */
 import { BUNDLE_FORMAT, type Route } from '../model/bundle.ts'
-import type { GatewayBundle, GatewayServer, VirtualHost } from '../model/gateway.ts'
+import type { GatewayBundle, GatewayServer, ServerHost, VirtualHost } from '../model/gateway.ts'
 import type { Intent, WorkloadInstance } from '../model/intent.ts'
+import type { VirtualService } from '../model/traffic.ts'
 import { type ClusterCollection, collectClusters } from './destination.ts'
 import { type BoundServer, gatewayPortsOf } from './gateway-ports.ts'
 import { lookupOf } from './lookup.ts'
@@ -79,20 +80,20 @@ function routedHosts(
   const { mesh } = intent
   const context = { client, gateway: name, port, mesh, clusterOf: clusters.namedAt(port) }
   return bound.flatMap((virtual) => {
-    const open = hosts.filter(({ namespace }) => ['*', virtual.namespace].includes(namespace))
-    const shared = intersection(
-      open.map(({ host }) => host),
-      virtual.hosts,
-    )
+    const shared = sharedHosts(hosts, virtual)
     if (shared.length === 0) return []
     const routes = [...readRoutes(virtual.http, context)]
     return shared.map((host) => ({ host, routes }))
   })
 }
 
-/** Hosts that both lists cover: of each pair the narrower (§7.4). */
-function intersection(served: readonly string[], routed: readonly string[]): readonly string[] {
-  const pairs = served.flatMap((one) => routed.map((other) => [one, other] as const))
+/** Hosts that a server has for a VirtualService: of each pair that covers a name the narrower (§7.1, §7.4). */
+export function sharedHosts(
+  served: readonly ServerHost[],
+  { namespace, hosts: routed }: Pick<VirtualService, 'namespace' | 'hosts'>,
+): readonly string[] {
+  const open = served.filter((one) => ['*', namespace].includes(one.namespace))
+  const pairs = open.flatMap(({ host }) => routed.map((other) => [host, other] as const))
   const shared = pairs.flatMap(([one, other]) => {
     if (covers(other, one)) return [one]
     return covers(one, other) ? [other] : []

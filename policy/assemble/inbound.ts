@@ -100,12 +100,14 @@ function inboundPorts(
     .map(Number)
     .filter((port) => !isOpen(port) && !workload.ports.some((declared) => declared.port === port))
     .map((port) => inboundPort({ port, name: '', address: '' }, services, modes))
-  return [...own, ...open.map(openPort), ...named]
+  return [...own, ...open.map((one) => openPort(one, services)), ...named]
 }
 
 /** To a gateway come strangers: PeerAuthentication is not about them. */
-function openPort({ port, servers }: GatewayPort): InboundPort {
-  return { port, name: servers[0]?.portName ?? '', protocol: 'http', mtls: 'DISABLE' }
+function openPort({ port, servers }: GatewayPort, services: readonly Service[]): InboundPort {
+  const name = servers[0]?.portName ?? ''
+  const backed = backedBy({ port, name, address: '' }, services)
+  return { port, name, protocol: 'http', mtls: 'DISABLE', ...serviceOf(backed) }
 }
 
 function inboundPort(
@@ -122,16 +124,14 @@ function inboundPort(
     protocol: (backed && proxiedProtocol(backed.port)) ?? (own === 'udp' ? 'auto' : own),
     mtls: portMode(modes, port),
     ...triedOn(port, tried),
-    ...(backed
-      ? {
-          service: {
-            host: backed.service.host,
-            name: backed.service.name,
-            namespace: backed.service.namespace,
-          },
-        }
-      : {}),
+    ...serviceOf(backed),
   }
+}
+
+function serviceOf(backed: ReturnType<typeof backedBy>): Pick<InboundPort, 'service'> {
+  if (backed === undefined) return {}
+  const { host, name, namespace } = backed.service
+  return { service: { host, name, namespace } }
 }
 
 function triedOn(

@@ -181,6 +181,10 @@ const GATEWAY = (port: string, more = '', { app = 'web', name = 'door' } = {}): 
     `{ selector: { app: ${app} }, servers: [{ port: { ${port} }, hosts: [a.example]${more} }] }`,
     { name },
   )
+const CLAIM_ROUTE = object(
+  'VirtualService',
+  '\n  hosts: [a.example]\n  gateways: [door]\n  http:\n    - match: [{ headers: { "@request.auth.claims.group": { exact: a } } }]\n      route: [{ destination: { host: api, port: { number: 80 } } }]',
+)
 const HTTP_8080 = 'number: 8080, name: http, protocol: HTTP'
 const HTTPS_8080 = 'number: 8080, name: https, protocol: HTTPS'
 const WITH_SECRET = ', tls: { mode: SIMPLE, credentialName: web-tls }'
@@ -338,6 +342,25 @@ export const ROWS: readonly Row[] = [
       'VirtualService',
       '\n  hosts: [api]\n  http:\n    - match: [{ headers: { group: { exact: a } } }]\n      route: [{ destination: { host: api } }]',
     ),
+  },
+  {
+    code: 'IST0149',
+    raised: GATEWAY(HTTP_8080) + CLAIM_ROUTE + VERIFIED,
+    on: /match/,
+    silent: GATEWAY(HTTP_8080) + CLAIM_ROUTE + VERIFIED.replace('app: api', 'app: web'),
+  },
+  {
+    code: 'IST0132',
+    raised: GATEWAY(HTTP_8080) + CLAIM_ROUTE.replace('[a.example]', '[b.example]'),
+    on: /hosts/,
+    silent: GATEWAY(HTTP_8080) + CLAIM_ROUTE,
+  },
+  {
+    code: 'RDB0016',
+    raised: policy(to('ports: ["8081"]'), { app: 'web' }),
+    on: /8081/,
+    silent:
+      policy(to('ports: ["8081"]'), { app: 'web' }) + GATEWAY(HTTP_8080.replace('8080', '8081')),
   },
   { code: 'IST0173', raised: RULE('v7'), on: /spec:/, silent: RULE('v1') },
   {
