@@ -3,7 +3,7 @@ import base from '../random/ava.config.js'
 
 export default {
   ...base,
-  files: ['test/process/rotation.test.ts', 'test/process/federation.test.ts'],
+  files: ['rotation', 'federation', 'gateway'].map((name) => `test/process/${name}.test.ts`),
   concurrency: 1,
   timeout: '180s',
 }
