@@ -379,7 +379,7 @@ test.serial(
     const big = 'x'.repeat(300_000)
     await using mesh = await startMesh({
       manifests: manifests.replace(
-        /\n {2}http:\n[^]*?\n---/,
+        /\n {2}http:\n[\s\S]*?\n---/,
         '\n  http: [{ route: [{ destination: { host: web, subset: v1 } }] }]\n---',
       ),
       apps: {

@@ -267,8 +267,7 @@ test('§5.2 VirtualServices of one host at a gateway are one after the other, ca
     )['a.example'],
     'o1 y1 oall',
   )
-  const blocks =
-    '{ name: both, match: [{ uri: { exact: /a } }, { uri: { prefix: / } }], ' + ROUTE + ' }'
+  const blocks = `{ name: both, match: [{ uri: { exact: /a } }, { uri: { prefix: / } }], ${ROUTE} }`
   t.is(
     hostsOf(
       door,
