@@ -34,7 +34,7 @@ export interface CaLog extends CaLogReader {
 
 export interface CaLogDeps extends PruneDeps {
   readonly transparency: TransparencyLog
-  readonly database: Pick<OpenDatabase, 'copyTo'>
+  readonly database: Pick<OpenDatabase, 'copyTo' | 'isShared'>
   /** Absolute. */
   readonly stateDir: string
 }

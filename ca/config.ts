@@ -7,7 +7,7 @@ import { DEFAULT_RATES, type SigningRates } from './issue/signing-limit.ts'
 import { keyStoreFaults } from './keys/key-faults.ts'
 import type { KeyStoreConfig } from './keys/open-keys.ts'
 import { ledgerFaults } from './postgres/config-faults.ts'
-import type { PostgresConfig } from './postgres/open-postgres.ts'
+import type { PostgresConfig } from './postgres/pool.ts'
 import type { SpiffeId, TrustDomain } from './spiffe/index.ts'
 
 export interface CaConfig {

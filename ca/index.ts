@@ -9,7 +9,7 @@ export type {
   TokenVerdict,
 } from './attest/kubernetes.ts'
 export type { AttestationConfig, CaConfig } from './config.ts'
-export { backupState } from './backup/backup-state.ts'
+export { backupLedger, backupState } from './backup/backup-state.ts'
 export type { Restored } from './backup/restore.ts'
 export { restoreState } from './backup/restore.ts'
 export type { CaLog, CaLogReader } from './ca-log.ts'
@@ -26,7 +26,8 @@ export type { AuditFault } from './issue/audit-page.ts'
 export type { KeyStoreConfig, SecretSource } from './keys/open-keys.ts'
 export type { Ca, CaDeps } from './open-ca.ts'
 export { openCa } from './open-ca.ts'
-export { openLogState } from './open-log-state.ts'
+export { openLogState, openSharedLog } from './open-log-state.ts'
+export type { PostgresConfig, SharedLedger } from './postgres/pool.ts'
 export type { RecoveredState } from './recover-state.ts'
 export { recoverState } from './recover-state.ts'
 export type {

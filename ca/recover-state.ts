@@ -4,13 +4,14 @@ import { join } from 'node:path'
 
 import { adminIdOf } from './admin/administrator.ts'
 import { rotate, type RotateStep } from './admin/rotate.ts'
-import type { AuthorityEntry, Book, Rotation } from './authorities/book.ts'
+import { activePair, type AuthorityEntry, type Book, type Rotation } from './authorities/book.ts'
 import { readBook } from './authorities/journal.ts'
 import { certificateOf } from './authorities/make.ts'
 import type { CaConfig } from './config.ts'
 import { CaError } from './error.ts'
 import { LEDGER_FILE, readDatabase } from './issue/database.ts'
 import { openAuthority } from './open-authority.ts'
+import type { SharedLedger } from './postgres/pool.ts'
 import { serverIdOf } from './server-id.ts'
 import { parseTrustDomain } from './spiffe/index.ts'
 
@@ -28,16 +29,18 @@ export interface RecoveredState {
  *
  * @param stateDir - Absolute.
  * @param by - Who, for the log.
+ * @param shared - Where the ledger is. @default the state directory
  * @throws {CaError} `CA_STATE_UNUSABLE` if no CA has run there, or one runs now; `CA_ROTATION_REFUSED`
  */
 export async function recoverState(
   stateDir: string,
   { by, step }: { readonly by: string; readonly step: RotateStep },
   now: () => Temporal.Instant,
+  shared?: SharedLedger,
 ): Promise<RecoveredState> {
-  const config = await configOf(stateDir)
+  const config = configOf(stateDir, await readKept(stateDir, shared), shared)
   const { trustDomain } = config
-  await using authority = await openAuthority(config, now)
+  await using authority = await openAuthority(config, now, shared && { env: shared.env })
   const { authorities, bundle } = authority
   const nobody = { everyone: async () => [] }
   const transient = [serverIdOf(trustDomain), adminIdOf(trustDomain)]
@@ -48,21 +51,29 @@ export async function recoverState(
   return { ...(rotation && { phase: rotation.phase }), ...(fault !== undefined && { fault }) }
 }
 
-async function configOf(stateDir: string): Promise<CaConfig> {
+/** The book of a CA that has run. @throws {CaError} `CA_STATE_UNUSABLE` if none has */
+async function readKept(stateDir: string, shared: SharedLedger | undefined): Promise<Book> {
   const nothing = (cause?: unknown) =>
     new CaError(
       'CA_STATE_UNUSABLE',
-      `Cannot rotate the root in ${stateDir}: there is none, expected the state of a CA that has run`,
+      `Cannot rotate the root in ${shared ? 'the database' : stateDir}: there is none, expected the state of a CA that has run`,
       { cause },
     )
+  if (shared) {
+    const { readPostgres } = await import('./postgres/read-postgres.ts')
+    await using database = await readPostgres(shared.ledger, shared.env)
+    return (await readBook(database.queries)) ?? Promise.reject(nothing())
+  }
   const file = join(stateDir, LEDGER_FILE)
   await access(file).catch((cause: unknown) => {
     throw nothing(cause)
   })
   using database = readDatabase(file)
-  const book = await readBook(database.queries)
-  const root = book?.authorities.find(({ kind }) => kind === 'root')
-  if (!book || !root) throw nothing()
+  return (await readBook(database.queries)) ?? Promise.reject(nothing())
+}
+
+function configOf(stateDir: string, book: Book, shared: SharedLedger | undefined): CaConfig {
+  const { root } = activePair(book)
   const [uri = ''] = certificateOf(root).uriSans
   const leaf = Temporal.Duration.from({ seconds: 1 }) // none is issued
   return {
@@ -73,6 +84,7 @@ async function configOf(stateDir: string): Promise<CaConfig> {
     maxLeafTtl: leaf,
     caTtl: longest(book, 'issuing'),
     rootTtl: longest(book, 'root'),
+    ...(shared && { ledger: shared.ledger }),
   }
 }
 

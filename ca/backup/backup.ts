@@ -4,15 +4,15 @@ import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { CaError } from '../error.ts'
-import { LEDGER_FILE, type OpenDatabase } from '../issue/database.ts'
+import { type CopiedFile, LEDGER_FILE, type OpenDatabase } from '../issue/database.ts'
 import { SEEN_HEAD_FILE } from '../issue/log-seen.ts'
 import { pack, type Packed } from './container.ts'
 
 /** What a backup is made of. */
 export interface BackupInput {
-  /** Absolute: the CA's state directory. */
+  /** Absolute: the CA's state directory, or where else the copy of the ledger may be meanwhile. */
   readonly stateDir: string
-  readonly database: Pick<OpenDatabase, 'copyTo'>
+  readonly database: Pick<OpenDatabase, 'copyTo' | 'isShared'>
   /** Absolute path of the new file. */
   readonly to: string
   readonly passphrase: string
@@ -27,22 +27,32 @@ const MAX_TRIES = 5
  * @throws {CaError} `CA_BACKUP_INVALID` if the file is there already, or the keys never hold still
  */
 export async function writeBackup(input: BackupInput): Promise<void> {
-  const { stateDir, database, to, passphrase } = input
+  const { stateDir, to, passphrase } = input
   const copy = join(stateDir, `.backup.${randomUUID()}`)
   try {
-    for (let tries = 0; ; tries += 1) {
-      const before = await keyFiles(stateDir)
-      await database.copyTo(copy)
-      const after = await keyFiles(stateDir)
-      if (JSON.stringify(before) === JSON.stringify(after)) break
-      if (tries === MAX_TRIES) throw restless(to)
-      await rm(copy, { force: true })
-    }
-    const keys = (await keyFiles(stateDir)).map(({ name }) => fileAt(stateDir, name))
+    const keys = await copyWithKeys(input, copy)
     await pack(to, [...keys, { name: LEDGER_FILE, path: copy }], passphrase)
   } finally {
     await rm(copy, { force: true })
   }
+}
+
+/** Keys that a database has are of the instant of the copy; for those in files it has to hold still. */
+async function copyWithKeys(
+  { stateDir, database, to }: BackupInput,
+  copy: string,
+): Promise<readonly Packed[]> {
+  if (database.isShared) return (await database.copyTo(copy)) ?? []
+  for (let tries = 0; tries <= MAX_TRIES; tries += 1) {
+    const before = await stateFiles(stateDir)
+    await database.copyTo(copy)
+    const after = await stateFiles(stateDir)
+    if (JSON.stringify(before) === JSON.stringify(after)) {
+      return after.map(({ name }) => ({ name, path: join(stateDir, name) }))
+    }
+    await rm(copy, { force: true })
+  }
+  throw restless(to)
 }
 
 function restless(to: string): CaError {
@@ -52,14 +62,8 @@ function restless(to: string): CaError {
   )
 }
 
-function fileAt(stateDir: string, name: string): Packed {
-  return { name, path: join(stateDir, name) }
-}
-
 /** Files beside the ledger, with their content: what was seen last is for whoever goes on, not here. */
-async function keyFiles(
-  stateDir: string,
-): Promise<readonly { readonly name: string; readonly text: string }[]> {
+export async function stateFiles(stateDir: string): Promise<readonly CopiedFile[]> {
   const entries = await readdir(stateDir, { withFileTypes: true, recursive: true })
   const names = entries
     .filter((entry) => entry.isFile())
@@ -68,6 +72,6 @@ async function keyFiles(
     .filter((name) => name !== SEEN_HEAD_FILE)
     .toSorted()
   return Promise.all(
-    names.map(async (name) => ({ name, text: await readFile(join(stateDir, name), 'latin1') })),
+    names.map(async (name) => ({ name, text: await readFile(join(stateDir, name), 'utf8') })),
   )
 }

@@ -16,13 +16,17 @@ const MAGIC = 'redoubt backup 1\n'
 const TAG_BYTES = 16
 const MAX_HEAD_BYTES = 1024
 
-/** A file that goes in. */
-export interface Packed {
+/** A file that goes in: one that there is, or its text alone. */
+export type Packed = {
   /** Relative, with `/` between folders. */
   readonly name: string
-  /** Absolute. */
-  readonly path: string
-}
+} & (
+  | {
+      /** Absolute. */
+      readonly path: string
+    }
+  | { readonly text: string }
+)
 
 /**
  * Writes `files` to a new file at `path`, readable by its owner alone, for whoever has `passphrase`.
@@ -53,14 +57,18 @@ export async function pack(
 }
 
 async function* framed(files: readonly Packed[]): AsyncGenerator<Uint8Array> {
-  for (const { name, path } of files) {
-    const { size } = await stat(path)
-    const line = Buffer.from(JSON.stringify({ name, size }))
+  for (const file of files) {
+    const text = 'text' in file ? Buffer.from(file.text) : undefined
+    const size = 'path' in file ? (await stat(file.path)).size : (text?.length ?? 0)
+    const line = Buffer.from(JSON.stringify({ name: file.name, size }))
     const length = Buffer.alloc(4)
     length.writeUInt32BE(line.length)
     yield length
     yield line
-    if (size > 0) yield* createReadStream(path, { end: size - 1 }) as AsyncIterable<Uint8Array>
+    if (text) yield text
+    if ('path' in file && size > 0) {
+      yield* createReadStream(file.path, { end: size - 1 }) as AsyncIterable<Uint8Array>
+    }
   }
   yield Buffer.alloc(4)
 }
@@ -98,7 +106,7 @@ async function spread(plain: AsyncIterable<Uint8Array>, into: string): Promise<v
     const length = (await reader.take(4)).readUInt32BE()
     if (length === 0) break
     if (length > MAX_HEAD_BYTES) throw new RangeError('a name is too long')
-    const line = JSON.parse((await reader.take(length)).toString()) as Omit<Packed, 'path'> & {
+    const line = JSON.parse((await reader.take(length)).toString()) as Pick<Packed, 'name'> & {
       readonly size: number
     }
     if (!/^\w[\w.-]*(\/\w[\w.-]*)?$/.test(line.name)) throw new RangeError('a name leads elsewhere')

@@ -15,6 +15,8 @@ import { readFrontier } from '../log/proof.ts'
 import { RESTORE_ACTION, successionOf } from '../log/succession.ts'
 import { type Frontier, rootOf } from '../log/tree.ts'
 import { parseTrustDomain } from '../spiffe/index.ts'
+import type { SharedLedger } from '../postgres/pool.ts'
+import { stateFiles } from './backup.ts'
 import { unpack } from './container.ts'
 
 /** What a restored CA is made of. */
@@ -29,6 +31,8 @@ export interface RestoreInput {
   /** Who, for the log. */
   readonly by: string
   readonly now: () => Temporal.Instant
+  /** An empty database that gets ledger and keys. @default both in `stateDir` */
+  readonly shared?: SharedLedger | undefined
 }
 
 /** What became of it. */
@@ -61,6 +65,7 @@ export async function restoreState(input: RestoreInput): Promise<Restored> {
   try {
     await unpack(from, draft, passphrase)
     const restored = await goOn(input, await openStateDir(draft))
+    if (input.shared) await moveTo(input.shared, draft)
     await rm(stateDir, { recursive: true, force: true })
     await rename(draft, stateDir)
     return restored
@@ -68,6 +73,26 @@ export async function restoreState(input: RestoreInput): Promise<Restored> {
     await rm(draft, { recursive: true, force: true })
     throw cause
   }
+}
+
+/** Ledger and keys leave the draft for the database, all of them in one commit or none. */
+async function moveTo({ ledger, env }: SharedLedger, draft: string): Promise<void> {
+  const files = (await stateFiles(draft)).filter(({ name }) => !name.startsWith('federation/'))
+  if (files.some(({ text }) => text.includes('REDOUBT SEALED'))) {
+    throw new CaError(
+      'CA_BACKUP_INVALID',
+      'Cannot restore the CA in a database: its keys are encrypted by a passphrase of their own, and those in a database by that of the ledger; only a state directory can have it',
+    )
+  }
+  const { openPostgres } = await import('../postgres/open-postgres.ts')
+  const database = await openPostgres(ledger, { env, log: () => {} })
+  try {
+    await database.fill(join(draft, LEDGER_FILE), files)
+  } finally {
+    await database.close()
+  }
+  for (const { name } of files) await rm(join(draft, name))
+  await rm(join(draft, LEDGER_FILE))
 }
 
 async function goOn(input: RestoreInput, state: StateDir): Promise<Restored> {

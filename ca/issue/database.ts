@@ -132,13 +132,25 @@ export const LEDGER_FILE = 'ledger.db'
 /** What queries are written against. */
 export type Database = Kysely<CaDatabase>
 
+/** A small file that CAs share through their database. */
+export interface CopiedFile {
+  /** Relative, with `/` between folders. */
+  readonly name: string
+  readonly text: string
+}
+
 /** An open database. Disposing it closes the file and lets go of its lock. */
 export interface OpenDatabase extends Disposable {
   readonly queries: Database
   /** Writes one commit of the ledger. */
   readonly write: WriteAddition
-  /** Copies it, as it is at one instant, to a new file. @throws {CaError} `CA_STATE_UNUSABLE` */
-  readonly copyTo: (path: string) => Promise<void>
+  /**
+   * Copies it, as it is at one instant, to a new file of SQLite.
+   *
+   * @returns the files of the same instant where they are in the database; `undefined` where they are not
+   * @throws {CaError} `CA_STATE_UNUSABLE`
+   */
+  readonly copyTo: (path: string) => Promise<readonly CopiedFile[] | undefined>
   /** Whether others may write to it, too. */
   readonly isShared: boolean
 }
@@ -175,16 +187,22 @@ export function openDatabase(path: string): OpenDatabase {
  * @throws {CaError} `CA_STATE_UNUSABLE` as {@link openDatabase} does, and if its tables are of another
  *   version: they are not brought up to date
  */
-export function readDatabase(path: string): Pick<OpenDatabase, 'queries' | 'copyTo'> & Disposable {
+export function readDatabase(
+  path: string,
+): Pick<OpenDatabase, 'queries' | 'copyTo' | 'isShared'> & Disposable {
   return told(path, () => {
     const database = opened(path, { readOnly: true }, (old) => assertVersion(old, path))
     const queries = new Kysely<CaDatabase>({ dialect: sqliteDialect(database) })
-    return { queries, copyTo: copierOf(database), [Symbol.dispose]: () => database.close() }
+    const copyTo = copierOf(database)
+    return { queries, copyTo, isShared: false, [Symbol.dispose]: () => database.close() }
   })
 }
 
 function copierOf(database: DatabaseSync): OpenDatabase['copyTo'] {
-  return async (to) => void (await backup(database, to))
+  return async (to) => {
+    await backup(database, to)
+    return undefined
+  }
 }
 
 function opened(

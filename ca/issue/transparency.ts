@@ -123,7 +123,11 @@ export async function openLog(input: OpenLogInput): Promise<TransparencyLog> {
       })
     },
     head,
-    keepSeen: () => writeSeenHead(witness, signed(tree)),
+    async keepSeen() {
+      // What others have appended counts, too; without a database, what is known here.
+      if (isShared) await at(catchUp).catch(() => undefined)
+      await writeSeenHead(witness, signed(tree))
+    },
     prove: async (serial) => proveCertificate(queries, await head(), serial),
     proveSince: async (size) => proveSince(queries, await head(), size),
   }

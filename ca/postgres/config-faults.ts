@@ -1,6 +1,6 @@
 import type { KeyStoreConfig } from '../keys/open-keys.ts'
 import { parseAddress } from './address.ts'
-import type { PostgresConfig } from './open-postgres.ts'
+import type { PostgresConfig } from './pool.ts'
 
 /** What is wrong with where a CA is told to keep its ledger; empty when nothing is. Pure. */
 export function ledgerFaults({

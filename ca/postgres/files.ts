@@ -2,9 +2,19 @@
 import { type Kysely, sql } from 'kysely'
 
 import { CaError } from '../error.ts'
-import type { CaDatabase } from '../issue/database.ts'
+import type { CaDatabase, CopiedFile } from '../issue/database.ts'
 import { openSealed, sealBy } from '../keys/sealed.ts'
 import type { StateDir } from '../keys/state-dir.ts'
+
+/** All files, opened. @throws {CaError} `CA_STATE_UNUSABLE` */
+export async function readFiles(
+  queries: Kysely<CaDatabase>,
+  key: Uint8Array,
+): Promise<readonly CopiedFile[]> {
+  const { rows } = await sql<{ name: string; sealed: Uint8Array }>`
+    SELECT name, sealed FROM files ORDER BY name`.execute(queries)
+  return rows.map(({ name, sealed }) => ({ name, text: opened(sealed, key, name) }))
+}
 
 /** The files whose names begin with `prefix`. */
 export function sharedFiles(queries: Kysely<CaDatabase>, key: Uint8Array, prefix = ''): StateDir {
@@ -16,13 +26,7 @@ export function sharedFiles(queries: Kysely<CaDatabase>, key: Uint8Array, prefix
         sealed: Uint8Array
       }>`SELECT sealed FROM files WHERE name = ${path}`.execute(queries)
       const [row] = rows
-      if (!row) return undefined
-      const text = openSealed(row.sealed, key, path)
-      if (text) return Buffer.from(text).toString()
-      throw new CaError(
-        'CA_STATE_UNUSABLE',
-        `Cannot use ${path} of the ledger: its passphrase does not open it, or it was changed`,
-      )
+      return row && opened(row.sealed, key, path)
     },
     async write(name, text) {
       const path = prefix + name
@@ -34,4 +38,13 @@ export function sharedFiles(queries: Kysely<CaDatabase>, key: Uint8Array, prefix
       await sql`DELETE FROM files WHERE name = ${prefix + name}`.execute(queries)
     },
   }
+}
+
+function opened(sealed: Uint8Array, key: Uint8Array, path: string): string {
+  const text = openSealed(sealed, key, path)
+  if (text) return Buffer.from(text).toString()
+  throw new CaError(
+    'CA_STATE_UNUSABLE',
+    `Cannot use ${path} of the ledger: its passphrase does not open it, or it was changed`,
+  )
 }

@@ -20,7 +20,7 @@ const ROWS_AT_A_TIME = 1000
 export function createPostgresWriter(queries: Kysely<CaDatabase>): WriteAddition {
   return async (addition, log) => {
     const done = await queries.transaction().execute(async (inside) => {
-      await sql`SELECT pg_advisory_xact_lock(${APPEND_LOCK})`.execute(inside)
+      await lockAppend(inside)
       await log.catchUp(inside)
       const planned = log.plan(addition)
       await insert(inside, planned.batch)
@@ -29,6 +29,11 @@ export function createPostgresWriter(queries: Kysely<CaDatabase>): WriteAddition
     })
     done()
   }
+}
+
+/** Until the commit nobody else appends. */
+export async function lockAppend(inside: Transaction<CaDatabase>): Promise<void> {
+  await sql`SELECT pg_advisory_xact_lock(${APPEND_LOCK})`.execute(inside)
 }
 
 async function insert(inside: Transaction<CaDatabase>, batch: Batch): Promise<void> {

@@ -10,6 +10,7 @@ import { lockOwner } from '../standalone/lock.ts'
 import type { ForcedRotation } from '../standalone/messages.ts'
 import { stateDirOf } from '../standalone/state-dir.ts'
 import { type Input, type Io, textOption } from './command.ts'
+import { sharedLedger } from './ledger-options.ts'
 import { outputFormat, paint, print } from './output.ts'
 
 /** Takes the step, and prints what has become of it. */
@@ -23,7 +24,12 @@ export async function rotateByForce(
   const runs = (await lockOwner(state)) !== undefined
   const told = runs
     ? ((await askMesh(state, `/rotate-by-force?step=${step}`, io, signal)) as ForcedRotation)
-    : await recoverState(join(state, 'ca'), { by: `uid:${io.uid}`, step }, io.now)
+    : await recoverState(
+        join(state, 'ca'),
+        { by: `uid:${io.uid}`, step },
+        io.now,
+        await sharedLedger(io, input, state),
+      )
   print(io, outputFormat(input), { done: true, step, runs, ...told }, () => [
     `${step}: done by force, ${runs ? 'in the mesh that runs' : 'in the state of a mesh that does not run'}`,
     ...(told.fault === undefined

@@ -2,7 +2,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { join, resolve } from 'node:path'
 
-import { type AuditReport, type CaLogReader, openLogState } from '#ca/index.ts'
+import { type AuditReport, type CaLogReader, openLogState, openSharedLog } from '#ca/index.ts'
 import {
   type ConsistencyProof,
   type InclusionProof,
@@ -14,8 +14,12 @@ import { DeployError } from '../error.ts'
 import { askMesh } from '../standalone/admin-client.ts'
 import { lockOwner } from '../standalone/lock.ts'
 import { stateDirOf } from '../standalone/state-dir.ts'
-import { openCaClient } from './ca-client.ts'
+import { CA_OPTIONS, openCaClient } from './ca-client.ts'
 import { type CommandOption, type Input, type Io, textOption } from './command.ts'
+import { SHARED_LEDGER_OPTIONS, sharedLedger } from './ledger-options.ts'
+
+/** How commands find a log: that of a CA, or of a database whether one runs on it or not. */
+export const LOG_OPTIONS: readonly CommandOption[] = [...CA_OPTIONS, ...SHARED_LEDGER_OPTIONS]
 
 /** The public key to check proofs with; every command that checks one has it. */
 export const LOG_KEY_OPTION: CommandOption = {
@@ -27,14 +31,18 @@ export const LOG_KEY_OPTION: CommandOption = {
 export type OpenCaLog = CaLogReader & Disposable
 
 /**
- * Opens the log of `--state`, or of the CA of `--ca`.
+ * Opens the log of `--state`, of the CA of `--ca`, or in the database of `--ledger`.
  *
  * @throws {Error} if there is none, or what runs there does not answer
  */
 export async function openCaLog(io: Io, input: Input, signal: AbortSignal): Promise<OpenCaLog> {
   if (textOption(input, 'ca') !== undefined) return remoteLog(io, input, signal)
   const state = stateDirOf(textOption(input, 'state'), io.env, io.cwd)
-  if (!(await lockOwner(state))) return openLogState(join(state, 'ca'))
+  const isGiven = textOption(input, 'ledger') !== undefined
+  if (isGiven || !(await lockOwner(state))) {
+    const shared = await sharedLedger(io, input, state)
+    return shared ? openSharedLog(shared) : openLogState(join(state, 'ca'))
+  }
   const ask = (path: string): Promise<unknown> => askMesh(state, `/ca/log/${path}`, io, signal)
   return {
     publicKeyPem: (await ask('key')) as string,

@@ -9,7 +9,7 @@ import { DeployError } from '../error.ts'
 import type { ControlPlaneOptions } from './control-processes.ts'
 import { orAborted, startEntryPoint, type SuperviseDeps } from './entry-point.ts'
 import { type KeptProcess, keepProcess } from './kept-process.ts'
-import type { CaEvent, CaProcessConfig, CaReady } from './messages.ts'
+import type { CaEvent, CaProcessConfig, CaReady, LedgerSettings } from './messages.ts'
 
 /** Where a CA listens; kept over restarts. */
 export interface CaAddresses {
@@ -31,15 +31,21 @@ export interface KeptCas {
 
 const ANY_PORT = '127.0.0.1:0'
 
+/** Where their ledger is, by the command line or the manifests; `undefined`: in the state directory. */
+export function ledgerOf({ ca, authority }: ControlPlaneOptions): LedgerSettings | undefined {
+  return ca.ledger ?? authority().ledger
+}
+
 /** Starts them; every change of their bundle is written to `bundleFile`. */
 export function keepCas(
   options: ControlPlaneOptions,
   bundleFile: string,
   deps: SuperviseDeps,
 ): KeptCas {
-  const { replicas = 1, ledger } = options.authority()
+  const { replicas = 1 } = options.authority()
+  const ledger = ledgerOf(options)
   // A change of either holds from the next start of the mesh on: two ledgers would be two CAs.
-  const pinned = { ...options, ca: { ...(ledger && { ledger }), ...options.ca } }
+  const pinned = { ...options, ca: { ...options.ca, ...(ledger && { ledger }) } }
   const bundle = keepBundle(bundleFile)
   const cas = Array.from({ length: replicas }, (_, at) => keepCa(pinned, { at, bundle }, deps))
   const processes = cas.map(({ process }) => process)

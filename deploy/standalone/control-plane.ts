@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path'
 
-import { type CaAddresses, keepCas } from './ca-processes.ts'
+import { type CaAddresses, keepCas, ledgerOf } from './ca-processes.ts'
 import { type ControlPlaneOptions, keepAgent, keepPolicy } from './control-processes.ts'
 import type { SuperviseDeps } from './entry-point.ts'
 import type { KeptProcess } from './kept-process.ts'
@@ -16,6 +16,7 @@ import type {
   ForcedRotationCall,
   PolicyStatus,
 } from './messages.ts'
+import { noteLedger } from './ledger-file.ts'
 import { createRegistrations, type Registrations } from './registrations.ts'
 
 /** Milliseconds that an agent gets to end before it is started anew. */
@@ -56,6 +57,7 @@ export async function openControlPlane(
     await Promise.all(started.map((process) => process.stop(graceMs)))
   }
   try {
+    await noteLedger(state.path, ledgerOf(options))
     const ca = keepCas(options, bundleFile, deps)
     started.push(...ca.processes)
     await Promise.all(ca.processes.map(({ firstReady }) => firstReady))

@@ -12,12 +12,13 @@ export interface TestDatabase extends AsyncDisposable {
     readonly caFile: string
   }
   readonly password: string
+  readonly name: string
   /** Asks it what no CA is asked. */
   readonly query: (sql: string) => Promise<readonly Readonly<Record<string, unknown>>[]>
 }
 
-/** A new one. */
-export async function newDatabase(): Promise<TestDatabase> {
+/** A new one; with `template`, as that one is, which nobody uses meanwhile. */
+export async function newDatabase(template = 'template1'): Promise<TestDatabase> {
   const server = process.env['REDOUBT_TEST_POSTGRES'] ?? ''
   const passwordFile = process.env['REDOUBT_TEST_POSTGRES_PASSWORD'] ?? ''
   const caFile = process.env['REDOUBT_TEST_POSTGRES_CA'] ?? ''
@@ -29,7 +30,7 @@ export async function newDatabase(): Promise<TestDatabase> {
     new pg.Client({ host, port: Number(port), user, password, database, ssl })
   const admin = clientOf('postgres')
   await admin.connect()
-  await admin.query(`CREATE DATABASE ${name}`)
+  await admin.query(`CREATE DATABASE ${name} TEMPLATE ${template}`)
   return {
     ledger: {
       kind: 'postgres',
@@ -37,6 +38,7 @@ export async function newDatabase(): Promise<TestDatabase> {
       password: { file: passwordFile },
       caFile,
     },
+    name,
     password,
     async query(sql) {
       const client = clientOf(name)

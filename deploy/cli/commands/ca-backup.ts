@@ -1,11 +1,12 @@
 import { join, resolve } from 'node:path'
 
-import { backupState } from '#ca/index.ts'
+import { backupLedger, backupState } from '#ca/index.ts'
 import { askMesh } from '../../standalone/admin-client.ts'
 import { lockOwner } from '../../standalone/lock.ts'
 import { readPassphrase } from '../../standalone/read-passphrase.ts'
 import { stateDirOf } from '../../standalone/state-dir.ts'
 import { type Command, textOption } from '../command.ts'
+import { SHARED_LEDGER_OPTIONS, sharedLedger } from '../ledger-options.ts'
 import { OUTPUT_OPTION, outputFormat, print } from '../output.ts'
 import { STATE_OPTION } from '../state-option.ts'
 
@@ -21,6 +22,7 @@ export const caBackup: Command = {
       required: true,
     },
     STATE_OPTION,
+    ...SHARED_LEDGER_OPTIONS,
     OUTPUT_OPTION,
   ],
   examples: [
@@ -39,10 +41,15 @@ export const caBackup: Command = {
     const passphraseFile = resolve(io.cwd, textOption(input, 'passphraseFile') ?? '')
     const passphrase = await readPassphrase(passphraseFile)
     const state = stateDirOf(textOption(input, 'state'), io.env, io.cwd)
-    if (await lockOwner(state)) {
+    const isGiven = textOption(input, 'ledger') !== undefined
+    if (!isGiven && (await lockOwner(state))) {
       const query = new URLSearchParams({ to, passphraseFile })
       await askMesh(state, `/ca/backup?${query}`, io, signal)
-    } else await backupState(join(state, 'ca'), to, passphrase)
+    } else {
+      const shared = await sharedLedger(io, input, state)
+      if (shared) await backupLedger(shared, to, passphrase)
+      else await backupState(join(state, 'ca'), to, passphrase)
+    }
     print(io, outputFormat(input), { file: to }, () => [
       `${to} has keys and ledger; whoever has it and the passphrase is the CA`,
     ])

@@ -1,6 +1,5 @@
 import type { SignedHead } from '#ca/log/index.ts'
-import { CA_OPTIONS } from '../ca-client.ts'
-import { openCaLog } from '../ca-log.ts'
+import { LOG_OPTIONS, openCaLog } from '../ca-log.ts'
 import { type Command, flagOption } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, print } from '../output.ts'
 
@@ -10,7 +9,7 @@ export const caLogHead: Command = {
   summary: "show the signed head of the CA's log; kept, it holds the CA to what was in it",
   options: [
     { flags: '--public-key', summary: "print the log's public key, PEM, in place of the head" },
-    ...CA_OPTIONS,
+    ...LOG_OPTIONS,
     OUTPUT_OPTION,
   ],
   examples: [

@@ -4,8 +4,7 @@ import { resolve } from 'node:path'
 import { describeCertificate, MAX_INPUT_BYTES, readCertificates } from '#ca/inspect/index.ts'
 import { type ConsistencyProof, type InclusionProof, LIFE_WORDS } from '#ca/log/index.ts'
 import { DeployError } from '../../error.ts'
-import { CA_OPTIONS } from '../ca-client.ts'
-import { openCaLog, type OpenCaLog, readHeadFile } from '../ca-log.ts'
+import { LOG_OPTIONS, openCaLog, type OpenCaLog, readHeadFile } from '../ca-log.ts'
 import { type Command, type Io, textOption } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, print } from '../output.ts'
 import { readBytes } from '../read-bytes.ts'
@@ -18,7 +17,7 @@ export const caLogProve: Command = {
   arguments: [{ name: 'SERIAL|FILE', summary: 'the certificate; with --since, none' }],
   options: [
     { flags: '--since <file>', summary: 'a head that was kept: prove that the log follows on it' },
-    ...CA_OPTIONS,
+    ...LOG_OPTIONS,
     { ...OUTPUT_OPTION, default: 'json' },
   ],
   examples: [

@@ -11,9 +11,9 @@ import {
   type SignedHead,
 } from '#ca/log/index.ts'
 import { DeployError } from '../../error.ts'
-import { CA_OPTIONS } from '../ca-client.ts'
 import {
   LOG_KEY_OPTION,
+  LOG_OPTIONS,
   openCaLog,
   type OpenCaLog,
   readHeadFile,
@@ -35,7 +35,7 @@ export const caLogVerify: Command = {
     { flags: '--of <file>', summary: 'the certificate that PROOF is of' },
     { flags: '--since <file>', summary: 'a head that was kept: the log must have grown from it' },
     LOG_KEY_OPTION,
-    ...CA_OPTIONS,
+    ...LOG_OPTIONS,
     OUTPUT_OPTION,
   ],
   examples: [
