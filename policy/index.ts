@@ -65,7 +65,7 @@ export type {
 } from './model/index.ts'
 export { parseDestinationBundle, parseInboundBundle } from './model/index.ts'
 export type { CasbinRows } from './assemble/casbin.ts'
-export type { CasbinRowsDeps } from './serve/casbin-rows.ts'
+export type { CasbinRowsDeps, RowsFault } from './serve/casbin-rows.ts'
 export { openCasbinRows } from './serve/casbin-rows.ts'
 export type { KeySetDeps, KeySets } from './serve/key-sets.ts'
 export { fetchKeySet, keySetName, openKeySets } from './serve/key-sets.ts'

@@ -9,6 +9,7 @@ import {
   openCasbinRows,
   openKeySets,
   openPolicyServer,
+  type RowsFault,
   type WorkloadInstance,
 } from '#policy/index.ts'
 import { parseAddress } from '../standalone/address.ts'
@@ -24,10 +25,15 @@ await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
   const intent = createLive(read(config.files).intent)
   const instances = createLive(config.instances)
   const keySets = openKeySets({ ...deps, intent: intent.live }, signal)
+  const faults = new Map<string, RowsFault>()
   const reading = {
     ...deps,
     intent: intent.live,
     readFile: (path: string) => readFile(path, 'utf8'),
+    onReading(policy: string, fault: RowsFault | undefined) {
+      if (fault === undefined) faults.delete(policy)
+      else faults.set(policy, fault)
+    },
   }
   const casbinRows = openCasbinRows(reading, signal)
   const live = { intent: intent.live, instances: instances.live, keySets, casbinRows }
@@ -56,6 +62,7 @@ await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
       manifests: (files: readonly SourceFile[]) => intent.set(read(files).intent),
       instances: (list: readonly WorkloadInstance[]) => instances.set(list),
       status: () => server.status(),
+      unread: () => [...faults.values()],
     },
     async [Symbol.asyncDispose]() {
       await health[Symbol.asyncDispose]()

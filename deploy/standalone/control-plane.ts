@@ -7,6 +7,7 @@ import { join } from 'node:path'
 
 import { type CaAddresses, keepCas, ledgerOf } from './ca-processes.ts'
 import { type ControlPlaneOptions, keepAgent, keepPolicy } from './control-processes.ts'
+import type { RowsFault } from '#policy/index.ts'
 import type { SuperviseDeps } from './entry-point.ts'
 import type { KeptProcess } from './kept-process.ts'
 import type {
@@ -37,6 +38,8 @@ export interface RunningControlPlane {
   /** A step of a root rotation that waits for nobody, for the owner of this mesh. */
   readonly rotateByForce: (call: ForcedRotationCall) => Promise<ForcedRotation>
   readonly policyStatus: () => Promise<PolicyStatus>
+  /** Lines in databases that cannot be read now. */
+  readonly unreadRows: () => Promise<readonly RowsFault[]>
   /** Calls the process of a CA. */
   readonly callCa: KeptProcess['call']
   /** Calls those of all CAs that run. */
@@ -101,6 +104,7 @@ export async function openControlPlane(
       callCa: ca.call,
       callCas: ca.callAll,
       policyStatus: async () => (await policy.process.call('status')) as PolicyStatus,
+      unreadRows: async () => (await policy.process.call('unread')) as readonly RowsFault[],
       stop,
     }
   } catch (cause) {

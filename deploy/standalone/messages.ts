@@ -174,7 +174,7 @@ export interface SourceFile {
   readonly text: string
 }
 
-/** Calls of the policy server: `manifests`, `instances`, `status`. */
+/** Calls of the policy server: `manifests`, `instances`, `status`, `unread`. */
 export interface PolicyProcessConfig extends ProcessConfig {
   readonly agentSocket: string
   readonly listen: string

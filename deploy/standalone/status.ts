@@ -1,5 +1,5 @@
 /** What `redoubt status` shows, put together from what processes report. Pure. */
-import type { DocumentReport, SubscriberStatus } from '#policy/index.ts'
+import type { DocumentReport, RowsFault, SubscriberStatus } from '#policy/index.ts'
 import type { KeptProcess, ProcessState } from './kept-process.ts'
 import type { HeldCertificate } from './messages.ts'
 import type { RunningWorkload } from './workload.ts'
@@ -47,6 +47,8 @@ export interface MeshStatus {
   readonly workloads: readonly WorkloadStatus[]
   /** Manifests with faults: their files' last good text is in force. */
   readonly manifests: readonly DocumentReport[]
+  /** CasbinPolicies whose database cannot be read now. */
+  readonly unread: readonly RowsFault[]
 }
 
 /** One process as it is now. */

@@ -271,5 +271,6 @@ async function meshStatus(running: Running): Promise<MeshStatus> {
     processes: control.processes.map(processView),
     workloads: workloads.all().map((one) => workloadStatus(one, subscribers, deps.now())),
     manifests: reading.current.faulty,
+    unread: await control.unreadRows().catch(() => []),
   }
 }

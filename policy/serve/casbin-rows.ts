@@ -22,6 +22,17 @@ export interface CasbinRowsDeps {
   readonly readFile: (path: string) => Promise<string>
   /** @default over the network, as `read-rows.ts` does */
   readonly read?: ReadRows
+  /** Told of each reading of a policy: what is wrong, `undefined` when all is well. */
+  readonly onReading?: (policy: string, fault: RowsFault | undefined) => void
+}
+
+/** Lines that cannot be read now. */
+export interface RowsFault {
+  /** `namespace/name` of the CasbinPolicy. */
+  readonly policy: string
+  readonly why: string
+  /** Whether the last good ones are in force; else there are none, and what asks is refused. */
+  readonly kept: boolean
 }
 
 const BACKOFF = { baseMs: 1000, maxMs: 60_000 }
@@ -39,6 +50,7 @@ export function openCasbinRows(deps: CasbinRowsDeps, signal: AbortSignal): Live<
       if (one !== undefined && keyOf(one) === key) continue
       ending.abort()
       kept.delete(name)
+      deps.onReading?.(name, undefined)
       // Another place has other lines; who is moved to it keeps none of the old.
       const rest = [...source.live.current].filter(([other]) => other !== name)
       if (rest.length < source.live.current.size) source.set(new Map(rest))
@@ -87,6 +99,7 @@ async function keep(
         log('info', 'casbin-rows-read', { policy: name, lines: rows.length })
       }
       inForce = text
+      deps.onReading?.(name, undefined)
       waits = backoff({ ...BACKOFF, random })
       waitMs = refreshMs * (1 - 0.1 * random())
     } catch (cause) {
@@ -94,6 +107,7 @@ async function keep(
       waitMs = waits.next().value
       const why = cause instanceof Error ? cause.message : String(cause)
       const kept = inForce !== ''
+      deps.onReading?.(name, { policy: name, why, kept })
       log('warn', 'casbin-rows-not-read', { policy: name, why, kept, waitMs: Math.round(waitMs) })
     }
     await clock.sleep(waitMs, signal)

@@ -27,9 +27,10 @@ export const status: Command = {
 }
 
 /** Whether everything runs with the newest configuration. Pure. */
-export function isWell({ processes, workloads, manifests }: MeshStatus): boolean {
+export function isWell({ processes, workloads, manifests, unread }: MeshStatus): boolean {
   return (
     manifests.length === 0 &&
+    unread.length === 0 &&
     processes.every(({ state }) => state === 'ready') &&
     workloads.every(
       ({ ready, configuration }) =>
@@ -46,6 +47,11 @@ function statusLines(mesh: MeshStatus, io: Io): readonly string[] {
     ...mesh.manifests
       .flatMap(faultLines)
       .flatMap((line, index) => (index === 0 ? ['', red(io, line)] : [red(io, line)])),
+    ...mesh.unread.flatMap(({ policy, why, kept }) => [
+      '',
+      red(io, `CasbinPolicy ${policy}: ${why}`),
+      kept ? 'its last good lines are in force' : 'it has no lines yet: what asks it is refused',
+    ]),
     ...(mesh.manifests.length > 0 ? ['the last good text of these files is in force'] : []),
   ]
 }

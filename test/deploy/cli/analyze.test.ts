@@ -22,10 +22,7 @@ test('analyze prints file, line, sentence and what to do; JSON is a line a findi
   const run = { stdin: raised('RDB0001'), options: { file: ['-'] } }
   const { exitCode, out } = await runCommand(analyze, run)
   t.is(exitCode, 1)
-  t.regex(
-    out,
-    /^warning RDB0001 -:\d+ AuthorizationPolicy shop\/one\n {4}rule 1 repeats rule 0/m,
-  )
+  t.regex(out, /^warning RDB0001 -:\d+ AuthorizationPolicy shop\/one\n {4}rule 1 repeats rule 0/m)
   t.regex(out, /→ remove it/)
   t.regex(out, /1 warning; --fix repairs 1$/)
 

@@ -47,6 +47,7 @@ const WELL: MeshStatus = {
     },
   ],
   manifests: [],
+  unread: [],
 }
 
 const [WEB] = WELL.workloads
@@ -64,6 +65,10 @@ const AMISS: Readonly<Record<string, MeshStatus>> = {
   },
   'a workload that is not ready': { ...WELL, workloads: [{ ...WEB!, ready: false }] },
   'a rejected bundle': { ...WELL, workloads: [{ ...WEB!, configuration: [REJECTED] }] },
+  'a database that is away': {
+    ...WELL,
+    unread: [{ policy: 'n/roles', why: 'connect ECONNREFUSED', kept: true }],
+  },
   'a manifest with a fault': {
     ...WELL,
     manifests: readManifests([{ path: 'a.yaml', text: 'kind: Nonsense' }]).documents,
@@ -103,6 +108,8 @@ for (const [what, mesh] of Object.entries(AMISS)) {
     const { exitCode, out } = await shownStatus(mesh, 'text')
     t.is(exitCode, 1)
     for (const line of mesh.manifests.flatMap(faultLines)) t.true(out.includes(line))
+    for (const { policy, why } of mesh.unread)
+      t.true(out.includes(`CasbinPolicy ${policy}: ${why}\nits last`))
   })
 }
 

@@ -2,7 +2,12 @@
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import { createLive } from '#core/live.ts'
-import { openCasbinRows, readManifests, type CasbinRowsDeps } from '#policy/index.ts'
+import {
+  openCasbinRows,
+  readManifests,
+  type CasbinRowsDeps,
+  type RowsFault,
+} from '#policy/index.ts'
 import { assembleInbound } from '#policy/index.ts'
 import { FakeClock } from '../../fakes/fake-clock.ts'
 
@@ -44,6 +49,8 @@ interface Scene {
   readonly clock: FakeClock
   readonly rows: ReturnType<typeof openCasbinRows>
   readonly logged: string[]
+  /** What was last told of each policy's reading. */
+  readonly faults: Map<string, RowsFault | undefined>
   readonly asked: unknown[]
   answer: readonly (readonly string[])[] | Error
   readonly intent: ReturnType<typeof createLive<ReturnType<typeof intentOf>>>
@@ -65,6 +72,7 @@ function open(readFile: CasbinRowsDeps['readFile'] = async () => 'from-file\n'):
   const scene: Omit<Scene, 'rows'> = {
     clock,
     logged: [],
+    faults: new Map(),
     asked: [],
     answer: [['p', 'ann', 'GET']],
     intent,
@@ -78,6 +86,7 @@ function open(readFile: CasbinRowsDeps['readFile'] = async () => 'from-file\n'):
       log: (level, event, fields) =>
         void scene.logged.push(JSON.stringify({ level, event, ...fields })),
       readFile,
+      onReading: (policy, fault) => void scene.faults.set(policy, fault),
       async read(source, credentials) {
         scene.asked.push({ ...source, ...credentials })
         if (scene.answer instanceof Error) throw scene.answer
@@ -135,6 +144,7 @@ test('the last good lines stay while the database is away, and while its rows ar
     await scene.clock.advance(120_000)
     await settle()
     t.deepEqual(scene.rows.current.get('shop/roles'), [['p', 'ann', 'GET']])
+    t.like(scene.faults.get('shop/roles'), { policy: 'shop/roles', kept: true })
   }
   t.true(
     scene.logged.some(
@@ -146,6 +156,7 @@ test('the last good lines stay while the database is away, and while its rows ar
   await scene.clock.advance(120_000)
   await settle()
   t.deepEqual(scene.rows.current.get('shop/roles'), [['p', 'cleo', 'GET']])
+  t.is(scene.faults.get('shop/roles'), undefined)
   scene.end()
 })
 
