@@ -197,11 +197,14 @@ test('§7.4 row 1–4: plaintext servers at one port are one table, TLS servers 
     [https(80, 'b.example', credential), 'plaintext and TLS'],
     [http(80, 'b.example', ', bind: 127.0.0.2'), 'two addresses'],
   ] as const) {
-    const names = tables(
+    const intent = intentOf(
       gateway(http(80, 'a.example'), { created: '2026-01-01T00:00:00Z' }),
       gateway(younger, { name: 'younger', created: '2026-02-01T00:00:00Z' }),
-    ).flatMap(({ servers }) => servers.map(({ name }) => name))
-    t.deepEqual(names, ['edge/door/http-80'], why)
+    )
+    const names = gatewayPortsOf(intent, DOOR).flatMap(({ servers }) =>
+      servers.map((one) => one.gateway.name),
+    )
+    t.deepEqual(names, ['door'], why)
   }
   const twice = [
     https(443, 'a.example', credential, 'a'),
@@ -331,8 +334,8 @@ test('§5.4 claims stand apart from headers, each by the names that lead to it',
 })
 
 test('§7.5 a Secret is for the gateway of its namespace, which a Gateway there names', (t) => {
-  const secret = (name: string, data: string): string =>
-    `---\napiVersion: v1\nkind: Secret\nmetadata: { name: ${name}, namespace: edge }\nstringData: ${data}\n`
+  const secret = (name: string, data: string, namespace = 'edge'): string =>
+    `---\napiVersion: v1\nkind: Secret\nmetadata: { name: ${name}, namespace: ${namespace} }\nstringData: ${data}\n`
   const tlsOf = (namespace: string, mode: string, ...secrets: readonly string[]) => {
     const server = https(443, 'a.example', `mode: ${mode}, credentialName: c`)
     const intent = intentOf(gateway(server, { namespace }), ...secrets)
@@ -349,7 +352,12 @@ test('§7.5 a Secret is for the gateway of its namespace, which a Gateway there 
   const missing = { kind: 'missing', secret: 'c' }
   t.deepEqual(tlsOf('edge', 'SIMPLE')?.certificates, [{ chain: missing, key: missing } as never])
   t.deepEqual(
-    tlsOf('shop', 'SIMPLE', secret('c', '{ tls.crt: C, tls.key: K }'))?.certificates,
+    tlsOf(
+      'shop',
+      'SIMPLE',
+      secret('c', '{ tls.crt: C, tls.key: K }'),
+      secret('c', '{ tls.crt: C, tls.key: K }', 'shop'),
+    )?.certificates,
     [{ chain: missing, key: missing } as never],
     'a Gateway of another namespace',
   )

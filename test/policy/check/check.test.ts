@@ -661,7 +661,7 @@ spec:
     - from: [{ source: { remoteIpBlocks: [10.0.0.0/8] } }]
       to: [{ operation: { notPaths: [/admin*], ports: ["8080"] } }]
     - when: [{ key: "request.headers[x-forwarded-proto]", values: [https] }]
-    - when: [{ key: "request.headers[x-envoy-internal]", values: ["*"] }]
+    - when: [{ key: "request.headers[x-envoy-attempt-count]", values: ["*"] }]
     - when: [{ key: connection.sni, values: [a.example] }]
 `
 
@@ -676,7 +676,7 @@ test('§1.4, §7.4 at a gateway strangers are asked about as it sees them, whate
   const lies = {
     'x-forwarded-for': ['10.1.2.3'],
     'X-Forwarded-Proto': ['https'],
-    'x-envoy-internal': ['true'],
+    'x-envoy-attempt-count': ['1'],
   }
   t.like(ask({ sourceIp: '192.0.2.1', headers: lies }), {
     decision: 'deny',
