@@ -58,6 +58,8 @@ interface Connection {
   /** Of whoever connected, once it is known. */
   owner: SpiffeId | undefined
   identified: boolean
+  /** Ends each of its calls. */
+  readonly calls: Set<AbortController>
 }
 
 /**
@@ -94,6 +96,12 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
     if (connection.owner) uncount(owners, connection.owner)
   }
 
+  // One signal for each call, ended from here: signals that follow others cost a call more than all else.
+  const endEverything = (): void => {
+    for (const connection of connections.values()) endAll(connection, signal.reason)
+  }
+  signal.addEventListener('abort', endEverything, { once: true })
+
   return {
     accept(socket) {
       accepted += 1
@@ -101,7 +109,9 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
       Object.defineProperty(socket, 'remoteAddress', { value: name })
       Object.defineProperty(socket, 'remotePort', { value: undefined })
       const closed = new AbortController()
-      const connection: Connection = { socket, closed, owner: undefined, identified: false }
+      const fresh = { owner: undefined, identified: false, calls: new Set<AbortController>() }
+      const connection: Connection = { socket, closed, ...fresh }
+      if (signal.aborted) endAll(connection, signal.reason)
       connections.set(name, connection)
       unknown.add(connection)
       const [longest] = unknown
@@ -109,7 +119,7 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
       socket.once('close', () => {
         connections.delete(name)
         release(connection)
-        closed.abort(new Error('the caller is gone'))
+        endAll(connection, new Error('the caller is gone'))
       })
       // Now, while the kernel's answer is about the process that has just connected.
       identify(socket, closed.signal).then(
@@ -120,7 +130,7 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
           socket.destroy()
         },
       )
-      void clock.sleep(STRANGER_MS, AbortSignal.any([signal, closed.signal])).then(
+      void clock.sleep(STRANGER_MS, closed.signal).then(
         () => !connection.identified && socket.destroy(),
         () => {},
       )
@@ -130,17 +140,20 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
       const connection = connections.get(call.getPeer())
       if (!connection) throw unknownCaller()
       const ended = new AbortController()
-      const end = (): void => ended.abort(new Error('the call has ended'))
+      connection.calls.add(ended)
+      const end = (): void => {
+        connection.calls.delete(ended)
+        ended.abort(new Error('the call has ended'))
+      }
       for (const event of ['cancelled', 'close', 'finish'] as const) call.on(event, end)
-      if (call.cancelled) end()
-      const either = AbortSignal.any([signal, connection.closed.signal, ended.signal])
+      if (call.cancelled || connection.closed.signal.aborted) end()
       let counted: SpiffeId | undefined
 
       return {
-        signal: either,
+        signal: ended.signal,
         async identify() {
-          const id = await identify(connection.socket, either)
-          either.throwIfAborted()
+          const id = await identify(connection.socket, ended.signal)
+          ended.signal.throwIfAborted()
           if (!id || (counted && id !== counted)) throw unknownCaller()
           connection.identified = true
           if (!counted) {
@@ -163,6 +176,12 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
     connections: () => connections.size,
     calls: () => [...calls.values()].reduce((sum, each) => sum + each, 0),
   }
+}
+
+function endAll({ closed, calls }: Connection, reason: unknown): void {
+  closed.abort(reason)
+  for (const call of calls) call.abort(reason)
+  calls.clear()
 }
 
 function count(calls: Map<SpiffeId, number>, id: SpiffeId): void {

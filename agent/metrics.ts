@@ -1,5 +1,3 @@
-import { Counter, Gauge, Registry } from 'prom-client'
-
 /** Every metric of an agent: the table is also its documentation. */
 export const METRICS = {
   redoubt_agent_rotations_total: {
@@ -78,22 +76,41 @@ export interface AgentMetrics {
   readonly render: () => Promise<string>
 }
 
+type Labels = Readonly<Record<string, string>>
+
+interface Row {
+  readonly labels: Labels
+  value: number
+}
+
+/** Its package is loaded when somebody first reads them: it is a twentieth of what an agent is to weigh. */
 export function createMetrics(): AgentMetrics {
-  const registry = new Registry()
-  const counters = new Map<string, Counter>()
-  const gauges = new Map<string, Gauge>()
-  for (const [name, { kind, help, labels }] of Object.entries(METRICS)) {
-    const options = { name, help, labelNames: labels, registers: [registry] }
-    if (kind === 'counter') counters.set(name, new Counter(options))
-    else gauges.set(name, new Gauge(options))
-  }
+  const rows = new Map<MetricName, Row[]>()
   return {
-    add: (name, labels) => counters.get(name)?.inc(labels),
-    set(name, rows) {
-      const gauge = gauges.get(name)
-      gauge?.reset()
-      for (const { labels, value } of rows) gauge?.set(labels, value)
+    add(name, labels) {
+      const known = rows.get(name) ?? []
+      const row = known.find((one) => sameLabels(one.labels, labels))
+      if (row) row.value += 1
+      else rows.set(name, [...known, { labels, value: 1 }])
     },
-    render: () => registry.metrics(),
+    set: (name, all) => void rows.set(name, [...all]),
+    async render() {
+      const { Counter, Gauge, Registry } = await import('prom-client')
+      const registry = new Registry()
+      for (const name of Object.keys(METRICS) as MetricName[]) {
+        const { kind, help, labels } = METRICS[name]
+        const options = { name, help, labelNames: [...labels], registers: [registry] }
+        const metric = kind === 'counter' ? new Counter(options) : new Gauge(options)
+        for (const row of rows.get(name) ?? []) metric.inc(row.labels, row.value)
+      }
+      return registry.metrics()
+    },
   }
+}
+
+function sameLabels(a: Labels, b: Labels): boolean {
+  return (
+    Object.keys(a).length === Object.keys(b).length &&
+    Object.keys(a).every((key) => a[key] === b[key])
+  )
 }

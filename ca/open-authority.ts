@@ -1,7 +1,7 @@
 /** The half of the CA that has no network: state directory, ledger, keys, trust bundle. */
 import { join } from 'node:path'
 
-import type { Live } from '#core/live.ts'
+import type { Watched } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import type { JwtKeyAdmin } from './admin/jwt-keys.ts'
 import { type AgentRegistry, createAgentRegistry } from './attest/join-token.ts'
@@ -25,7 +25,7 @@ import type { TrustBundle } from './x509/index.ts'
 /** What can sign, and what remembers. Disposing it closes the ledger and lets go of the state. */
 export interface OpenAuthority extends OpenLedger, Pick<Sharing, 'openBoard'>, MaybePlugged {
   readonly agents: AgentRegistry
-  readonly bundle: Live<TrustBundle>
+  readonly bundle: Watched<TrustBundle>
   readonly publish: BundleSource['publish']
   readonly denials: Denials
   /** What signs tokens at an instant. */

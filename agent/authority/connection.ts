@@ -7,12 +7,13 @@ import type {
   IssueResponse,
 } from '#ca/proto/gen/ca.ts'
 import type { SpiffeId } from '#ca/spiffe/index.ts'
-import type { DenyChanges, TrustBundle } from '#ca/x509/index.ts'
+import { type DenyChanges, pemFromDer, type TrustBundle } from '#ca/x509/index.ts'
 import type { Clock } from '#core/clock.ts'
 import { evidenceOf, type NodeProof } from '../attest/evidence.ts'
 import { svidChannelCredentials } from '../client/channel-credentials.ts'
 import type { ClockSkew } from '../clock-skew.ts'
 import { AgentError } from '../error.ts'
+import type { Svid } from '../client/svid.ts'
 import type { TokenAnswer, TokenRequest } from '../jwt/issued-token.ts'
 import type { IssuedSvid, SvidAnswer, SvidRequest } from '../svid/issued-svid.ts'
 import { denyChangesFromProto } from '../trust/deny-changes.ts'
@@ -79,7 +80,7 @@ const CALL_TIMEOUT_MS = 10_000
 export function connectAuthority(options: ConnectionOptions): AuthorityConnection {
   const { address, caId, trustDomain, own, trust, skew, clock, now } = options
   const credentials = svidChannelCredentials({
-    svid: own && { current: own, changes: never },
+    svid: own && { current: pemOf(own), changes: never },
     bundles: () => [trust.current()],
     judgeAgain: trust.denials,
     serverId: caId,
@@ -147,6 +148,14 @@ export function connectAuthority(options: ConnectionOptions): AuthorityConnectio
     },
 
     [Symbol.dispose]: () => channel[Symbol.dispose](),
+  }
+}
+
+/** Made for the one connection that shows it. */
+function pemOf({ chain, keyDer }: IssuedSvid): Pick<Svid, 'chainPem' | 'keyPem'> {
+  return {
+    chainPem: pemFromDer('CERTIFICATE', chain),
+    keyPem: pemFromDer('PRIVATE KEY', keyDer),
   }
 }
 

@@ -42,8 +42,8 @@ export function secretToProto(
 
 function certificate(name: string, { svid }: WorkloadIdentity): Secret {
   const tlsCertificate = {
-    certificateChain: inline(svid.chainPem),
-    privateKey: inline(svid.keyPem),
+    certificateChain: inline(pemFromDer('CERTIFICATE', svid.chain)),
+    privateKey: inline(pemFromDer('PRIVATE KEY', svid.keyDer)),
   }
   return { name, type: { $case: 'tlsCertificate', tlsCertificate } }
 }

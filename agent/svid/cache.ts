@@ -1,6 +1,6 @@
 import type { SpiffeId } from '#ca/spiffe/index.ts'
 import { backoff } from '#core/backoff.ts'
-import { createLive, type Live, type LiveSource } from '#core/live.ts'
+import { createLive, type LiveSource, type Watched } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { AgentError } from '../error.ts'
 import type { IssuedSvid } from './issued-svid.ts'
@@ -15,7 +15,7 @@ export type SvidState =
 
 /** A reader's share in one identity; disposing of it gives it back. */
 export interface Holding extends Disposable {
-  readonly state: Live<SvidState>
+  readonly state: Watched<SvidState>
 }
 
 /** An identity that somebody waits for in vain, and why. */
@@ -94,13 +94,19 @@ export function createSvidCache(deps: SvidCacheDeps, signal: AbortSignal): SvidC
     }
     const ended = new AbortController()
     const entry: Entry = { source, holders: 0, drop, ended }
-    const either = AbortSignal.any([signal, ended.signal])
-    rotate(deps, id, entry, either).catch((cause: unknown) => {
+    if (signal.aborted) ended.abort(signal.reason)
+    rotate(deps, id, entry, ended.signal).catch((cause: unknown) => {
       drop()
-      if (!either.aborted) deps.log('error', 'svid-rotation-ended', { id, cause: String(cause) })
+      if (!ended.signal.aborted)
+        deps.log('error', 'svid-rotation-ended', { id, cause: String(cause) })
     })
     return entry
   }
+
+  const endAll = (): void => {
+    for (const { ended } of entries.values()) ended.abort(signal.reason)
+  }
+  signal.addEventListener('abort', endAll, { once: true })
 
   return {
     hold(id) {

@@ -4,7 +4,6 @@ import type { SpiffeId } from '#ca/spiffe/index.ts'
 import {
   buildCsr,
   type Life,
-  pemFromDer,
   readCertificate,
   type TrustBundle,
   verifySvid,
@@ -35,10 +34,8 @@ export interface IssuedSvid {
   readonly id: SpiffeId
   /** DER, leaf first, without the root. */
   readonly chain: readonly Uint8Array[]
-  readonly chainPem: string
   /** PKCS#8, DER. */
   readonly keyDer: Uint8Array
-  readonly keyPem: string
   /** Lower-case hex. */
   readonly serial: string
   /** Of its own key and of each CA above it; what a deny-list may name. */
@@ -91,10 +88,9 @@ export function acceptSvid(
   const keyDer = key.export({ type: 'pkcs8', format: 'der' })
   return {
     id,
-    chain,
-    chainPem: pemFromDer('CERTIFICATE', chain),
+    // Copies: the parts of an answer keep all of it, and the pool that it was read into.
+    chain: chain.map((der) => new Uint8Array(der)),
     keyDer,
-    keyPem: pemFromDer('PRIVATE KEY', keyDer),
     serial: verdict.serial,
     keyIds: verdict.keyIds,
     life: { issuedAt, notAfter: verdict.notAfter },

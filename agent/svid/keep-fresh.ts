@@ -38,7 +38,7 @@ export async function keepFresh<Svid extends Rotatable>(
   for (let svid = first; ; ) {
     const renewAt = rotateAt(svid.life, deps.random())
     const hurry = deps.accept(svid, renewAt) ?? signal
-    await sleepUntil(deps, renewAt, AbortSignal.any([signal, hurry])).catch(() => {
+    await sleepUntil(deps, renewAt, signal, hurry).catch(() => {
       signal.throwIfAborted() // else it is only due sooner
     })
     if (!deps.wanted()) return

@@ -14,18 +14,18 @@ const MAX_SLICE_MS = 30_000
 /**
  * Sleeps until civil time has reached `instant`. The one place where elapsed and civil time meet.
  *
- * Rejects with `signal.reason` once `signal` aborts.
+ * Rejects with its reason once one of `signals` aborts.
  */
 export async function sleepUntil(
   { clock, now, jump }: CivilClock,
   instant: Temporal.Instant,
-  signal: AbortSignal,
+  ...signals: readonly AbortSignal[]
 ): Promise<void> {
   for (;;) {
-    signal.throwIfAborted()
+    for (const signal of signals) signal.throwIfAborted()
     const leftMs = instant.epochMilliseconds - now().epochMilliseconds
     if (leftMs <= 0) return
-    const woken = jump ? AbortSignal.any([signal, jump()]) : signal
-    await clock.sleep(Math.min(leftMs, MAX_SLICE_MS), woken).catch(() => signal.throwIfAborted())
+    const woken = AbortSignal.any(jump ? [...signals, jump()] : [...signals])
+    await clock.sleep(Math.min(leftMs, MAX_SLICE_MS), woken).catch(() => undefined) // looked at again
   }
 }

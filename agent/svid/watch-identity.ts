@@ -1,6 +1,6 @@
 import type { SpiffeId } from '#ca/spiffe/index.ts'
 import type { TrustBundle } from '#ca/x509/index.ts'
-import { eitherChange, type Live } from '#core/live.ts'
+import { eitherChange, type Watched } from '#core/live.ts'
 import type { SvidCache } from './cache.ts'
 import type { IssuedSvid } from './issued-svid.ts'
 
@@ -12,7 +12,7 @@ export interface WorkloadIdentity {
 
 export interface WatchIdentityDeps {
   readonly cache: SvidCache
-  readonly bundle: Live<TrustBundle>
+  readonly bundle: Watched<TrustBundle>
   readonly now: () => Temporal.Instant
 }
 

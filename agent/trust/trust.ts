@@ -6,14 +6,14 @@ import {
   NO_DENIALS,
   type TrustBundle,
 } from '#ca/x509/index.ts'
-import { createLive, type Live } from '#core/live.ts'
+import { createLive, type Watched } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { AgentError } from '../error.ts'
 
 /** What a process judges its peers by: roots, and what is denied although they vouch for it. */
 export interface Trust {
-  readonly bundle: Live<TrustBundle>
-  readonly denials: Live<DenyList>
+  readonly bundle: Watched<TrustBundle>
+  readonly denials: Watched<DenyList>
   /** Both of now, as one thing to judge by. */
   readonly current: () => TrustBundle
 }

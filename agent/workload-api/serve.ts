@@ -30,7 +30,10 @@ export interface WorkloadApiDeps extends WatchIdentityDeps {
   readonly refused: (api: 'workload', cause: unknown) => void
 }
 
-/** Every method: check the header, identify the caller, then answer; streams at every change. */
+/**
+ * Every method: check the header, identify the caller, then answer; streams at every change. An answer is
+ * made when it is written: a stream that waits for the next change keeps no copy of the last, nor of its key.
+ */
 export function createWorkloadApi(deps: WorkloadApiDeps): SpiffeWorkloadAPIServer {
   return {
     fetchX509Svid: (call) => void serve(deps, call, (session) => svids(deps, session)),
@@ -49,7 +52,7 @@ type Stream<Response> = CallerCall &
 async function serve<Response>(
   { callers, refused }: WorkloadApiDeps,
   call: Stream<Response>,
-  responses: (session: CallerSession) => AsyncIterable<Response>,
+  responses: (session: CallerSession) => AsyncIterable<() => Response>,
 ): Promise<void> {
   try {
     checkHeader(call.metadata)
@@ -57,7 +60,7 @@ async function serve<Response>(
     for await (const response of responses(session)) {
       // The caller may have lost its identity since; what is not its own any more is not sent.
       await session.identify()
-      await write(call, response, session.signal)
+      await write(call, response(), session.signal)
     }
     call.end()
   } catch (cause) {
@@ -70,26 +73,26 @@ async function serve<Response>(
 async function* svids(
   deps: WorkloadApiDeps,
   session: CallerSession,
-): AsyncGenerator<X509SVIDResponse, void> {
+): AsyncGenerator<() => X509SVIDResponse, void> {
   const id = await session.identify()
   for await (const identity of watchIdentity(deps, id, session.signal)) {
-    yield identityToProto(identity)
+    yield () => identityToProto(identity)
   }
 }
 
 async function* bundles(
   { bundle }: WorkloadApiDeps,
   session: CallerSession,
-): AsyncGenerator<X509BundlesResponse, void> {
+): AsyncGenerator<() => X509BundlesResponse, void> {
   await session.identify()
-  for await (const current of bundle.changes(session.signal)) yield bundlesToProto(current)
+  for await (const current of bundle.changes(session.signal)) yield () => bundlesToProto(current)
 }
 
 /** Silent until the CA has said which keys there are; then whenever they change. */
 async function* jwtBundles(
   { bundle }: WorkloadApiDeps,
   session: CallerSession,
-): AsyncGenerator<JWTBundlesResponse, void> {
+): AsyncGenerator<() => JWTBundlesResponse, void> {
   await session.identify()
   let seen: string | undefined
   for await (const own of bundle.changes(session.signal)) {
@@ -100,6 +103,6 @@ async function* jwtBundles(
     const text = sets.flat().join(' ')
     if (text === seen) continue
     seen = text
-    yield jwtBundlesToProto(sets)
+    yield () => jwtBundlesToProto(sets)
   }
 }

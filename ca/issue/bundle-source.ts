@@ -1,4 +1,4 @@
-import { createLive, type Live } from '#core/live.ts'
+import { createLive, type Watched } from '#core/live.ts'
 import { jwtKeysText } from '../jwt/jwt-svid-keys.ts'
 import type { TrustBundle } from '../x509/index.ts'
 import { bundleDigest, bundleGeneration, newestOf } from './bundle-generation.ts'
@@ -6,7 +6,7 @@ import type { Database } from './database.ts'
 
 /** The trust bundle, and the one way to change it. */
 export interface BundleSource {
-  readonly live: Live<TrustBundle>
+  readonly live: Watched<TrustBundle>
   /**
    * Puts a bundle with `change` in force, under the next generation; changes take turns. One whose
    * authorities are not the newest of the database waits for those.

@@ -1,7 +1,7 @@
 /** The CA's deny-list: kept in the database, changed only together with the call that asked for it. */
 import type { CompiledQuery } from 'kysely'
 
-import { createLive, type Live } from '#core/live.ts'
+import { createLive, type Watched } from '#core/live.ts'
 import { CaError } from '../error.ts'
 import { serverIdOf } from '../server-id.ts'
 import type { SpiffeId, TrustDomain } from '../spiffe/index.ts'
@@ -22,7 +22,7 @@ export type DenialName = Pick<DenyEntry, 'kind' | 'value'>
 
 /** The deny-list, and the one way to change it. */
 export interface Denials {
-  readonly list: Live<DenyList>
+  readonly list: Watched<DenyList>
   /** What the list says, compiled; `undefined` while nothing was ever denied. */
   readonly denies: () => Denies | undefined
   /**

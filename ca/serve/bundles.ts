@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 
-import { eitherChange, type Live } from '#core/live.ts'
+import { eitherChange, type Watched } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import type { Denials } from '../issue/denials.ts'
 import type { Bundle, BundleAck } from '../proto/gen/ca.ts'
@@ -13,7 +13,7 @@ import type { SubscribedPeer, Subscribers, Subscription } from './subscribers.ts
 import { bundleToProto } from './to-proto.ts'
 
 export interface BundleStreamDeps {
-  readonly bundle: Live<TrustBundle>
+  readonly bundle: Watched<TrustBundle>
   readonly denials: Pick<Denials, 'list'>
   readonly subscribers: Subscribers
   readonly now: () => Temporal.Instant

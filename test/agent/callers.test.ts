@@ -74,3 +74,42 @@ test('strangers cannot take the room of those who are known', async (t) => {
   t.is(callers.connections(), 3, 'nothing is kept of those who have gone')
   ending.abort()
 })
+
+class FakeCall extends EventEmitter {
+  cancelled = false
+  readonly #peer: string
+
+  constructor(socket: FakeSocket) {
+    super()
+    this.#peer = (socket as unknown as { remoteAddress: string }).remoteAddress
+  }
+
+  getPeer(): string {
+    return this.#peer
+  }
+}
+
+test('a call ends with itself, with its connection and with the agent, and with nothing else', async (t) => {
+  const { callers, connect, ending } = story()
+  const [first, second] = connect(2, api)
+  if (!first || !second) return t.fail('there are no connections')
+  const answered = new FakeCall(first)
+  const calls = [answered, new FakeCall(first), new FakeCall(second)]
+  const sessions = calls.map((call) => callers.open(call))
+  const ended = () => sessions.map(({ signal }) => signal.aborted)
+  for (const session of sessions) t.is(await session.identify(), api)
+  t.is(callers.calls(), 3)
+  t.deepEqual(ended(), [false, false, false])
+  answered.emit('finish')
+  t.deepEqual(ended(), [true, false, false])
+  first.destroy()
+  t.deepEqual(ended(), [true, true, false])
+  ending.abort(new Error('the agent is closing'))
+  t.deepEqual(ended(), [true, true, true])
+  await t.throwsAsync(sessions[2]!.identify(), { message: 'the agent is closing' })
+  t.throws(() => callers.open(new FakeCall(first)), { code: 'AGENT_PEER_UNKNOWN' })
+  const late = callers.open(new FakeCall(second))
+  t.true(late.signal.aborted, 'nor does one begin after the end')
+  for (const session of sessions) session[Symbol.dispose]()
+  t.is(callers.calls(), 0)
+})

@@ -31,9 +31,7 @@ const identity: WorkloadIdentity = {
   svid: {
     id: workloadId,
     chain: [own],
-    chainPem: pemFromDer('CERTIFICATE', own),
     keyDer: new Uint8Array(),
-    keyPem: '',
     serial: '01',
     keyIds: [],
     life: { issuedAt: Temporal.Now.instant(), notAfter: Temporal.Now.instant() },

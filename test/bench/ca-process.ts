@@ -57,6 +57,8 @@ process.send?.({
   joinToken: await newToken(ca, ['spiffe://prod.example/*']),
 } satisfies CaReady)
 await once(process, 'SIGTERM')
+session.disconnect()
+process.disconnect?.()
 
 async function answer(question: CaQuestion): Promise<number | CaCpu | Profiler.Profile | true> {
   switch (question.ask) {

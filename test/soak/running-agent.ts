@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { temporaryDir } from '../ca/harness.ts'
 import { type NodeStart, NODE_STARTS } from '../../deploy/standalone/entry-point.ts'
 import type { CaReady } from '../bench/ca-process.ts'
@@ -26,7 +27,14 @@ export interface RunningAgentOptions {
 export async function startAgentProcess(options: RunningAgentOptions): Promise<RunningAgent> {
   const { callers, leafTtl = 'PT1H', nodeArguments = [] } = options
   const { arguments: usual, env } = NODE_STARTS.agent ?? PLAIN
-  const start = { arguments: [...usual, ...nodeArguments], env }
+  // As the launcher has it: what reads TypeScript is not in memory where all was read before.
+  const NODE_COMPILE_CACHE = fileURLToPath(
+    new URL('../../node_modules/.cache/redoubt', import.meta.url),
+  )
+  const start = {
+    arguments: [...usual, ...nodeArguments],
+    env: { NODE_COMPILE_CACHE, ...env },
+  }
   await using opening = new AsyncDisposableStack()
   const dir = opening.use(await temporaryDir())
   const ca = opening.use(child('../bench/ca-process.ts', [leafTtl], PLAIN))

@@ -44,6 +44,33 @@ test('eitherChange() yields at once, and then once for what has changed meanwhil
   t.true((await pending).done)
 })
 
+test('eitherChange() leaves nothing behind with what it watched, however it ends', async (t) => {
+  const watched = createLive(1)
+  let listeners = 0
+  const counting = {
+    ...watched.live,
+    listen(listener: () => void) {
+      const ignore = watched.live.listen(listener)
+      listeners += 1
+      return () => {
+        listeners -= 1
+        ignore()
+      }
+    },
+  }
+  const stop = new AbortController()
+  const aborted = eitherChange(counting, counting, stop.signal)
+  await aborted.next()
+  t.is(listeners, 2)
+  stop.abort()
+  await aborted.next()
+  const left = eitherChange(counting, counting, new AbortController().signal)
+  await left.next()
+  await left.return()
+  t.is(listeners, 0)
+  t.true((await eitherChange(counting, counting, AbortSignal.abort()).next()).done)
+})
+
 test('backoff() doubles its bound up to the most, and waits between nothing and the bound', (t) => {
   const waits = (random: number) =>
     backoff({ baseMs: 100, maxMs: 1000, random: () => random })
