@@ -43,11 +43,8 @@ export async function caCalls(ready: CaReady, size: number): Promise<CaCalls> {
       ),
     single: () =>
       new Promise<number>((resolve, reject) =>
-        singles.createCertificate(
-          request,
-          new Metadata(),
-          (error, { certChain = [] } = { certChain: [] }) =>
-            error ? reject(error) : resolve(certChain.length > 0 ? 1 : 0),
+        singles.createCertificate(request, new Metadata(), (error, response) =>
+          error ? reject(error) : resolve(response.certChain.length > 0 ? 1 : 0),
         ),
       ),
     [Symbol.dispose]() {
