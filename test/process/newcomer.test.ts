@@ -1,7 +1,7 @@
 /** The README's first ten minutes as it tells them, and what such a run leaves in its logs. */
 import { execFile } from 'node:child_process'
-import { globSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { globSync, readFileSync, statSync, symlinkSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 
 import test from 'ava'
 
@@ -33,6 +33,8 @@ const hasCurl = (process.env['PATH'] ?? '')
 test('the first ten minutes of README.md go as it says, and no log of them holds a secret (users §2.2.25)', async (t) => {
   await using directory = await temporary()
   const cwd = directory.path
+  // The tour is made in a checkout.
+  symlinkSync(resolve('deploy'), join(cwd, 'deploy'))
   const at = steps.findIndex(({ command }) => command.startsWith('npx redoubt up '))
   t.true(at > 0, 'the README starts a mesh')
   for (const { command, expected = '' } of steps.slice(0, at)) {
