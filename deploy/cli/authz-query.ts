@@ -1,5 +1,7 @@
 /** The flags that `authz check` and `authz explain` share, read into a query. */
-import { parseSpiffeId } from '#ca/spiffe/index.ts'
+import { isIP } from 'node:net'
+
+import { readCaller } from '#policy/check/index.ts'
 import { readManifests } from '#policy/dialects/index.ts'
 import type {
   CheckQuery,
@@ -43,11 +45,10 @@ export const QUERY_OPTIONS: readonly CommandOption[] = [
   OUTPUT_OPTION,
 ]
 
-/** @throws {DeployError} `DEPLOY_USAGE` */
+/** @throws {DeployError} `DEPLOY_USAGE` @throws {PolicyError} `POLICY_NAME_INVALID` */
 export function readQuery(input: Input): CheckQuery {
   const text = (name: string) => textOption(input, name)
   const protocol = PROTOCOLS.find((one) => one === text('protocol'))
-  const from = text('from') ?? 'none'
   const fields = {
     protocol,
     method: text('method'),
@@ -55,16 +56,16 @@ export function readQuery(input: Input): CheckQuery {
     host: text('host'),
     headers: readHeaders(listOption(input, 'header')),
     claims: readClaims(text('claims')),
-    sourceIp: text('sourceIp'),
-    remoteIp: text('remoteIp'),
-    destinationIp: text('destIp'),
+    sourceIp: readAddress('--source-ip', text('sourceIp')),
+    remoteIp: readAddress('--remote-ip', text('remoteIp')),
+    destinationIp: readAddress('--dest-ip', text('destIp')),
     sni: text('sni'),
   }
   const given = Object.entries(fields).filter(([, value]) => value !== undefined)
   return {
     ...(Object.fromEntries(given) as Partial<CheckQuery>),
     to: readTarget(text('to') ?? ''),
-    from: from === 'none' ? undefined : parseSpiffeId(from),
+    from: readCaller(text('from') ?? 'none'),
     providers: readProviders(listOption(input, 'provider')),
   }
 }
@@ -106,6 +107,11 @@ function readTarget(text: string): CheckQuery['to'] {
     throw usage(`read --to ${JSON.stringify(text)}`, 'expected namespace/workload[:port]')
   }
   return port === undefined ? { namespace, name } : { namespace, name, port: number }
+}
+
+function readAddress(flag: string, text: string | undefined): string | undefined {
+  if (text === undefined || isIP(text) !== 0) return text
+  throw usage(`read ${flag} ${JSON.stringify(text)}`, 'expected an IPv4 or IPv6 address')
 }
 
 function readHeaders(lines: readonly string[]): CheckQuery['headers'] {

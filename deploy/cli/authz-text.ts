@@ -17,9 +17,10 @@ export function resultLines(io: Io, result: CheckResult): readonly string[] {
   const codes = [status ?? '', grpcStatus === undefined ? '' : `grpc-status ${grpcStatus}`]
   const head = [paint(io, [styles[decision], 'bold'], decision), ...codes].filter(Boolean).join(' ')
   const facts = [`mTLS ${mtlsMode}`, ...(normalizedPath === null ? [] : [`path ${normalizedPath}`])]
+  const isNowhere = result.reason === 'unknown-workload'
   return [
     `${head}  ${reasonOf(result)}`,
-    paint(io, 'dim', `  ${facts.join('  ')}`),
+    ...(isNowhere ? [] : [paint(io, 'dim', `  ${facts.join('  ')}`)]),
     ...dryRun.map(
       ({ policy, action, result: would }) => `  dry run: ${action} ${policy} would be ${would}`,
     ),
@@ -53,6 +54,11 @@ function listed(values: readonly string[]): string {
   return values.length === 0 ? 'nothing' : values.map((value) => JSON.stringify(value)).join(', ')
 }
 
+function choicesOf(names: readonly string[]): string {
+  if (names.length === 0) return ', nor any other'
+  return names.length === 1 ? `; did you mean ${names[0]}?` : `; they have ${names.join(', ')}`
+}
+
 /** Why, as a sentence. */
 export function reasonOf(result: CheckResult): string {
   const { policy, rule, action, reason, considered = [], choices = [], detail = '' } = result
@@ -82,7 +88,7 @@ export function reasonOf(result: CheckResult): string {
     'invalid-header': 'a header has a name or value that HTTP forbids',
     'no-resource': 'OPTIONS * names no resource',
     'needs-provider': `${by} asks provider ${choices.join()}: give --provider ${choices.join()}=allow or =deny`,
-    'unknown-workload': 'the manifests have no such workload',
+    'unknown-workload': `the manifests have no such workload${choicesOf(choices)}`,
     'port-needed': `the workload has several ports, give one: ${choices.join(', ')}`,
   }
   return sentences[reason]

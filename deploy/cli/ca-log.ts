@@ -1,6 +1,6 @@
 /** The CA's log, for commands: of the mesh that runs on a state directory, or of what it left there. */
 import { createPublicKey, type KeyObject } from 'node:crypto'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 
 import { type AuditReport, type CaLogReader, openLogState, openSharedLog } from '#ca/index.ts'
 import {
@@ -17,6 +17,7 @@ import { stateDirOf } from '../standalone/state-dir.ts'
 import { CA_OPTIONS, openCaClient } from './ca-client.ts'
 import { type CommandOption, type Input, type Io, textOption } from './command.ts'
 import { SHARED_LEDGER_OPTIONS, sharedLedger } from './ledger-options.ts'
+import { readText } from './read-text.ts'
 
 /** How commands find a log: that of a CA, or of a database whether one runs on it or not. */
 export const LOG_OPTIONS: readonly CommandOption[] = [...CA_OPTIONS, ...SHARED_LEDGER_OPTIONS]
@@ -87,16 +88,6 @@ export async function readLogKey(io: Io, file: string): Promise<KeyObject> {
 /** A head that was kept. @throws {Error} if it is none */
 export async function readHeadFile(io: Io, file: string): Promise<SignedHead> {
   return readHead(await readText(io, file))
-}
-
-/** The text of a small file. @throws {DeployError} `DEPLOY_USAGE` */
-export async function readText(io: Io, file: string): Promise<string> {
-  try {
-    return await io.readFile(resolve(io.cwd, file))
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    throw usage(`Cannot read ${file}: ${code === 'ENOENT' ? 'there is no such file' : code}`, cause)
-  }
 }
 
 function usage(message: string, cause: unknown): DeployError {

@@ -1,12 +1,11 @@
 /** A denial that happened, by the id that its caller was told in `x-redoubt-decision`. */
-import { resolve } from 'node:path'
-
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import type { CheckQuery } from '#policy/index.ts'
 import { DeployError } from '../error.ts'
 import { stateDirOf } from '../standalone/state-dir.ts'
 import { type Input, type Io, textOption } from './command.ts'
 import { liveLogs } from './observed-log.ts'
+import { readText } from './read-text.ts'
 import { readRunningMesh } from './running-mesh.ts'
 
 /** As the sidecar or its access log tells it. */
@@ -34,10 +33,7 @@ export async function findDenial(
   }
   const log = textOption(input, 'log')
   if (log !== undefined) {
-    return searchLog(
-      log === '-' ? await io.readStdin() : await io.readFile(resolve(io.cwd, log)),
-      id,
-    )
+    return searchLog(await readText(io, log), id)
   }
   const held = await askSidecars(io, input, id, signal)
   return held.denial ?? searchLiveLogs(io, input, id, held.isRunning)

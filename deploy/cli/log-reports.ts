@@ -4,8 +4,9 @@ import { createPublicKey } from 'node:crypto'
 import { type InclusionProof, type LogReport, readProof, reportLog } from '#ca/log/index.ts'
 import { parseSpiffeId, trustDomainOf } from '#ca/spiffe/index.ts'
 import { DeployError } from '../error.ts'
-import { openCaLog, readLogKey, readText } from './ca-log.ts'
+import { openCaLog, readLogKey } from './ca-log.ts'
 import { type Input, type Io, textOption } from './command.ts'
+import { readText } from './read-text.ts'
 
 /** As much of a certificate as is asked for here. */
 export interface Described {

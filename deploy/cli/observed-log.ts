@@ -1,12 +1,13 @@
 /** Where `authz learn` and `authz rollout` get their evidence: files, or the logs of the running mesh. */
 import { readdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 
 import { type Observed, readAccessLog } from '#policy/observed/index.ts'
 import { DeployError } from '../error.ts'
 import { stateDirOf } from '../standalone/state-dir.ts'
 import { type CommandOption, type Input, type Io, listOption, textOption } from './command.ts'
 import { parseDuration } from './duration.ts'
+import { readText } from './read-text.ts'
 import { STATE_OPTION } from './state-option.ts'
 
 /** Flags of the commands that read what was observed. */
@@ -46,9 +47,7 @@ export async function readLogs(
       : io.now().subtract({ milliseconds: Math.round(parseDuration(given)) })
   if (sources.length === 0) await io.clock.sleep(SETTLE_MS, signal)
   const files = sources.length > 0 ? sources : await liveLogs(io, input)
-  const texts = await Promise.all(
-    files.map((file) => (file === '-' ? io.readStdin() : io.readFile(resolve(io.cwd, file)))),
-  )
+  const texts = await Promise.all(files.map((file) => readText(io, file)))
   return readAccessLog(texts, { since, undecided })
 }
 

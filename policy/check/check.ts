@@ -6,6 +6,7 @@ import { serviceAccountOf, type SpiffeId, trustDomainOf } from '#ca/spiffe/index
 import { gatewayPortsOf } from '../assemble/gateway-ports.ts'
 import { assembleInbound, targets } from '../assemble/inbound.ts'
 import { withAssumedProviders } from '../assemble/providers.ts'
+import { suggest } from '../dialects/suggest.ts'
 import type { KeySetOf } from '../assemble/token-rules.ts'
 import { compileAuthorization } from '../casbin/index.ts'
 import {
@@ -61,7 +62,9 @@ export function createPreparer(
   const targetOf = createTargets(intent, keySetOf)
   return (query) => {
     const target = targetOf(query)
-    if (target === undefined) return settled('error', 'unknown-workload')
+    if (target === undefined) {
+      return settled('error', 'unknown-workload', { choices: meantWorkloads(intent, query.to) })
+    }
     const { bundle, workload } = target
     if (!workload.sidecar) return settled('allow', 'no-sidecar', { mtlsMode: 'DISABLE' })
     const port = portOf(bundle, query.to.port)
@@ -226,4 +229,14 @@ function settled(
       ...rest,
     },
   }
+}
+
+/** The workload whose name is nearly that; else the first few that there are. */
+function meantWorkloads(
+  { workloads }: Intent,
+  { namespace, name }: CheckQuery['to'],
+): readonly string[] {
+  const names = workloads.map((one) => `${one.namespace}/${one.name}`)
+  const meant = suggest(`${namespace}/${name}`, names)
+  return meant === undefined ? names.slice(0, 5) : [meant]
 }

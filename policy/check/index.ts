@@ -1,3 +1,4 @@
+export { readCaller } from './caller.ts'
 export type { Checker } from './check.ts'
 export { check, createChecker } from './check.ts'
 export type { WorkloadExport } from './export.ts'

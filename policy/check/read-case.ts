@@ -1,7 +1,7 @@
 /** The JSON lines of `redoubt authz test` (design.md §2). */
 import { isDeepStrictEqual } from 'node:util'
-import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import type { Claims } from '../model/index.ts'
+import { readCaller } from './caller.ts'
 import type { Checker } from './check.ts'
 import type { CheckQuery, CheckResult, QueryProtocol } from './query.ts'
 
@@ -81,7 +81,7 @@ function readQuery(value: Fields): CheckQuery {
   }
   return withoutUndefined<CheckQuery>({
     to: withoutUndefined({ namespace, name, port: readPort(value['port']) }),
-    from: from === undefined || from === 'none' ? undefined : parseSpiffeId(from),
+    from: readCaller(from ?? 'none'),
     protocol: proto,
     method: text('method'),
     path: text('path'),

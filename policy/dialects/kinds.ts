@@ -90,6 +90,14 @@ function refuseKind(apiVersion: string, kind: string, group: string): FoundKind 
       hint: `did you mean ${JSON.stringify(apiVersionOf(sameName.group, sameName.versions[0] ?? ''))}?`,
     }
   }
+  if (kind === 'List' && group === '') {
+    return {
+      kind: 'refused',
+      field: 'kind',
+      message: 'a List is no object: each of its items is expected as a document of its own',
+      hint: `make documents of it: kubectl get KIND -A -o json | jq -r '.items[] | "---", tojson'`,
+    }
+  }
   const meant = suggest(
     kind,
     KINDS.map((known) => known.kind),

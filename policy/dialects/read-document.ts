@@ -49,6 +49,11 @@ export function readDocuments(text: string): readonly ManifestDocument[] {
       ),
     ]
   }
+  const nul = text.indexOf('\0')
+  if (nul !== -1) {
+    const line = text.slice(0, nul).split('\n').length
+    return [unreadable('Cannot read file: it is no text in UTF-8, which manifests are', line)]
+  }
   return readPlainly(text) ?? readExactly(text)
 }
 
@@ -109,9 +114,9 @@ function hasContent({ contents }: Document): boolean {
   return contents !== null && !(isScalar(contents) && contents.value === null)
 }
 
-function unreadable(message: string): ManifestDocument {
-  const faults = [{ pointer: '', line: 1, message }]
-  return { document: 1, line: 1, value: undefined, faults, lineOf: () => 1 }
+function unreadable(message: string, line = 1): ManifestDocument {
+  const faults = [{ pointer: '', line, message }]
+  return { document: 1, line, value: undefined, faults, lineOf: () => line }
 }
 
 function readDocument(document: Document, index: number, lines: LineCounter): ManifestDocument {

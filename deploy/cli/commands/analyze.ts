@@ -97,7 +97,8 @@ const STYLES = { error: 'red', warning: 'yellow', info: 'cyan' } as const
 
 function findingLines(io: Io, finding: Finding): readonly string[] {
   const { severity, code, kind, namespace, name, file, line, message, hint } = finding
-  const object = `${kind} ${[namespace, name].filter(Boolean).join('/')}`
+  const object =
+    name === '' ? kind || 'document' : `${kind} ${namespace ? `${namespace}/` : ''}${name}`
   return [
     `${paint(io, STYLES[severity], severity)} ${paint(io, 'bold', code)} ${paint(io, 'dim', `${file}:${line}`)} ${object}`,
     `    ${message}`,

@@ -152,6 +152,7 @@ function changeLines(io: Io, change: Change): readonly string[] {
 
 function trafficLines(io: Io, { requests, changed, uncertain }: Traffic): readonly string[] {
   const total = changed.reduce((sum, { count }) => sum + count, 0)
+  if (requests === 0) return ['no request is logged there, so nothing can be said of real ones']
   return [
     paint(io, 'bold', `of ${requests} logged requests ${total} would be decided otherwise`),
     ...changed.map(({ change, count, example }) => {

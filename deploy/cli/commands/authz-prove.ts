@@ -12,6 +12,7 @@ import { type JunitCase, junitReport } from '../junit.ts'
 import { FILE_OPTION } from '../manifest-source.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 import { witnessCommand } from '../witness-text.ts'
+import { readText } from '../read-text.ts'
 import { STATE_OPTION } from '../state-option.ts'
 
 export const authzProve: Command = {
@@ -43,7 +44,7 @@ export const authzProve: Command = {
   ],
   async run(io, input, signal) {
     const path = textOption(input, 'assertions') ?? ''
-    const text = path === '-' ? await io.readStdin() : await io.readFile(resolve(io.cwd, path))
+    const text = await readText(io, path)
     const assertions = readAll(io, path, text)
     const providers = readProviders(listOption(input, 'provider'))
     const proofs = proveAssertions(await readIntent(io, input, signal), assertions, { providers })

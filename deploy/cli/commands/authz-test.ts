@@ -1,10 +1,9 @@
 /** `redoubt authz test`: JSON lines in, a decision for each out. */
-import { resolve } from 'node:path'
-
 import { createChecker, createTokenChecker, judgeCase, readCase } from '#policy/check/index.ts'
 import { DeployError } from '../../error.ts'
 import { readIntent } from '../authz-query.ts'
 import { FILE_OPTION } from '../manifest-source.ts'
+import { readText } from '../read-text.ts'
 import { STATE_OPTION } from '../state-option.ts'
 import { FETCH_OPTION, tokensOf } from '../tokens.ts'
 import { type Command, type ExitCode, textOption } from '../command.ts'
@@ -42,9 +41,12 @@ export const authzTest: Command = {
     const intent = await readIntent(io, input, signal)
     const tokens = await tokensOf(io, input, intent, signal)
     const check = tokens ? createTokenChecker(intent, tokens) : createChecker(intent)
-    const text = path === '-' ? await io.readStdin() : await io.readFile(resolve(io.cwd, path))
+    const text = await readText(io, path)
     let exitCode: ExitCode = 0
-    for (const line of text.split('\n').filter((one) => one.trim() !== '')) {
+    const lines = text.split('\n').filter((one) => one.trim() !== '')
+    if (lines.length === 0)
+      throw new DeployError('DEPLOY_USAGE', `Cannot test: there is no case in ${path}`)
+    for (const line of lines) {
       const read = readCase(line)
       if (read.kind === 'fault') {
         io.err(`redoubt: ${read.message}`)

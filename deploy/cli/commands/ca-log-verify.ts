@@ -18,11 +18,11 @@ import {
   type OpenCaLog,
   readHeadFile,
   readLogKey,
-  readText,
 } from '../ca-log.ts'
 import { type Command, type ExitCode, type Input, type Io, textOption } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 import { readBytes } from '../read-bytes.ts'
+import { readText } from '../read-text.ts'
 
 /** `redoubt ca log verify`: 0 it holds, 1 it does not, 2 it could not be told. */
 export const caLogVerify: Command = {

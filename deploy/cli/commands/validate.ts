@@ -11,6 +11,7 @@ import {
   textOption,
 } from '../command.ts'
 import { readManifestFiles } from '../manifest-files.ts'
+import { readText } from '../read-text.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 
 export const validate: Command = {
@@ -79,9 +80,11 @@ function textLines(io: Io, documents: readonly DocumentReport[]): readonly strin
 function documentLines(io: Io, document: DocumentReport): readonly string[] {
   const { file, line, kind, namespace, name, valid, errors, warnings, unsupported } = document
   const mark = valid ? paint(io, 'green', '✔') : paint(io, 'red', '✘')
-  const object = [kind || 'document', [namespace, name].filter(Boolean).join('/')].join(' ')
+  // What is no object has no namespace either.
+  const object =
+    name === '' ? kind || 'document' : `${kind} ${namespace ? `${namespace}/` : ''}${name}`
   return [
-    `${mark} ${paint(io, 'bold', object.trim())} ${paint(io, 'dim', `${file}:${line}`)}`,
+    `${mark} ${paint(io, 'bold', object)} ${paint(io, 'dim', `${file}:${line}`)}`,
     ...errors.flatMap((fault) => faultLines(io, file, fault, 'red')),
     ...[...warnings, ...unsupported].flatMap((fault) => faultLines(io, file, fault, 'yellow')),
   ]
@@ -102,7 +105,7 @@ function faultLines(
 
 /** A line that cannot be read is answered too, so that answers can be counted; the exit code is then 2. */
 async function validateBatch(io: Io, path: string): Promise<ExitCode> {
-  const text = path === '-' ? await io.readStdin() : await io.readFile(path)
+  const text = await readText(io, path)
   let exitCode: ExitCode = 0
   for (const [at, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue

@@ -130,6 +130,11 @@ test('authz diff counts the logged requests that it would have hit', async (t) =
   t.true(out.includes(`2 × allow → deny, such as GET /quote/1?x to qotm/qotm-v1 from ${EDGE}`), out)
 })
 
+test('authz diff says that a log has no requests, rather than that none would be hit', async (t) => {
+  const { out } = await diff(SAMPLE, { traffic: '-' }, { stdin: 'no log\n' })
+  t.regex(out, /^no request is logged there/m)
+})
+
 test('authz diff refuses a workload that neither has', async (t) => {
   await t.throwsAsync(diff(SAMPLE, { to: 'qotm/nobody' }), {
     message: /has the workload qotm\/nobody/,

@@ -57,6 +57,41 @@ test('authz check exits 2 when it cannot tell', async (t) => {
   t.like(await decide({ to: 'qotm/nobody' }), { exitCode: 2, reason: 'unknown-workload' })
 })
 
+test('authz check says what was probably meant (users §1.5)', async (t) => {
+  const check = (change: Readonly<Record<string, unknown>>) =>
+    runCommand(authzCheck, { cwd, options: { ...options, output: 'text', ...change } })
+  const near = await check({ to: 'qotm/qotm-v3' })
+  t.is(near.out, 'error  the manifests have no such workload; did you mean qotm/qotm-v1?')
+  const far = await check({ to: 'elsewhere/something-else' })
+  t.regex(far.out, /^error {2}the manifests have no such workload; they have qotm\/\S+, /)
+
+  const unmeant = { from: id('edge').slice('spiffe://'.length) }
+  await t.throwsAsync(check(unmeant), {
+    message: `Cannot parse SPIFFE ID "${unmeant.from}": its scheme is not spiffe; did you mean "${id('edge')}"?`,
+  })
+  await t.throwsAsync(check({ from: 'nobody' }), { message: /expected spiffe:.*, or none$/ })
+  await t.throwsAsync(check({ sourceIp: '10.0.0' }), {
+    message: /--source-ip "10.0.0": expected an IPv4 or IPv6 address/,
+  })
+})
+
+test('whatever file is named and cannot be read is told by its name and why', async (t) => {
+  const missing = { message: 'Cannot read gone.jsonl: there is no such file' }
+  const cases = { ...options, cases: 'gone.jsonl' }
+  await t.throwsAsync(runCommand(authzTest, { cwd, options: cases }), missing)
+  const explained = { decision: '4f2a90c1d7e84b3f9a6c5d2e1b0f7a83', log: 'gone.jsonl' }
+  await t.throwsAsync(runCommand(authzExplain, { cwd, options: explained }), missing)
+  const folder = { ...cases, cases: 'deploy' }
+  await t.throwsAsync(runCommand(authzTest, { cwd, options: folder }), {
+    message: 'Cannot read deploy: it is a directory',
+  })
+})
+
+test('authz test without a case has tested nothing', async (t) => {
+  const run = { cwd, stdin: '\n', options: { ...options, cases: '-' } }
+  await t.throwsAsync(runCommand(authzTest, run), { message: 'Cannot test: there is no case in -' })
+})
+
 test('authz check takes every flag', async (t) => {
   const change = {
     to: 'qotm/qotm-v1:8080',

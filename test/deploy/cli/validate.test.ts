@@ -152,6 +152,23 @@ for (const [what, options, said] of [
   })
 }
 
+test('validate tells what is no manifest at all, in words', async (t) => {
+  const said = async (stdin: string) =>
+    (await runCommand(validate, { stdin, options: { file: ['-'] } })).out
+  t.regex(
+    await said('a: b\n\0\0'),
+    /^✘ document -:2\n {4}-:2 {2}Cannot read file: it is no text in UTF-8/,
+  )
+  t.regex(
+    await said('apiVersion: v1\nkind: List\nitems: []\n'),
+    /^✘ List -:1\n {4}-:2 \/kind {2}a List is no object[^\n]*\n {8}make documents of it: kubectl/,
+  )
+  t.regex(
+    await said('\ufeffapiVersion: v1\r\nkind: Namespace\r\nmetadata: { name: a }\r\n'),
+    /^✔ Namespace a -:1\n/,
+  )
+})
+
 test('commands that answer from files load neither gRPC nor an HTTP client', (t) => {
   const script = `
     import { createRequire } from 'node:module'
