@@ -425,3 +425,49 @@ test.serial(
     await crowded.until('HTTP/1.1 431 ')
   },
 )
+
+test.serial(
+  '§5.5, §5.8 weights, retries and timeouts hold at a gateway as they do at a sidecar',
+  async (t) => {
+    const rules = `
+  http:
+    - match: [{ uri: { prefix: /flaky } }]
+      retries: { attempts: 2, retryOn: "503" }
+      route: [{ destination: { host: web, subset: v1 } }]
+    - match: [{ uri: { prefix: /slow } }]
+      timeout: 2s
+      route: [{ destination: { host: web, subset: v1 } }]
+    - match: [{ uri: { exact: /gone } }]
+      route: [{ destination: { host: web, subset: v3 } }]
+    - route: [{ destination: { host: web, subset: v1 }, weight: 1 }, { destination: { host: web, subset: v2 }, weight: 3 }]
+---`
+    let tries = 0
+    const draws = [0.1, 0.3, 0.5, 0.9]
+    await using mesh = await startMesh({
+      manifests: manifests.replace(/\n {2}http:\n[\s\S]*?\n---/, rules),
+      random: () => draws[tries % draws.length] ?? 0,
+      apps: {
+        v1: ({ url }, response) => {
+          tries += 1
+          if (url === '/slow') return
+          response.statusCode = url === '/flaky' && tries < 3 ? 503 : 200
+          response.end('v1')
+        },
+        v2: (_request, response) => {
+          tries += 1
+          response.end('v2')
+        },
+      },
+    })
+    using door = doorOf(mesh)
+    const call = (path: string) => mesh.during(door.call(HOST, path))
+    t.like(await call('/flaky'), { status: 200, body: 'v1' })
+    t.is(tries, 3)
+    t.like(await call('/slow'), { status: 504, body: 'upstream request timeout' })
+    t.is((await call('/gone')).status, 503)
+    tries = 0
+    const seen: string[] = []
+    for (let at = 0; at < 8; at += 1) seen.push((await call('/')).body)
+    t.deepEqual(seen, ['v1', 'v2', 'v2', 'v2', 'v1', 'v2', 'v2', 'v2'])
+  },
+)
