@@ -3,7 +3,13 @@ import { readFileSync } from 'node:fs'
 
 import test from 'ava'
 
-import { boundaryFindings, importCycles, PURE, purityFindings } from './house/rules.ts'
+import {
+  boundaryFindings,
+  importCycles,
+  PURE,
+  purityFindings,
+  resolveImport,
+} from './house/rules.ts'
 import { readSource, readSources } from './house/source.ts'
 
 const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as {
@@ -21,6 +27,24 @@ test('every import stays inside the table of who may import whom', (t) => {
 
 test('what runs has no import cycle', (t) => {
   t.deepEqual(importCycles(sources), [])
+})
+
+test('a sidecar that is no gateway loads nothing of one', (t) => {
+  const byPath = new Map(sources.map((source) => [source.path, source]))
+  const loaded = new Set<string>()
+  const visit = (path: string): void => {
+    if (loaded.has(path)) return
+    loaded.add(path)
+    for (const { isValue, specifier } of byPath.get(path)?.imports ?? []) {
+      if (isValue && /^[.#]/.test(specifier)) visit(resolveImport(path, specifier))
+    }
+  }
+  visit('proxy/index.ts')
+  t.true(loaded.has('proxy/inbound/forward.ts'))
+  t.deepEqual(
+    [...loaded].filter((path) => path.startsWith('proxy/gateway/')),
+    [],
+  )
 })
 
 test('pure folders take time, chance and the world as arguments', (t) => {
