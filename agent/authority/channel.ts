@@ -18,8 +18,17 @@ export interface Channel extends Disposable {
   ) => Promise<Result>
 }
 
+/**
+ * Milliseconds: a CA that neither answers nor closes (its process is stopped, its host is gone) is left
+ * after so long without a word, and then so long without an answer to a ping.
+ */
+const QUIET_MS = 10_000
+const PING_MS = 10_000
+
 /** What our gRPC channels to our own servers are opened with. */
 const OPTIONS: ClientOptions = {
+  'grpc.keepalive_time_ms': QUIET_MS,
+  'grpc.keepalive_timeout_ms': PING_MS,
   // `http_proxy` in the environment is the workloads' way into the mesh, never ours.
   'grpc.enable_http_proxy': 0,
   'grpc.use_local_subchannel_pool': 1,

@@ -12,8 +12,7 @@ import { parseRetention } from './duration.ts'
 export const SHARED_LEDGER_OPTIONS: readonly CommandOption[] = [
   {
     flags: '--ledger <url>',
-    summary:
-      'postgres://user@host/database, the ledger that CAs share (default: that of the Mesh, else SQLite in the state)',
+    summary: 'a ledger that CAs share: postgres://user@host/database, without a password',
   },
   {
     flags: '--ledger-passphrase-file <file>',

@@ -186,6 +186,39 @@ run(
 )
 
 run(
+  'an agent leaves a CA that says nothing any more, and is where it hears of revocations again',
+  async (t) => {
+    await using shared = await newDatabase()
+    await using dir = await temporary()
+    const passphrase = join(dir.path, 'passphrase')
+    await writeFile(passphrase, 'a passphrase of the ledger\n', { mode: 0o600 })
+    const change = { ledger: { ...shared.ledger, passphrase: { file: passphrase } } }
+    const one = await startCaProcess(join(dir.path, 'one'), change)
+    const two = await startCaProcess(join(dir.path, 'two'), change)
+    t.teardown(() => [one, two].map(({ child }) => child.kill('SIGKILL')))
+    const deps = { clock: realClock, now, random: Math.random, log: () => {} }
+    await using agent = await openAgent(
+      {
+        ...{ trustDomain, agentId, caAddress: `${one.address},${two.address}` },
+        ...{ socketPath: join(dir.path, 'agent.sock'), joinToken: await addToken(one) },
+      },
+      { ...deps, caRoots: roots(one), identify: async () => workloadId },
+    )
+    t.is(agent.health().ready, true)
+    const where = async () => {
+      const rows = await shared.query(
+        'SELECT address FROM subscribers JOIN replicas ON id = replica WHERE connected = 1',
+      )
+      return rows.map(({ address }) => address)
+    }
+    await until(async () => ((await where())[0] === one.address ? true : undefined), 10_000)
+    one.child.kill('SIGSTOP')
+    await until(async () => ((await where())[0] === two.address ? true : undefined), 60_000)
+    t.deepEqual(await where(), [two.address], 'it is counted once')
+  },
+)
+
+run(
   'no password is in an argument, in the environment that a CA was given, or in its log',
   async (t) => {
     await using shared = await newDatabase()
