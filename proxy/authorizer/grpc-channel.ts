@@ -70,6 +70,8 @@ export function createGrpcChannel(dial: Dial, wheel: TimerWheel): GrpcChannel {
         made.on('close', () => {
           if (session === made) session = undefined
         })
+        // Sockets here stay half open, and one that says no more answers no call.
+        socket.once('end', () => made.destroy())
         made.unref()
         session = made
         if (Number.isFinite(lifeMs)) retire.set(lifeMs)

@@ -50,6 +50,17 @@ function goProgram(folder: string, target = '.'): () => Promise<string> {
   }
 }
 
+/** Installs a command at the version that it names, `module@version`. */
+function goInstalled(name: string, command: string): () => Promise<string> {
+  return async () => {
+    const binary = join(CACHE, 'go', name)
+    if (!existsSync(binary)) {
+      await run('env', [`GOBIN=${join(CACHE, 'go')}`, 'go', 'install', command])
+    }
+    return binary
+  }
+}
+
 /** A virtual environment with one package of PyPI in it. */
 async function pythonWith(name: string, requirement: string, module: string): Promise<string> {
   const folder = join(CACHE, name)
@@ -79,6 +90,19 @@ export const PROGRAMS: readonly Program[] = [
     variable: 'REDOUBT_ISTIO_CA_CLIENT',
     title: 'Istio’s CA client, istio.io/api 1.31.1',
     get: goProgram('istio-ca'),
+  },
+  {
+    variable: 'REDOUBT_ISTIO_EXTAUTHZ',
+    title: 'Istio’s sample of an external authorizer, HTTP and gRPC',
+    get: goProgram('istio-extauthz', 'istio.io/istio/samples/extauthz/cmd/extauthz'),
+  },
+  {
+    variable: 'REDOUBT_OPA_ENVOY',
+    title: 'OPA with its Envoy plugin 1.10.1',
+    get: goInstalled(
+      'opa-envoy-plugin',
+      'github.com/open-policy-agent/opa-envoy-plugin/cmd/opa-envoy-plugin@v1.10.1-envoy',
+    ),
   },
   {
     variable: 'REDOUBT_PYSPIFFE',

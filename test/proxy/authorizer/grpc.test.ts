@@ -325,3 +325,10 @@ test('§1.11, as Envoy does: what a yes says of the answer is added unless it sa
   const answer = await scene.ask(get('/a'))
   t.deepEqual(answer.match(/x-[ab]: ./g), ['x-a: 1', 'x-a: 2', 'x-a: 5'])
 })
+
+test('§1.11 row 4: who is gone behind a sidecar of its own is told at once, not by the timeout', async (t) => {
+  await using scene = await open(() => saysYes(), { timeoutMs: 600_000 }, { guarded: 'grpc' })
+  t.regex(await scene.ask(get('/a')), /^HTTP\/1.1 200 /)
+  await scene.authorizer[Symbol.asyncDispose]()
+  t.regex(await scene.ask(get('/a')), /^HTTP\/1.1 403 /)
+})
