@@ -108,7 +108,7 @@ function pagesOf(
     '/ready': ready,
     '/config_dump': () => json(viewConfiguration(workload, session)),
     '/certs': () => json(viewCertificates(svid.current, now())),
-    '/clusters': () => json(viewClusters(session.destinations(), clock.nowMs())),
+    '/clusters': () => json(viewClusters(session, clock.nowMs())),
     '/decisions': (query) => decisions(telemetry, query),
     '/stats/prometheus': prometheus,
   }

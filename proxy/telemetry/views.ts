@@ -6,7 +6,6 @@ import { createHash } from 'node:crypto'
 import type { Svid } from '#agent/client/index.ts'
 import type { GatewayBundle, InboundBundle, PemSource } from '#policy/model/index.ts'
 import type { ClusterState, EndpointState } from '../outbound/cluster-state.ts'
-import type { CompiledDestination } from '../sync/compiled.ts'
 import type { PolicySession } from '../sync/policy-stream.ts'
 import type { DenialEntry } from './decisions.ts'
 
@@ -100,12 +99,17 @@ function withoutPem(bundle: GatewayBundle | undefined): unknown {
 }
 
 /** `/clusters`: every endpoint, how busy and how healthy it is. */
-export function viewClusters(destinations: readonly CompiledDestination[], nowMs: number): unknown {
-  return destinations.flatMap(({ bundle, clusters }) =>
-    [...clusters.values()].map((cluster) => ({
-      destination: bundle.kind === 'known' ? `${bundle.host}:${bundle.port}` : null,
-      ...viewCluster(cluster, nowMs),
-    })),
+export function viewClusters(
+  { destinations, gateway }: Pick<PolicySession, 'destinations' | 'gateway'>,
+  nowMs: number,
+): unknown {
+  const met = destinations().map(({ bundle, clusters }) => ({
+    destination: bundle.kind === 'known' ? `${bundle.host}:${bundle.port}` : null,
+    clusters,
+  }))
+  const routed = gateway?.current && { destination: 'gateway', clusters: gateway.current.clusters }
+  return [...met, ...(routed ? [routed] : [])].flatMap(({ destination, clusters }) =>
+    [...clusters.values()].map((cluster) => ({ destination, ...viewCluster(cluster, nowMs) })),
   )
 }
 

@@ -465,6 +465,12 @@ test.serial(
     t.is(tries, 3)
     t.like(await call('/slow'), { status: 504, body: 'upstream request timeout' })
     t.is((await call('/gone')).status, 503)
+    const { admin } = mesh.workload('door').proxy.addresses
+    const clusters = (await (await fetch(`http://${admin}/clusters`)).json()) as { name: string }[]
+    t.deepEqual(
+      clusters.map(({ name }) => name),
+      ['v1', 'v2'].map((subset) => `outbound|80|${subset}|web.shop.svc.cluster.local`),
+    )
     tries = 0
     const seen: string[] = []
     for (let at = 0; at < 8; at += 1) seen.push((await call('/')).body)
