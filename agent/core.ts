@@ -36,6 +36,8 @@ export interface AgentDeps {
    * was accepted, and again before anything is sent to it.
    */
   readonly identify: Identify
+  /** Gives up proving the node at the start. */
+  readonly signal?: AbortSignal
 }
 
 /** An SVID that has come into force. */

@@ -74,7 +74,8 @@ export async function openAgent(config: AgentConfig, deps: AgentDeps): Promise<A
   const { joinToken: token, proof } = config
   if (token === undefined && !proof) return agent
   try {
-    await core.node.attest(proof ?? { kind: 'join-token', token: token ?? '' }, ending.signal)
+    const { signal = ending.signal } = deps
+    await core.node.attest(proof ?? { kind: 'join-token', token: token ?? '' }, signal)
     if (proof) void keepAttested(core.node, proof, deps, ending.signal)
     return agent
   } catch (cause) {

@@ -51,12 +51,11 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
       ...(fault !== undefined && { fault }),
     } satisfies CaReady,
     calls: {
-      'add-join-token': (token: JoinTokenCall) =>
-        ca.addJoinToken({
-          ...token,
-          agentId: parseSpiffeId(token.agentId),
-          expiresAt: Temporal.Instant.from(token.expiresAt),
-        }),
+      'add-join-token': ({ by, ...token }: JoinTokenCall) => {
+        const agentId = parseSpiffeId(token.agentId)
+        const expiresAt = Temporal.Instant.from(token.expiresAt)
+        return ca.addJoinToken({ ...token, agentId, expiresAt }, by)
+      },
       async 'rotate-by-force'({ step, uid }: ForcedRotationCall) {
         const known = ROTATE_STEPS.find((each) => each === step)
         if (!known) throw new Error(`Cannot rotate: ${step} is no step`)

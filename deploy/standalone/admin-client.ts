@@ -13,7 +13,7 @@ export interface AdminClientDeps {
 /**
  * Asks the mesh that runs on a state directory. Paths: `/status`, `/mesh`,
  * `/certificate?workload=`, `/administrator?csr=` (PKCS#10, base64),
- * `/rotate-by-force?step=`.
+ * `/rotate-by-force?step=`, `/join-token?tokenSha256=&agentId=&scope=&expiresAt=`.
  *
  * @returns its JSON; `undefined` when it knows no such thing
  * @throws {DeployError} `DEPLOY_MESH_NOT_FOUND` when none runs there

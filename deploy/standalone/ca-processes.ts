@@ -118,7 +118,8 @@ function keepCa(
   deps: SuperviseDeps,
 ): { readonly process: KeptProcess; readonly at: CaAddresses } {
   const name = nameOf(place)
-  const at = { address: ANY_PORT, metrics: ANY_PORT }
+  const { listen = ANY_PORT } = place === 0 ? authority() : {}
+  const at = { address: listen, metrics: ANY_PORT }
   let hasServed = false
   const configuration = (): CaProcessConfig => {
     const { endpoint, ...shared } = authority()

@@ -10,6 +10,7 @@ export function caAuthorityOf({ mesh }: Intent, cwd: string): CaAuthority {
     replicas,
     ledger,
     keys,
+    listen,
     serverNames,
     pluggedIn,
     kubernetes,
@@ -30,6 +31,7 @@ export function caAuthorityOf({ mesh }: Intent, cwd: string): CaAuthority {
             ? { ...keys, passphrase: place(keys.passphrase) }
             : keys,
     }),
+    ...(listen !== undefined && { listen }),
     ...(serverNames && { serverNames }),
     ...(pluggedIn !== undefined && { pluggedIn: at(pluggedIn) }),
     ...(kubernetes && {

@@ -103,6 +103,8 @@ export interface JoinTokenCall {
   readonly scope: readonly string[]
   /** ISO 8601 instant. */
   readonly expiresAt: string
+  /** Who lets it in. @default the supervisor */
+  readonly by?: string
 }
 
 /** Argument of the CA's call `admit-administrator`; the answer is {@link AdministratorSvid}. */

@@ -8,7 +8,7 @@ import { openDirectorySource } from './directory-source.ts'
 import { createEventHub, type EventHub } from './event.ts'
 import { openGuard } from './guard.ts'
 import { keepLastGood, type Reading } from './last-good.ts'
-import type { CaSettings } from './messages.ts'
+import type { CaSettings, JoinTokenCall } from './messages.ts'
 import { logAnswers } from './log-answers.ts'
 import { openStateDir } from './state-dir.ts'
 import { type Mesh, openMesh } from './supervise.ts'
@@ -76,6 +76,7 @@ export async function openStandalone(
         '/administrator': (query) =>
           mesh.admitAdministrator({ csr: query.get('csr') ?? '', uid: deps.uid }),
         ...logAnswers(mesh.callCa, deps.uid),
+        '/join-token': (query) => addJoinToken(mesh.callCa, query, deps.uid),
         '/rotate-by-force': (query) =>
           mesh.rotateByForce({ step: query.get('step') ?? '', uid: deps.uid }),
         '/certificate': (query) => mesh.certificate(query.get('workload') ?? ''),
@@ -85,6 +86,24 @@ export async function openStandalone(
   )
   const opened = opening.move()
   return { ...mesh, [Symbol.asyncDispose]: () => opened.disposeAsync() }
+}
+
+/** Lets an agent in that is not of this mesh's own. */
+async function addJoinToken(
+  callCa: Mesh['callCa'],
+  query: URLSearchParams,
+  uid: number,
+): Promise<object> {
+  const text = (name: string): string => query.get(name) ?? ''
+  const call: JoinTokenCall = {
+    tokenSha256: text('tokenSha256'),
+    agentId: text('agentId'),
+    scope: query.getAll('scope'),
+    expiresAt: text('expiresAt'),
+    by: `uid:${uid}`,
+  }
+  await callCa('add-join-token', call)
+  return {}
 }
 
 async function readSource(

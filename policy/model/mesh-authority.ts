@@ -41,6 +41,8 @@ export interface AuthorityIntent {
   /** Left out: SQLite, in the state directory. */
   readonly ledger?: LedgerIntent
   readonly keys?: KeyStoreIntent
+  /** `host:port` of the first CA; left out: a free port of this machine alone. */
+  readonly listen?: string
   /** DNS names of its server certificate. */
   readonly serverNames?: readonly string[]
   /** A directory in the layout of Istio's `cacerts`. */

@@ -42,6 +42,8 @@ const OWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'certificateAuthority.keys.pin': 'Of pkcs11: the user’s PIN.',
     'certificateAuthority.keys.pin.file': 'A file that holds it.',
     'certificateAuthority.keys.pin.env': 'A variable that holds it: REDOUBT_….',
+    'certificateAuthority.listen':
+      'Where the CA is for agents of other machines, as host:port: 0.0.0.0:15012. Left out: a free port of this machine alone. Of several CAs the first.',
     'certificateAuthority.serverNames':
       'DNS names of the CA’s server certificate, for Istio’s agents: istiod.istio-system.svc.',
     'certificateAuthority.pluggedIn':

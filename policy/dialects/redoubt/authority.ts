@@ -31,6 +31,10 @@ function parses(parse: (written: string) => unknown, expected: string): z.ZodStr
 
 const spiffeId = parses(parseSpiffeId, 'a SPIFFE ID')
 
+const listenAddress = text((written) =>
+  /^.+:\d{1,5}$/.test(written) ? undefined : `found ${JSON.stringify(written)}, expected host:port`,
+)
+
 const dnsName = text((written) =>
   written.length <= 253 &&
   written.split('.').every((label) => labelNameFault(label) === undefined) &&
@@ -89,6 +93,7 @@ export interface WrittenAuthority {
         readonly pin?: WrittenSecret | undefined
       }
     | undefined
+  readonly listen?: string | undefined
   readonly serverNames?: readonly string[] | undefined
   readonly pluggedIn?: string | undefined
   readonly kubernetes?:
@@ -114,6 +119,7 @@ export const authoritySchema: z.ZodType<WrittenAuthority> = fields(
     replicas: replicasSchema.optional(),
     ledger: ledgerSchema.optional(),
     keys: keys.optional(),
+    listen: listenAddress.optional(),
     serverNames: z.array(dnsName).max(16).optional(),
     pluggedIn: filled.optional(),
     kubernetes: fields({
@@ -191,11 +197,7 @@ export const federationSchema: z.ZodType<WrittenFederation> = fields(
   {
     endpoint: fields(
       {
-        listen: text((written) =>
-          /^.+:\d{1,5}$/.test(written)
-            ? undefined
-            : `found ${JSON.stringify(written)}, expected host:port`,
-        ),
+        listen: listenAddress,
         refreshHint: text(durationFault).optional(),
         certificateFile: filled.optional(),
         keyFile: filled.optional(),
@@ -220,12 +222,13 @@ export const federationSchema: z.ZodType<WrittenFederation> = fields(
 )
 
 export function readAuthority(written: WrittenAuthority): AuthorityIntent {
-  const { replicas, keys: store, serverNames, pluggedIn, kubernetes, machines } = written
+  const { replicas, keys: store, listen, serverNames, pluggedIn, kubernetes, machines } = written
   const ledger = readLedger(written.ledger)
   return {
     ...(replicas !== undefined && { replicas }),
     ...(ledger && { ledger }),
     ...(store && { keys: readKeys(store) }),
+    ...(listen !== undefined && { listen }),
     ...(serverNames && { serverNames }),
     ...(pluggedIn !== undefined && { pluggedIn }),
     ...(kubernetes && { kubernetes: { ...kubernetes, agents: kubernetes.agents ?? [] } }),
