@@ -65,7 +65,7 @@ test('README.md and SECURITY.md name npm scripts and commands that exist', (t) =
   )
   const commands = [
     ...text.matchAll(
-      /(?:npx redoubt|`redoubt) ([a-z]+(?: log(?= (?:head|prove|prune|verify)))?)(?: (backup|check|convert|crl|diff|explain|export|head|inspect|issue|learn|list|prove|prune|request|restore|revoke|rollout|rotate|status|taint|test|verify))?/g,
+      /(?:npx redoubt|`redoubt) ([a-z]+(?: log(?= (?:head|prove|prune|verify)))?)(?: (backup|check|convert|crl|diff|explain|export|head|inspect|issue|learn|list|prove|prune|request|restore|revoke|rollout|rotate|status|taint|test|token|verify))?/g,
     ),
   ]
   const missing = commands
