@@ -29,6 +29,9 @@ export const authzRollout: Command = {
     for (const name of result.untried) {
       io.err(`note: no logged request met the dry-run policy ${name}: nothing is known of it`)
     }
+    if (result.requests > 0 && result.tried.length + result.untried.length === 0) {
+      io.err('note: no policy is tried out: only callers in plaintext were looked for')
+    }
     if (intent?.mesh.accessLog === 'refusals') {
       io.err(
         'note: sidecars log refusals alone, real ones and those of dry-run policies: plaintext that was let in shows with accessLogFile in the Mesh',

@@ -47,9 +47,10 @@ const LOADERS: Readonly<Record<string, () => Promise<readonly Command[]>>> = {
 
 /**
  * The commands that begin with `word`; every command for a word that none begins with, so that help
- * and suggestions know them all.
+ * and suggestions know them all; none for the version.
  */
 export async function loadCommands(word: string): Promise<readonly Command[]> {
+  if (word === '--version' || word === '-V') return []
   const known = Object.hasOwn(LOADERS, word) ? LOADERS[word] : undefined
   if (known) return known()
   const all = await Promise.all(Object.values(LOADERS).map((load) => load()))

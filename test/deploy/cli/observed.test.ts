@@ -91,6 +91,8 @@ test('authz rollout exits 1 while somebody would be refused, 0 when nobody, 2 wh
   const none = await run({ file })
   t.is(none.exitCode, 0)
   t.regex(none.out, /nobody would be refused/)
+  t.regex(none.err, /no policy is tried out/)
+  t.notRegex(some.err, /no policy is tried out/)
   t.like(JSON.parse((await run({ output: 'json' })).out), { refused: [], requests: 1 })
 
   writeFileSync(log, '')

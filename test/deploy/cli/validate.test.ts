@@ -5,6 +5,7 @@ import { join } from 'node:path'
 
 import test from 'ava'
 
+import { loadCommands } from '#deploy/cli/commands/index.ts'
 import { validate } from '#deploy/cli/commands/validate.ts'
 import { runCommand } from '#test/fakes/fake-io.ts'
 
@@ -167,6 +168,10 @@ test('validate tells what is no manifest at all, in words', async (t) => {
     await said('\ufeffapiVersion: v1\r\nkind: Namespace\r\nmetadata: { name: a }\r\n'),
     /^✔ Namespace a -:1\n/,
   )
+})
+
+test('the version is told without loading a command', async (t) => {
+  t.deepEqual([await loadCommands('--version'), await loadCommands('-V')], [[], []])
 })
 
 test('commands that answer from files load neither gRPC nor an HTTP client', (t) => {
