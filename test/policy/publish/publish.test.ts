@@ -160,7 +160,7 @@ test('the page of a kind tells what is required, limited and not carried out', (
   t.regex(route, /`http\[\]\.fault` \| object \| Valid, and not carried out yet/)
   t.regex(route, /`http\[\]\.directResponse\.status` \| integer \| required; 200 to 600/)
   t.regex(route, /`http\[\]\.redirect\.redirectCode` \| number or integer \|/)
-  t.regex(textOf('reference/networking.istio.io_gateway.md'), /no mesh carries out a Gateway yet/)
+  t.regex(textOf('reference/networking.istio.io_sidecar.md'), /no mesh carries out a Sidecar yet/)
   t.regex(
     textOf('reference/redoubt.io_workload.md'),
     /`run\.command` \| list of string \| required/,
