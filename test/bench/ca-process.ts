@@ -49,7 +49,7 @@ const { ca } = running
 const session = new Session()
 session.connect()
 process.on('message', (question: CaQuestion) => {
-  answer(question).then((body) => process.send?.(body))
+  void answer(question).then((body) => process.send?.(body))
 })
 process.send?.({
   address: ca.address,
