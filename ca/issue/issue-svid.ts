@@ -123,8 +123,9 @@ let drawn: Uint8Array = new Uint8Array()
  */
 function drawSerial({ epochMilliseconds }: Temporal.Instant): Uint8Array {
   if (drawn.length === 0) drawn = randomBytes(SERIAL_BYTES * SERIALS_A_DRAW)
-  const serial = Buffer.alloc(TIME_BYTES + SERIAL_BYTES)
-  serial.writeInt32BE(secondOf(epochMilliseconds))
+  const serial = new Uint8Array(TIME_BYTES + SERIAL_BYTES)
+  const second = secondOf(epochMilliseconds)
+  for (let at = 0; at < TIME_BYTES; at += 1) serial[at] = second >> (8 * (TIME_BYTES - 1 - at))
   serial.set(drawn.subarray(0, SERIAL_BYTES), TIME_BYTES)
   drawn = drawn.subarray(SERIAL_BYTES)
   return serial

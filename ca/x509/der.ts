@@ -7,6 +7,7 @@
  */
 import { CaError } from '../error.ts'
 import { OID } from './oid.ts'
+import { bytesOf } from './slab.ts'
 
 /** Tags that certificates use (X.690 §8, RFC 5280 Appendix A). */
 export const TAG = {
@@ -236,7 +237,7 @@ function fault(why: string): never {
 export function derOf(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
   const length = parts.reduce((sum, part) => sum + part.length, 0)
   const head = lengthBytes(length)
-  const out = new Uint8Array(1 + head.length + length)
+  const out = bytesOf(1 + head.length + length)
   out[0] = tag
   out.set(head, 1)
   let at = 1 + head.length

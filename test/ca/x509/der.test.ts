@@ -55,6 +55,17 @@ test('parseDer() refuses more than MAX_DER_BYTES before it reads any', (t) => {
   })
 })
 
+test('derOf() never writes over what it gave before, whatever the sizes', (t) => {
+  const sizes = [0, 1, 63, 64, 500, 2030, 2040, 2047, 2048, 2049, 9000]
+  const made = Array.from({ length: 400 }, (_, at) => {
+    const content = new Uint8Array(sizes[at % sizes.length] ?? 0).fill(at)
+    return { content, element: derOf(TAG.octetString, content) }
+  })
+  t.true(
+    made.every(({ content, element }) => Buffer.compare(parseDer(element).body, content) === 0),
+  )
+})
+
 test('parseDer() reads back what derOf() wrote, and its every proper prefix is refused', (t) => {
   const content = fc.uint8Array({ maxLength: 700 })
   const property = fc.property(fc.array(content, { maxLength: 4 }), (parts) => {
