@@ -10,6 +10,8 @@ import { certificateOf } from './authorities/make.ts'
 import type { CaConfig } from './config.ts'
 import { CaError } from './error.ts'
 import { LEDGER_FILE, readDatabase } from './issue/database.ts'
+import { KEYS_FOLDER, openFileKeys } from './keys/file-keys.ts'
+import { readSecret, type SecretSource } from './keys/open-keys.ts'
 import { openAuthority } from './open-authority.ts'
 import type { SharedLedger } from './postgres/pool.ts'
 import { serverIdOf } from './server-id.ts'
@@ -23,24 +25,38 @@ export interface RecoveredState {
   readonly fault?: string
 }
 
+/** What is to be done, and by whom. */
+export interface RecoveryStep {
+  readonly by: string
+  readonly step: RotateStep
+  readonly keyPassphrase?: SecretSource | undefined
+}
+
 /**
  * Takes a step in a state directory, waiting for nobody. Lives are those of the authorities that are
- * there; keys are files that are not encrypted.
+ * there; keys are files.
  *
  * @param stateDir - Absolute.
  * @param by - Who, for the log.
+ * @param keyPassphrase - That of the keys, if they are encrypted.
  * @param shared - Where the ledger is. @default the state directory
  * @throws {CaError} `CA_STATE_UNUSABLE` if no CA has run there, or one runs now; `CA_ROTATION_REFUSED`
  */
 export async function recoverState(
   stateDir: string,
-  { by, step }: { readonly by: string; readonly step: RotateStep },
+  { by, step, keyPassphrase }: RecoveryStep,
   now: () => Temporal.Instant,
   shared?: SharedLedger,
 ): Promise<RecoveredState> {
-  const config = configOf(stateDir, await readKept(stateDir, shared), shared)
+  const passphrase = keyPassphrase && { passphrase: keyPassphrase }
+  const keys = { kind: 'files', ...passphrase } as const
+  const config = { ...configOf(stateDir, await readKept(stateDir, shared), shared), keys }
   const { trustDomain } = config
-  await using authority = await openAuthority(config, now, shared && { env: shared.env })
+  const secret = keyPassphrase && (await readSecret('passphrase', keyPassphrase, {}))
+  await using authority = await openAuthority(config, now, {
+    openKeys: (at) => openFileKeys(join(at, KEYS_FOLDER), secret),
+    ...(shared && { env: shared.env }),
+  })
   const { authorities, bundle } = authority
   const nobody = { everyone: async () => [] }
   const transient = [serverIdOf(trustDomain), adminIdOf(trustDomain)]

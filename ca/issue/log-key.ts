@@ -59,7 +59,7 @@ export async function readLogKey(text: string, passphrase: string | undefined): 
   if (!isSealed(text)) return parsed(() => createPrivateKey(text))
   if (passphrase === undefined) {
     throw unusableKey(
-      "it is encrypted, expected the passphrase of the CA's keys (ca.keys.passphrase of the Mesh, ca restore --key-passphrase-file)",
+      "it is encrypted, expected the passphrase of the CA's keys (certificateAuthority.keys.passphrase of the Mesh, --key-passphrase-file of ca restore and ca rotate)",
     )
   }
   const [sealed = new Uint8Array()] = derFromPem(SEALED, text)

@@ -2,7 +2,7 @@
 import type { RotateStep } from '#ca/index.ts'
 import type { StepResponse } from '#ca/proto/gen/admin.ts'
 import { CA_OPTIONS, type CaClient, openCaClient } from '../ca-client.ts'
-import { rotateByForce } from '../ca-force.ts'
+import { KEY_PASSPHRASE_OPTION, rotateByForce } from '../ca-force.ts'
 import { printStep } from '../ca-step.ts'
 import { laggardText } from '../ca-text.ts'
 import {
@@ -21,7 +21,12 @@ const FORCE: CommandOption = {
   flags: '--force',
   summary: 'wait for nobody; works when everything has expired, and on a mesh that does not run',
 }
-const OPTIONS: readonly CommandOption[] = [FORCE, ...CA_OPTIONS, OUTPUT_OPTION]
+const OPTIONS: readonly CommandOption[] = [
+  FORCE,
+  KEY_PASSPHRASE_OPTION,
+  ...CA_OPTIONS,
+  OUTPUT_OPTION,
+]
 const WAIT: CommandOption = {
   flags: '--wait <duration>',
   summary: 'how long to wait until it can be done, e.g. 5m; 0s asks once',

@@ -239,7 +239,8 @@ test('a CA whose keys are encrypted is restored with their passphrase alone, and
   const stateDir = join(dir.path, 'second')
   await t.throwsAsync(restoreState({ from, stateDir, passphrase, by, now }), {
     code: 'CA_STATE_UNUSABLE',
-    message: /it is encrypted, expected the passphrase .*ca restore --key-passphrase-file\)$/,
+    message:
+      /it is encrypted, expected the passphrase .*--key-passphrase-file of ca restore and ca rotate\)$/,
   })
   const keyPassphrase = { file: keyFile }
   const { head } = await restoreState({ from, stateDir, passphrase, keyPassphrase, by, now })

@@ -3,7 +3,8 @@ import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
 import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
-import { configFaults, openCa, openLogState } from '#ca/index.ts'
+import { configFaults, openCa, openLogState, recoverState } from '#ca/index.ts'
+import { systemNow } from '#deploy/run/system-clock.ts'
 import { openLogKey } from '#ca/issue/log-key.ts'
 import { derSignature, rawSignature } from '#ca/keys/ecdsa.ts'
 import { openFileKeys } from '#ca/keys/file-keys.ts'
@@ -183,6 +184,25 @@ test('the key of the log is encrypted by the passphrase of the keys, one from be
   await writeFile(keyFile, `${secret}${other}`)
   const message = /it has another public key beside it$/
   await t.throwsAsync(open('battery staple 7'), { code, message })
+})
+
+test('users §1.2.26: the root of a CA that does not run is rotated with the passphrase of its keys, too', async (t) => {
+  await using dir = await temporaryDir()
+  const file = join(dir.path, 'passphrase')
+  await writeFile(file, 'battery staple 7')
+  const stateDir = join(dir.path, 'state')
+  const keys = { kind: 'files', passphrase: { file } } as const
+  const longAgo = () => Temporal.Now.instant().subtract({ hours: 24 * 800 })
+  const deps = { now: longAgo, clock: realClock, log: () => {} }
+  await (await openCa(configIn(stateDir, { keys }), deps))[Symbol.asyncDispose]()
+  const step = { by: 'uid:1000', step: 'start' } as const
+  await t.throwsAsync(recoverState(stateDir, step, systemNow), {
+    code: 'CA_STATE_UNUSABLE',
+    message:
+      /it is encrypted, expected the passphrase of the CA's keys \(.*of ca restore and ca rotate/,
+  })
+  const done = await recoverState(stateDir, { ...step, keyPassphrase: { file } }, systemNow)
+  t.is(done.phase, 'started')
 })
 
 test('a CA with keys in memory leaves none on the disk, and is another after a restart', async (t) => {
