@@ -19,7 +19,8 @@ import type { DestinationRule, VirtualService } from '../model/traffic.ts'
 import { ISTIO_DRY_RUN, REDOUBT_DRY_RUN } from './dry-run.ts'
 import { type Metadata, metadataSchema, type RawMetadata, readMetadata } from './metadata.ts'
 import type { PathKey } from './pointer.ts'
-import { type Finding, fields, notCarriedOut, type Report } from './schema.ts'
+import { notCarriedOut } from './carried-out.ts'
+import { type Finding, fields, type Report } from './schema.ts'
 
 /** Where in the intent an object goes. */
 export interface Placed {

@@ -1,7 +1,7 @@
 /** JSON Schema of a manifest, for editors: from the same zod schema that judges it. */
 import { z } from 'zod'
 import type { Kind } from '../dialects/kind.ts'
-import { isNotYet } from '../dialects/schema.ts'
+import { isNotYet } from '../dialects/carried-out.ts'
 import { describe } from './descriptions.ts'
 
 /** A JSON Schema, or a part of one. */

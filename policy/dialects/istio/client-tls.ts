@@ -2,7 +2,8 @@
 import { z } from 'zod'
 
 import type { PathKey } from '../pointer.ts'
-import { fields, notYet, type Report } from '../schema.ts'
+import { notYet } from '../carried-out.ts'
+import { fields, type Report } from '../schema.ts'
 import { orNull, strings } from './values.ts'
 
 const CONFIG_MAP = 'configmap://'

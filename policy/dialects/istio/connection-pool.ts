@@ -2,7 +2,8 @@
 import { z } from 'zod'
 
 import { parseDurationMs } from '../grammar.ts'
-import { fields, notYet, type Report, text } from '../schema.ts'
+import { notYet } from '../carried-out.ts'
+import { fields, type Report, text } from '../schema.ts'
 import { anyDuration, count, duration, uint32 } from './values.ts'
 
 /** What {@link connectionPoolSchema} accepts and sidecars carry out. */

@@ -13,7 +13,8 @@ import {
   wildcardDomainFault,
 } from '../grammar.ts'
 import type { Warning } from '../kind.ts'
-import { fields, notYet, type Report, text } from '../schema.ts'
+import { notYet } from '../carried-out.ts'
+import { fields, type Report, text } from '../schema.ts'
 
 /** Istio's own; a provider that nobody answers holds a request that long. */
 const DEFAULT_TIMEOUT_MS = 600_000

@@ -5,7 +5,8 @@ import { isDnsLabel, isIp } from '../grammar.ts'
 import type { ServerHost, ServerIntent } from '../../model/gateway.ts'
 import { defineKind, type Kind, type Warning } from '../kind.ts'
 import { refOf } from '../metadata.ts'
-import { type Finding, fields, judged, notYet, type Report } from '../schema.ts'
+import { judged, notYet } from '../carried-out.ts'
+import { type Finding, fields, type Report } from '../schema.ts'
 import { readServerTls, serverTlsSchema, tlsNotCarried, warnServerTls } from './server-tls.ts'
 import {
   gatewayHostFault,

@@ -1,7 +1,8 @@
 /** LoadBalancerSettings (istio-semantics §6.4). */
 import { z } from 'zod'
 
-import { fields, notYet, type Report } from '../schema.ts'
+import { notYet } from '../carried-out.ts'
+import { fields, type Report } from '../schema.ts'
 import { type Locality, localitySchema, zoneAwareSchema } from './locality.ts'
 import { anyDuration, duration, orNull } from './values.ts'
 

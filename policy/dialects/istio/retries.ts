@@ -3,7 +3,8 @@ import { z } from 'zod'
 
 import type { RetryIntent } from '../../model/traffic.ts'
 import { parseDurationMs } from '../grammar.ts'
-import { fields, notYet, type Report } from '../schema.ts'
+import { notYet } from '../carried-out.ts'
+import { fields, type Report } from '../schema.ts'
 import { suggest } from '../suggest.ts'
 import { count, duration, orNull } from './values.ts'
 

@@ -2,7 +2,8 @@
 import { z } from 'zod'
 
 import { regexFault } from '../grammar.ts'
-import { fields, notYet, text } from '../schema.ts'
+import { notYet } from '../carried-out.ts'
+import { fields, text } from '../schema.ts'
 import { httpStatus } from './route-extras.ts'
 import { maybePort } from './values.ts'
 

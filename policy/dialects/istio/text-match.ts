@@ -4,7 +4,8 @@ import { z } from 'zod'
 import type { HeaderOperations, RouteHeaders, TextMatch } from '../../model/bundle.ts'
 import { hasVariables, headerNameFault, headerValueFault, regexFault } from '../grammar.ts'
 import type { PathKey } from '../pointer.ts'
-import { type Finding, fields, partly, type Report } from '../schema.ts'
+import { partly } from '../carried-out.ts'
+import { type Finding, fields, type Report } from '../schema.ts'
 
 export interface RawTextMatch {
   readonly exact?: string | undefined

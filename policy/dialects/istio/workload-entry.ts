@@ -3,7 +3,8 @@ import { z } from 'zod'
 
 import { fqdnFault, isDnsLabel, isIp } from '../grammar.ts'
 import { defineKind, type Kind, type Warning } from '../kind.ts'
-import { fields, notYet, type Report, text } from '../schema.ts'
+import { notYet } from '../carried-out.ts'
+import { fields, type Report, text } from '../schema.ts'
 import {
   checkWorkloadLabels,
   count,
