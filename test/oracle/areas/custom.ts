@@ -103,8 +103,15 @@ function providers(draw: Draw): readonly object[] {
 }
 
 function request(draw: Draw): ReturnType<ReturnType<Area['draw']>['request']> {
-  const port = draw.chance(0.7) ? PORT.http : draw.pick([PORT.tcp, PORT.auto, PORT.undeclared])
-  const protocol = port === PORT.http ? 'http/1.1' : draw.pick(['http/1.1', 'tcp'] as const)
+  const port = draw.chance(0.7)
+    ? PORT.http
+    : draw.pick([PORT.tcp, PORT.auto, PORT.undeclared, PORT.grpc])
+  const protocol =
+    port === PORT.http
+      ? 'http/1.1'
+      : port === PORT.grpc
+        ? draw.pick(['h2', 'grpc'] as const)
+        : draw.pick(['http/1.1', 'tcp'] as const)
   const body = 'x'.repeat(draw.pick([0, 0, 3, 8, 9, 200]))
   const said = draw.pick(['allow', 'allow', 'allow', 'deny', 'Allow', ''])
   const headers: [string, string][] = draw.chance(0.8) ? [['x-ext-authz', said]] : []
