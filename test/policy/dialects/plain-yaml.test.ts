@@ -39,16 +39,16 @@ const SOAK = Number(process.env['REDOUBT_SOAK'] ?? 0)
 
 test('every short text over the signs of YAML is read as yaml reads it, or left to it', (t) => {
   const signs = [...'a1:-# \n"\'[]{},&*!|>?%@~.\t\\']
-  const { all, plain } = allTexts(signs, 4 + SOAK)
+  const { all, plain } = allTexts(signs, 3 + SOAK)
   t.log(`${all} texts, ${plain} of them plain`)
-  t.true(plain > 500)
+  t.true(plain > 200)
 })
 
 test('every short text over pieces of manifests is read as yaml reads it, or left to it', (t) => {
   const pieces = ['a: ', 'b:', '\n', '\n  ', '- ', 'x', ' # c', '"k": ', '[', ']', '{', '}', ', ']
-  const { all, plain } = allTexts([...pieces, '---'], 5 + SOAK)
+  const { all, plain } = allTexts([...pieces, '---'], 4 + SOAK)
   t.log(`${all} texts, ${plain} of them plain`)
-  t.true(plain > 5000)
+  t.true(plain > 1000)
 })
 
 const WORDS = [
