@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import test from 'ava'
 
+import { statusJson, statusLines } from '#deploy/cli/commands/ca-status.ts'
 import { loadCommands } from '#deploy/cli/commands/index.ts'
 import { init } from '#deploy/cli/commands/init.ts'
 import { logs } from '#deploy/cli/commands/logs.ts'
@@ -254,4 +255,39 @@ test('help is an answer (0), a wrong word is none (2), and every help ends with 
   const wrong = await redoubt('upp')
   t.deepEqual([wrong.code, wrong.out], [2, ''])
   t.regex(wrong.err, /unknown command 'upp'\n\(Did you mean up\?\)/)
+})
+
+test('ca status tells which CAs there are, which answers, and which has gone when', (t) => {
+  const at = (seconds: number) => BigInt(Date.UTC(2026, 5, 1) + seconds * 1000)
+  const status = {
+    ...{ trustDomain: 'prod.example', generation: 3n, ready: true, reasons: [], authorities: [] },
+    ...{ rotation: undefined, subscribers: [], jwtKeys: [] },
+    replicas: [
+      {
+        ...{ address: '10.0.0.1:15012', alive: true, self: true },
+        ...{ startedAtMs: at(0), seenAtMs: at(3598) },
+      },
+      {
+        ...{ address: '10.0.0.2:15012', alive: false, self: false },
+        ...{ startedAtMs: at(0), seenAtMs: at(3400) },
+      },
+    ],
+  }
+  const now = () => Temporal.Instant.fromEpochMilliseconds(Number(at(3600)))
+  const lines = statusLines(status, { now, colour: false } as never)
+  t.deepEqual(lines.slice(1, 3), [
+    '  replica there 10.0.0.1:15012, which answers',
+    '  replica gone  10.0.0.2:15012, last seen 3 min 20 s ago',
+  ])
+  const { replicas } = statusJson(status) as { replicas: unknown }
+  t.deepEqual(replicas, [
+    {
+      ...{ address: '10.0.0.1:15012', alive: true, self: true },
+      ...{ startedAt: '2026-06-01T00:00:00Z', seenAt: '2026-06-01T00:59:58Z' },
+    },
+    {
+      ...{ address: '10.0.0.2:15012', alive: false, self: false },
+      ...{ startedAt: '2026-06-01T00:00:00Z', seenAt: '2026-06-01T00:56:40Z' },
+    },
+  ])
 })
