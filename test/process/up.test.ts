@@ -10,6 +10,8 @@ import { caList } from '#deploy/cli/commands/ca-list.ts'
 import { caRevoke } from '#deploy/cli/commands/ca-revoke.ts'
 import { caStatus } from '#deploy/cli/commands/ca-status.ts'
 import { authzCheck } from '#deploy/cli/commands/authz-check.ts'
+import { agent } from '#deploy/cli/commands/agent.ts'
+import { caToken } from '#deploy/cli/commands/ca-token.ts'
 import { certInspect } from '#deploy/cli/commands/cert-inspect.ts'
 import { status } from '#deploy/cli/commands/status.ts'
 import type { MeshStatus } from '#deploy/standalone/status.ts'
@@ -171,6 +173,27 @@ test.serial('the owner of a mesh administers its CA: ca status, ca issue, ca lis
   await t.throwsAsync(run(caIssue, { id: 'spiffe://else/ns/a/sa/b', out: dir }), {
     message: /vouches for "cluster.local" only \(CA_NOT_ADMITTED\)$/,
   })
+})
+
+test.serial('ca token lets an agent in that is not of this mesh’s own, once', async (t) => {
+  const { state, mesh } = t.context
+  const id = 'spiffe://cluster.local/machine/db-1'
+  const out = join(state, 'remote-token')
+  const scope = ['spiffe://cluster.local/ns/db/*']
+  const options = { state, id, scope, ttl: '10m', out, output: 'json' }
+  const told = await runCommand(caToken, { ...inMesh(), options })
+  t.like(JSON.parse(told.out), { agentId: id, file: out })
+  t.is((await stat(out)).mode & 0o777, 0o600)
+  t.false(told.out.includes((await readFile(out, 'utf8')).trim()), 'the token is in the file alone')
+  const joining = {
+    ca: mesh.ready.ca.address,
+    trustBundle: mesh.ready.ca.bundle,
+    ...{ id, joinTokenFile: out, socket: join(state, 'remote.sock'), for: '100ms' },
+    ...{ user: ['0=spiffe://cluster.local/ns/db/sa/pg'], metrics: '127.0.0.1:0', output: 'json' },
+  }
+  const run = () => runCommand(agent, { ...inMesh(), options: joining })
+  t.like(JSON.parse((await run()).out), { ready: true, agentId: id })
+  await t.throwsAsync(run(), { message: /CA_TOKEN_REFUSED: .* unknown, used or expired/ })
 })
 
 test.serial(
