@@ -38,7 +38,7 @@ export interface RemoteAgentDeps {
 }
 
 /** Milliseconds between two looks for another join token. */
-const LOOK_MS = 5000
+export const LOOK_MS = 5000
 
 /**
  * Opens it; resolves once the CA has let it in.

@@ -6,6 +6,8 @@ import test from 'ava'
 import { openSvid } from '#agent/client/index.ts'
 import { OID, parseDenyEntry, pemFromDer } from '#ca/x509/index.ts'
 import { agent } from '#deploy/cli/commands/agent.ts'
+import type { Clock } from '#core/clock.ts'
+import { LOOK_MS } from '#deploy/standalone/remote-agent.ts'
 import { systemClock, systemNow } from '#deploy/run/system-clock.ts'
 import { newToken, type RunningCa, startCa, temporaryDir, workloadId } from '#test/ca/harness.ts'
 import { ext, forgeIssuing, forgeLeaf, forgeRoot } from '#test/ca/x509/forge.ts'
@@ -30,6 +32,12 @@ const certificates = [
     scope: ['spiffe://prod.example/ns/pay/*'],
   },
 ]
+
+/** Time as it is, but for the look for another token. */
+const impatient: Clock = {
+  ...systemClock,
+  sleep: (ms, signal) => systemClock.sleep(ms === LOOK_MS ? 50 : ms, signal),
+}
 
 /** Runs the command until `use` is done with it; what it printed by then. */
 async function withAgent(
@@ -60,10 +68,7 @@ async function withAgent(
     },
     {
       cwd: dir,
-      clock: {
-        ...systemClock,
-        sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 100), signal),
-      },
+      clock: impatient,
       options: {
         ca: ca.address,
         trustBundle: 'bundle.pem',
