@@ -12,7 +12,14 @@ import type { Node } from './node.ts'
 import { createPurposes, extraBits, judgeChange, plainVerdict, type Verdict } from './judge.ts'
 import type { Side } from './side.ts'
 import type { Dimension } from './space.ts'
-import { issuersWithOtherKeys, keyNameOf, type TokenKind, tokenKinds, tokenView } from './tokens.ts'
+import {
+  headersOfTokens,
+  issuersWithOtherKeys,
+  keyNameOf,
+  type TokenKind,
+  tokenKinds,
+  tokenView,
+} from './tokens.ts'
 import { type Witness, witnessOf } from './witness.ts'
 import { clausesOf } from './words.ts'
 
@@ -195,6 +202,10 @@ function notesOf(
     ...issuersWithOtherKeys(bundles).map(
       (issuer) =>
         `the keys of ${issuer || 'any issuer'} change: a token of it is taken as signed by keys of both`,
+    ),
+    ...[...new Set(bundles.flatMap(headersOfTokens))].map(
+      (name) =>
+        `policies read the header ${name}, which tokens fill: requests with a token are compared as if it were absent`,
     ),
     ...[...new Set(shared)]
       .filter((name) => read.includes(`header:${name}`))

@@ -11,7 +11,7 @@ import { divide, type Rated } from './diagram.ts'
 import { createPurposes, extraBits, type Failing, judgeAssertion } from './judge.ts'
 import { regionBoxes, type Side } from './side.ts'
 import type { Dimension } from './space.ts'
-import { type TokenKind, tokenKinds, tokenView } from './tokens.ts'
+import { headersOfTokens, type TokenKind, tokenKinds, tokenView } from './tokens.ts'
 import { type Witness, witnessOf } from './witness.ts'
 import { clausesOf } from './words.ts'
 
@@ -20,12 +20,14 @@ export interface Proof {
   readonly name: string
   readonly kind: Assertion['kind']
   readonly line: number
-  /** `unknown`: an external provider decides, or there is no workload that it is about. */
+  /** `unknown`: an external provider or a header that tokens fill decides, or there is no workload that it is about. */
   readonly verdict: 'true' | 'false' | 'unknown'
   /** `namespace/name` of those that it is about. */
   readonly workloads: readonly string[]
-  /** Why not `true`; left out when there is no such workload. */
+  /** Why not `true`; left out when there is no such workload, or a `reason`. */
   readonly counterexample?: Counterexample
+  /** Why it cannot be told, where no request shows it. */
+  readonly reason?: string
 }
 
 /** A request that is decided otherwise than an assertion says. */
@@ -70,7 +72,8 @@ export function proveAssertions(
     const worst = failures.find(({ verdict }) => verdict === 'false') ?? failures[0]
     const none = concerned.length === 0 ? 'unknown' : 'true'
     const verdict = worst?.verdict ?? none
-    const shown = worst === undefined ? {} : { counterexample: worst.counterexample }
+    const { counterexample, reason } = worst ?? {}
+    const shown = { ...(counterexample && { counterexample }), ...(reason && { reason }) }
     return { name, kind, line, verdict, workloads, ...shown }
   })
 }
@@ -99,7 +102,8 @@ const MAX_LOOKED_AT = 10_000
 
 interface Failure {
   readonly verdict: 'false' | 'unknown'
-  readonly counterexample: Counterexample
+  readonly counterexample?: Counterexample
+  readonly reason?: string
 }
 
 function failureOf(
@@ -129,7 +133,16 @@ function failureOf(
   ]
   const cube = worstCube(cubesOf(divide(space, rated, judgeAssertion(purposes, FAILING[kind]))))
   const witness = cube && witnessOf(space, cube, workload, tokens)
-  return cube && witness && shownBy(space, cube, workload, { kind, name, confirm, witness })
+  const shown = cube && witness && shownBy(space, cube, workload, { kind, name, confirm, witness })
+  // Of requests without a token all is known.
+  if (shown?.verdict === 'false' && shown.counterexample?.token === undefined) return shown
+  const [filled] = headersOfTokens(bundle)
+  return filled === undefined ? shown : unknownBy(filled, workload)
+}
+
+function unknownBy(header: string, { namespace, name }: Workload): Failure {
+  const reason = `at ${namespace}/${name} policies read the header ${header}, which tokens fill`
+  return { verdict: 'unknown', reason }
 }
 
 function worstCube(cubes: Iterable<Cube>): Cube | undefined {

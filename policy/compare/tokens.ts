@@ -2,6 +2,7 @@
  * Tokens that a request can carry, and what a side makes of each (§3.3): it looks in their place or not, and
  * takes them or answers 401 or 403. One token a request, in one place; a CORS preflight is one without.
  */
+import { readHeaderName } from '../casbin/condition-key.ts'
 import type { InboundBundle, JwtRule, TokenRule } from '../model/index.ts'
 
 /** Where a token stands. */
@@ -31,6 +32,26 @@ export interface TokenView {
   readonly refused: ReadonlySet<string>
   /** Headers of clients that its DENY and ALLOW policies do not see. */
   readonly dropped: ReadonlySet<string>
+}
+
+/**
+ * Headers that enforced policies read and that tokens fill: what a token puts there (a list as base64, say) is not
+ * followed here, so nothing is told for certain of requests with one.
+ */
+export function headersOfTokens(bundle: InboundBundle | undefined): readonly string[] {
+  const filled = new Set((bundle?.tokenRules ?? []).flatMap(outputsOf))
+  if (filled.size === 0) return []
+  const enforced = (bundle?.authorization ?? []).filter(
+    ({ dryRun, action }) => !dryRun && action !== 'AUDIT',
+  )
+  const keys = enforced.flatMap(({ rules }) => rules.flatMap(({ when = [] }) => when))
+  const read = keys.flatMap(({ key }) => readHeaderName(key) ?? [])
+  return [...new Set(read)].filter((name) => filled.has(name)).sort()
+}
+
+function outputsOf({ outputPayloadToHeader, outputClaimToHeaders }: TokenRule): readonly string[] {
+  const claims = outputClaimToHeaders.map(({ header }) => header)
+  return outputPayloadToHeader === undefined ? claims : [outputPayloadToHeader, ...claims]
 }
 
 /** Stands for the keys of a rule that names them by URI: two rules that name the same have the same. */
@@ -70,10 +91,7 @@ export function tokenView(
     const lists = takers.flatMap((rule) => (rule.audiences === undefined ? [] : [rule.audiences]))
     if (takers.length > 0 && lists.length === takers.length) audiences.set(id, lists.flat())
   }
-  const dropped = rules.flatMap(({ outputPayloadToHeader, outputClaimToHeaders }) => [
-    ...(outputPayloadToHeader === undefined ? [] : [outputPayloadToHeader]),
-    ...outputClaimToHeaders.map(({ header }) => header),
-  ])
+  const dropped = rules.flatMap(outputsOf)
   return { taken, refused, audiences, dropped: new Set(dropped) }
 }
 

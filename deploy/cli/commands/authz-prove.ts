@@ -92,9 +92,9 @@ function proofLines(io: Io, proof: Proof): readonly string[] {
 }
 
 /** What speaks against it; empty when it holds. */
-function whyNot({ kind, verdict, counterexample }: Proof): readonly string[] {
+function whyNot({ kind, verdict, counterexample, reason }: Proof): readonly string[] {
   if (verdict === 'true') return []
-  if (counterexample === undefined) return ['there is no workload that it is about']
+  if (counterexample === undefined) return [reason ?? 'there is no workload that it is about']
   const { workload, when, witness, result, token } = counterexample
   const said = kind === 'always' ? 'denied' : 'allowed'
   const fate = verdict === 'unknown' ? 'decided by a provider' : said

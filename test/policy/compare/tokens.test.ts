@@ -11,6 +11,7 @@ import {
   readManifests,
   type Tokens,
 } from '#policy/index.ts'
+import type { Rule } from '#policy/model/index.ts'
 import { JWKS, makeToken } from '#test/fakes/fake-tokens.ts'
 
 const WORKLOAD = `
@@ -115,13 +116,16 @@ const CASES: readonly (readonly [string, Intent, Intent, readonly string[]])[] =
   ],
 ]
 
+const FILLED =
+  'policies read the header x-sub, which tokens fill: requests with a token are compared as if it were absent'
+
 for (const [title, before, after, expected] of CASES) {
   test(`${title}: diff, confirmed with real tokens`, async (t) => {
     const [comparison] = compareIntents(before, after)
     const { changes = [], notes = [] } = comparison ?? {}
     const seen = new Set(changes.map((one) => `${one.before} → ${one.after}`))
     t.deepEqual([...seen].sort(), [...expected].sort())
-    t.deepEqual(notes, [])
+    t.deepEqual(notes, title.startsWith('§3.4') ? [FILLED] : [])
     for (const { witness, token, before: was, after: is, when } of changes) {
       const sent = asSent(witness, token)
       t.deepEqual(
@@ -176,4 +180,20 @@ test('§3.3 prove: nobody without a verified token gets in, and without RequestA
   const example = refused?.counterexample
   t.is(example?.result.reason, 'token-refused')
   t.is(example && (await decide(open, asSent(example.witness, example.token))), 'deny')
+})
+
+test('§3.4 prove: where policies read a header that tokens fill, nothing is proved of requests with one', (t) => {
+  const filled = mesh(
+    authentication(rule('outputClaimToHeaders: [{ header: x-sub, claim: sub }]')),
+    policy(BY_HEADER),
+  )
+  const told = (kind: 'never' | 'only' | 'always', rules: readonly Rule[]) => {
+    const assertion = { name: kind, workload: 'app/web', kind, line: 1, rules } as const
+    const [proof] = proveAssertions(filled, [assertion])
+    return [proof?.verdict, proof?.reason]
+  }
+  const reason = 'at app/web policies read the header x-sub, which tokens fill'
+  t.deepEqual(told('never', [{}]), ['unknown', reason])
+  // Who has no token has no such header either.
+  t.deepEqual(told('always', [{}]), ['false', undefined])
 })
