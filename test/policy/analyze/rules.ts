@@ -58,6 +58,13 @@ interface Policy {
 
 const WEB = 'from: [{ source: { principals: [cluster.local/ns/shop/sa/web] } }]'
 
+const GRPC = `---
+apiVersion: redoubt.io/v1alpha1
+kind: Workload
+metadata: { name: rpc, namespace: shop, labels: { app: rpc } }
+spec: { serviceAccount: rpc, ports: [{ name: grpc, port: 9000 }], address: 127.0.0.1 }
+`
+
 function custom(app: string, provider: string): string {
   return `---
 apiVersion: security.istio.io/v1
@@ -652,6 +659,18 @@ data: { csv: "p, a, b" }
     on: /jwks_uri/,
     silent: VERIFIED,
     repaired: /issuer: me, "jwksUri": "https/,
+  },
+  {
+    code: 'RDB0028',
+    raised: `${GRPC}${policy(to('paths: [/pkg.Service/Call]'), { app: 'rpc' })}`,
+    on: /from|to:/,
+    silent: `${GRPC}${policy(`- ${WEB}`, { app: 'rpc' })}`,
+  },
+  {
+    code: 'RDB0028',
+    raised: `${GRPC}${policy('- to: [{ operation: { methods: [DELETE] } }]', { app: 'rpc', action: 'DENY' })}`,
+    on: /DELETE/,
+    silent: `${GRPC}${policy('- to: [{ operation: { ports: ["9000"] } }]', { app: 'rpc', action: 'DENY' })}`,
   },
   {
     code: 'RDB0027',
