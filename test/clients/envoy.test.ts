@@ -2,7 +2,7 @@
  * Envoy itself on the agent's socket: certificate and validation context by SDS, in real time and
  * identified by the kernel.
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
@@ -118,6 +118,31 @@ function isReady(admin: number): Promise<boolean> {
   })
 }
 
+/** Times that it is begun: ports that were free a moment ago may be somebody else's by then. */
+const STARTS = 4
+
+/** Envoy, ready, and the port that it serves on. */
+async function startEnvoy(
+  program: string,
+  dir: string,
+  agentSocket: string,
+  names: readonly string[],
+): Promise<{ readonly child: ChildProcess; readonly port: number }> {
+  for (let start = 0; start < STARTS; start += 1) {
+    const [admin = 0, port = 0] = await freePorts(2)
+    const file = join(dir, `envoy.${start}.json`)
+    await writeFile(file, JSON.stringify(envoyConfig(agentSocket, admin, port, names)))
+    const args = ['-c', file, '--concurrency', '1', '--log-level', 'error']
+    const child = spawn(program, args, { stdio: 'ignore' })
+    for (let tries = 0; tries < 300 && child.exitCode === null; tries += 1) {
+      if (await isReady(admin)) return { child, port }
+      await sleep(100)
+    }
+    child.kill('SIGKILL')
+  }
+  throw new Error(`Envoy was not ready in ${STARTS} starts`)
+}
+
 for (const names of [
   [workloadId, 'spiffe://prod.example'],
   ['default', 'ROOTCA'],
@@ -128,16 +153,10 @@ for (const names of [
     async (t, envoy) => {
       await using running = await realAgent('PT6S')
       const { agent, dir } = running
-      const [admin = 0, port = 0] = await freePorts(2)
-      const file = join(dir, 'envoy.json')
-      await writeFile(file, JSON.stringify(envoyConfig(agent.socketPath, admin, port, names)))
-      const child = spawn(envoy, ['-c', file, '--concurrency', '1', '--log-level', 'error'], {
-        stdio: 'ignore',
-      })
+      const { child, port } = await startEnvoy(envoy, dir, agent.socketPath, names)
       const exited = once(child, 'exit')
       const ending = new AbortController()
       try {
-        for (let tries = 0; tries < 100 && !(await isReady(admin)); tries += 1) await sleep(100)
         const svid = await openSvid(
           {
             socketPath: agent.socketPath,
