@@ -24,12 +24,13 @@ export interface Difference {
 /** What a sidecar answers to by ALPN; no ALPN at all is `''`. */
 const SPOKEN = ['', 'istio', 'istio-peer-exchange', 'istio-http/1.1', 'http/1.1']
 
-/** Whether some token of a request has empty parts, or a header that demands extensions. */
+/** Whether some token of a request has empty parts, text behind it, or a header that demands extensions. */
 function withOddToken({ headers = [], path = '' }: OracleRequest): boolean {
-  const text = [path, ...headers.map(([, value]) => value)].join(' ')
+  const text = [path, ...headers.map(([, value]) => value)].join('\n')
   const isCritical = (header: string): boolean =>
     Buffer.from(header, 'base64url').toString('latin1').includes('"crit"')
-  return /\.\.|(^|[ =])\.|\.( |$)/.test(text) || (text.match(/eyJ[\w-]+/g) ?? []).some(isCritical)
+  const isMisshapen = /\.\.|(^|[ =])\.|\.( |$)|eyJ[\w-]+\.[\w-]+\.[\w-]+ [^\s]/m.test(text)
+  return isMisshapen || (text.match(/eyJ[\w-]+/g) ?? []).some(isCritical)
 }
 
 export const DIFFERENCES: readonly Difference[] = [
@@ -98,7 +99,7 @@ export const DIFFERENCES: readonly Difference[] = [
   {
     name: 'token-form',
     reason:
-      'a token with an empty part, or whose header demands what nobody here knows (`crit`), does not verify (RFC 7515 §4.1.11, §7.1); Envoy ignores both',
+      'a token with an empty part or text behind it, or whose header demands what nobody here knows (`crit`), does not verify (RFC 7515 §4.1.11, §7.1); Envoy ignores the one, the other where the key is elliptic, and the third',
     explains: ({ decided, theirs, request }) =>
       decided?.detail === 'Jwt verification fails' &&
       (theirs.decision === 'allow' || /^rbac_/.test(theirs.details ?? '')) &&
