@@ -148,14 +148,15 @@ test('normalizePath() is done in one pass: what it made it does not change', (t)
 
 test('normalizePath() leaves no dot segment in any mode that resolves them', (t) => {
   const piece = fc.constantFrom('/', '.', '%2e', '%2E', '%2f', '%5C', '\\', 'a', '//', '..')
-  fc.assert(
-    fc.property(fc.array(piece, { maxLength: 14 }), (pieces) => {
-      const path = pathOf(`/${pieces.join('')}`, 'DECODE_AND_MERGE_SLASHES')
-      return !path.split('/').some((segment) => segment === '.' || segment === '..')
-    }),
-    { numRuns: 3000 },
-  )
-  t.pass()
+  const property = (): void =>
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 14 }), (pieces) => {
+        const path = pathOf(`/${pieces.join('')}`, 'DECODE_AND_MERGE_SLASHES')
+        return !path.split('/').some((segment) => segment === '.' || segment === '..')
+      }),
+      { numRuns: 3000 },
+    )
+  t.notThrows(property)
 })
 
 test('§0.8.15 isKnownMethod() passes the fixed list in upper case and nothing else (users §2.3.36)', (t) => {
