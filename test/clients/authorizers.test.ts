@@ -2,22 +2,17 @@
  * The same authorizers, asked by a real Envoy that is configured as Istio does and by a sidecar: the
  * question, what the app gets and what the caller is told are the same.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { AuthorizationPolicy } from '#policy/model/index.ts'
 import { temporaryDir } from '#test/ca/harness.ts'
 import { openAsking } from '#test/fakes/fake-asking.ts'
 import { openGrpcAuthorizer } from '#test/fakes/fake-authorizers.ts'
 import type { CheckRequest } from '../../proxy/proto/gen/envoy/service/auth/v3/external_auth.ts'
-import { freePorts } from '../scenario/free-ports.ts'
 import { envoyConfig } from './authorizers/envoy-config.ts'
 import { exchange, type Message, ofOthers, openAnswering } from './authorizers/exchange.ts'
 import { PROVIDERS, type Scenario, SCENARIOS } from './authorizers/scenarios.ts'
 import { testWith } from './harness.ts'
+import { startEnvoy } from './start-envoy.ts'
 
 const CUSTOM: AuthorizationPolicy = {
   namespace: 'test',
@@ -50,19 +45,16 @@ testWith(
       return typeof says === 'object' ? says : undefined
     })
     const providers = Object.entries(PROVIDERS)
-    const [admin = 0, ...ports] = await freePorts(providers.length + 1)
-    const places = { admin, app: app.address, http: http.address, grpc: grpc.address }
-    const listeners = providers.map(([, provider], at) => ({ port: ports[at] ?? 0, provider }))
+    const upstreams = { app: app.address, http: http.address, grpc: grpc.address }
     const faults: object[] = []
     await using dir = await temporaryDir()
-    const file = join(dir.path, 'envoy.json')
-    await writeFile(file, JSON.stringify(envoyConfig(listeners, places)))
-    const child = spawn(program, ['-c', file, '--concurrency', '1', '--log-level', 'error'], {
-      stdio: ['ignore', 'inherit', 'inherit'],
-    })
-    const exited = once(child, 'exit')
+    await using envoy = await startEnvoy(program, dir.path, providers.length, (admin, ports) =>
+      envoyConfig(
+        providers.map(([, provider], at) => ({ port: ports[at] ?? 0, provider })),
+        { admin, ...upstreams },
+      ),
+    )
     try {
-      for (let tries = 0; tries < 100 && !(await isReady(admin)); tries += 1) await sleep(100)
       for (const [at, [name, provider]] of providers.entries()) {
         await using sidecar = await openAsking(app.address, {
           policies: [CUSTOM],
@@ -88,7 +80,7 @@ testWith(
               answer: { ...ofOthers(answer), line: statusOf(answer) },
             }
           }
-          const theirs = await run(`127.0.0.1:${ports[at]}`)
+          const theirs = await run(`127.0.0.1:${envoy.ports[at]}`)
           const ours = await run(sidecar.address)
           for (const part of ['question', 'app', 'answer'] as const) {
             const reason = scenario.differs?.[part]
@@ -104,20 +96,10 @@ testWith(
         )
       t.deepEqual(faults.slice(0, 3), [], `${faults.length} differ`)
     } finally {
-      child.kill()
-      await exited
       for (const server of [app, http, grpc]) await server[Symbol.asyncDispose]()
     }
   },
 )
-
-async function isReady(admin: number): Promise<boolean> {
-  try {
-    return (await fetch(`http://127.0.0.1:${admin}/ready`)).ok
-  } catch {
-    return false
-  }
-}
 
 /** Words beside the status are everybody's own. */
 function statusOf({ line }: Message): string {

@@ -2,18 +2,14 @@
  * Envoy itself on the agent's socket: certificate and validation context by SDS, in real time and
  * identified by the kernel.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
-import { request } from 'node:http'
-import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openSvid } from '#agent/client/index.ts'
 import { peerChain, verifySvid } from '#ca/x509/index.ts'
 import { realClock, workloadId } from '#test/ca/harness.ts'
-import { freePorts } from '../scenario/free-ports.ts'
 import { realAgent, testWith } from './harness.ts'
+import { startEnvoy } from './start-envoy.ts'
 
 const envoyConfig = (
   socket: string,
@@ -107,42 +103,6 @@ const envoyConfig = (
   }
 }
 
-function isReady(admin: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    request({ host: '127.0.0.1', port: admin, path: '/ready' }, (response) => {
-      response.resume()
-      resolve(response.statusCode === 200)
-    })
-      .on('error', () => resolve(false))
-      .end()
-  })
-}
-
-/** Times that it is begun: ports that were free a moment ago may be somebody else's by then. */
-const STARTS = 4
-
-/** Envoy, ready, and the port that it serves on. */
-async function startEnvoy(
-  program: string,
-  dir: string,
-  agentSocket: string,
-  names: readonly string[],
-): Promise<{ readonly child: ChildProcess; readonly port: number }> {
-  for (let start = 0; start < STARTS; start += 1) {
-    const [admin = 0, port = 0] = await freePorts(2)
-    const file = join(dir, `envoy.${start}.json`)
-    await writeFile(file, JSON.stringify(envoyConfig(agentSocket, admin, port, names)))
-    const args = ['-c', file, '--concurrency', '1', '--log-level', 'error']
-    const child = spawn(program, args, { stdio: 'ignore' })
-    for (let tries = 0; tries < 300 && child.exitCode === null; tries += 1) {
-      if (await isReady(admin)) return { child, port }
-      await sleep(100)
-    }
-    child.kill('SIGKILL')
-  }
-  throw new Error(`Envoy was not ready in ${STARTS} starts`)
-}
-
 for (const names of [
   [workloadId, 'spiffe://prod.example'],
   ['default', 'ROOTCA'],
@@ -153,8 +113,10 @@ for (const names of [
     async (t, envoy) => {
       await using running = await realAgent('PT6S')
       const { agent, dir } = running
-      const { child, port } = await startEnvoy(envoy, dir, agent.socketPath, names)
-      const exited = once(child, 'exit')
+      await using theirs = await startEnvoy(envoy, dir, 1, (admin, [port = 0]) =>
+        envoyConfig(agent.socketPath, admin, port, names),
+      )
+      const [port = 0] = theirs.ports
       const ending = new AbortController()
       try {
         const svid = await openSvid(
@@ -192,8 +154,6 @@ for (const names of [
         t.is(await answerTo(port), 'no answer', 'a peer without a certificate')
       } finally {
         ending.abort()
-        child.kill()
-        await exited
       }
     },
   )
