@@ -2,6 +2,7 @@
 import {
   type Claims,
   clientAddress,
+  cookieOfCrumbs,
   headerValues,
   impliedHeader,
   isHiddenHeader,
@@ -103,7 +104,7 @@ function readLines(query: CheckQuery, protocol: string): Map<string, readonly st
   }
   // Only HTTP/2 may divide its cookies (RFC 9113 §8.2.3).
   const cookies = lines.get('cookie')
-  if (protocol !== 'http1' && cookies) lines.set('cookie', [cookies.join('; ')])
+  if (protocol !== 'http1' && cookies) lines.set('cookie', cookieOfCrumbs(cookies))
   return lines
 }
 

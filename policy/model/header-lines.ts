@@ -63,6 +63,17 @@ export function headerValues(name: string, lines: readonly string[]): readonly s
   return [joined(lines)]
 }
 
+/**
+ * The one `cookie` of HTTP/2 crumbs (RFC 9113 §8.2.3) as Envoy puts it together: crumbs without a value
+ * leave nothing behind before the first one that has some, and alone no header at all.
+ *
+ * @param crumbs - in order
+ */
+export function cookieOfCrumbs(crumbs: readonly string[]): readonly string[] {
+  const first = crumbs.findIndex((crumb) => crumb !== '')
+  return first < 0 ? [] : [crumbs.slice(first).join('; ')]
+}
+
 function joined(lines: readonly string[]): string {
   return lines.filter((line) => line !== '').join(',')
 }

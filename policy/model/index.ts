@@ -73,6 +73,7 @@ export type {
   VirtualHost,
 } from './gateway.ts'
 export {
+  cookieOfCrumbs,
   headerValues,
   impliedHeader,
   isHiddenHeader,

@@ -281,6 +281,35 @@ spec:
   t.like(check(read.intent, { ...query, path: '/b' }), { decision: 'allow' })
 })
 
+test('§0.8.17 check() takes the cookie crumbs of HTTP/2 for one value, empty ones as Envoy does', (t) => {
+  const text = `${MANIFESTS}---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: cookies, namespace: app }
+spec:
+  selector: { matchLabels: { app: db } }
+  action: DENY
+  rules: [{ when: [{ key: "request.headers[cookie]", values: [a=1, a=1; b=2] }] }]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: some-cookie, namespace: app }
+spec:
+  selector: { matchLabels: { app: db } }
+  rules: [{ when: [{ key: "request.headers[cookie]", values: ["*"] }] }]
+`
+  const read = readManifests([{ path: 'mesh.yaml', text }])
+  const to = { namespace: 'app', name: 'db' }
+  const policyOf = (protocol: 'http1' | 'http2', cookie: readonly string[]) =>
+    check(read.intent, { to, from: front, protocol, headers: { cookie } }).policy
+  t.is(policyOf('http2', ['a=1', 'b=2']), 'app/cookies')
+  t.is(policyOf('http2', ['', 'a=1']), 'app/cookies')
+  t.is(policyOf('http2', ['a=1', '']), 'app/some-cookie')
+  t.is(policyOf('http2', ['', '']), null, 'as if it had not been sent')
+  t.is(policyOf('http1', ['']), 'app/some-cookie')
+  t.is(policyOf('http1', ['b=2', 'a=1']), 'app/cookies', 'lines of HTTP/1 count one by one')
+})
+
 test('check() takes a caller with an address of its own to come from there', (t) => {
   const text = `${MANIFESTS}---
 apiVersion: redoubt.io/v1alpha1

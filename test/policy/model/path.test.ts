@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import {
   clientAddress,
+  cookieOfCrumbs,
   headerValues,
   impliedHeader,
   isAmbiguousPath,
@@ -177,6 +178,21 @@ test('§0.8.17 headerValues() joins the lines of those that are one value, and n
   t.deepEqual(headerValues('user-agent', ['', '']), [''])
   for (const name of ['if-match', 'content-encoding', 'x-forwarded-port', 'if-range']) {
     t.deepEqual(headerValues(name, ['a', 'b']), ['a,b'], name)
+  }
+})
+
+test('§0.8.17 cookieOfCrumbs() joins as Envoy does: nothing stands before the first that says something', (t) => {
+  for (const [crumbs, wanted] of [
+    [['a', 'b'], ['a; b']],
+    [['', 'a'], ['a']],
+    [['', '', 'a'], ['a']],
+    [['a', ''], ['a; ']],
+    [['a', '', '', 'b'], ['a; ; ; b']],
+    [['; ', 'a'], ['; ; a']],
+    [[''], []],
+    [['', ''], []],
+  ] as const) {
+    t.deepEqual(cookieOfCrumbs(crumbs), wanted, crumbs.join())
   }
 })
 
