@@ -49,7 +49,7 @@ export function createOpaqueCarrier(deps: OpaqueDeps): CarryOpaque {
   return (socket, peer, declared, head) => {
     const rules = isUnreadHttp(declared, head) ? unreadRules(declared) : declared
     if (rules === undefined) {
-      const why = 'claims of tokens become headers, and HTTP/2 is not read here'
+      const why = 'tokens have to be verified, and HTTP/2 is not read here'
       deps.log('info', 'inbound-http2-refused', {
         port: deps.port,
         peer: peer.connection.peer,

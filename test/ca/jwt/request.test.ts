@@ -272,6 +272,61 @@ test('§3.3 rows 2, 4, 5: several rules: one that is satisfied is enough, and wh
   t.is(await told({}), 'nobody')
 })
 
+/** Two rules that look in the same places, for issuers `one` and `two`. */
+const pairOf = (one: Partial<TokenRule> = {}, two: Partial<TokenRule> = {}) => [
+  rule({ issuer: 'one', ...one }),
+  rule({ issuer: 'two', ...two }),
+]
+
+/** In `Authorization` and in `access_token`. */
+const crossed = (inHeader: string, inQuery: string): Given => ({
+  target: `/a?access_token=${claims({ iss: inQuery, sub: inQuery })}`,
+  headers: { authorization: [`Bearer ${claims({ iss: inHeader, sub: inHeader })}`] },
+})
+
+test('§3.3 row 4, §0.8.23: a token that one rule has verified and does not forward is none to the others', async (t) => {
+  t.is(await verdict(pairOf(), crossed('one', 'two')), 'one')
+  t.is(await verdict(pairOf(), crossed('two', 'one')), 'two')
+  const kept = { forwardOriginalToken: true }
+  t.is(await verdict(pairOf(kept, kept), crossed('one', 'two')), 'issuer-unknown')
+  t.is(await verdict(pairOf(kept), crossed('one', 'two')), 'issuer-unknown')
+  t.is(await verdict(pairOf({}, kept), crossed('one', 'two')), 'issuer-unknown')
+  t.is(await verdict(pairOf(), crossed('one', 'three')), 'issuer-unknown')
+  t.like(await ask(pairOf(), crossed('one', 'two')), { dropped: ['authorization'], target: '/a' })
+  // The second rule would say of `access_token` that it is for another audience.
+  const rules = [...pairOf(), rule({ issuer: 'two', audiences: ['x'] })]
+  t.is(await verdict(rules, crossed('zz', 'two')), 'issuer-unknown')
+})
+
+test('§3.3 row 4, §0.8.24: lines of a header go together once one of them is verified, where several rules stand', async (t) => {
+  const one = { fromHeaders: [{ name: 'h', prefix: '' }] }
+  const lines = { headers: { h: ['abc', claims({ iss: 'one' })] } }
+  t.is(await verdict([rule({ ...one, issuer: 'one' })], lines), 'bad-form')
+  t.is(await verdict(pairOf(one), lines), 'u')
+  t.like(await ask(pairOf(one), lines), { kind: 'passed', dropped: ['h'] })
+  t.is(await verdict(pairOf({ ...one, forwardOriginalToken: true }), lines), 'bad-form')
+})
+
+test('§3.4 row 3: what tokens add stays, unless a rule of the same header is asked after it', async (t) => {
+  const outputs = (header: string) => ({ outputClaimToHeaders: [{ header, claim: 'iss' }] })
+  const added = async (rules: readonly TokenRule[], given: Given) => {
+    const answer = await ask(rules, given)
+    return answer.kind === 'passed'
+      ? answer.added.map(({ name, value }) => `${name}: ${value}`)
+      : []
+  }
+  t.deepEqual(await added(pairOf(outputs('x-a'), outputs('x-b')), crossed('one', 'two')), [
+    'x-a: one',
+  ])
+  const other = { fromHeaders: [{ name: 'h', prefix: '' }] }
+  const { headers, target = '' } = crossed('zz', 'one')
+  const given = { target, headers: { ...headers, h: [claims({ iss: 'two' })] } }
+  const both = await added(pairOf(outputs('x-a'), { ...outputs('x-b'), ...other }), given)
+  t.deepEqual(both, ['x-a: one', 'x-b: two'])
+  const same = await added(pairOf(outputs('x-a'), { ...outputs('x-a'), ...other }), given)
+  t.deepEqual(same, ['x-a: two'])
+})
+
 test('§3.3 two rules for one issuer, and one for any', async (t) => {
   const rules = [rule({ audiences: ['a'] }), rule({ audiences: ['b'] })]
   t.is(await verdict(rules, bearer(claims({ aud: 'b' }))), 'u')

@@ -337,18 +337,42 @@ spec:
 )
 
 test.serial(
-  '§0.8.22 HTTP/2, which is not read, is refused where claims of tokens become headers',
+  '§0.8.19 HTTP/2, which is not read, does not get past a rule on the client address that a header may state',
   async (t) => {
-    const tokens = (outputs: string): string => `---
+    const about = (action: string, rule: string): string => `---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: clients, namespace: app }
+spec: { action: ${action}, rules: [${rule}] }
+`
+    const raw = { from: CLI, protocol: 'tcp', raw: PREFACE, port: PORTS.grpc } as const
+    const inside = '{ from: [{ source: { remoteIpBlocks: [127.0.0.0/8] } }] }'
+    const outside = '{ when: [{ key: remote.ip, values: [192.0.2.0/24] }] }'
+    await sidecar.apply(intentWith('STRICT', about('ALLOW', inside)))
+    t.is(await fateOf(raw), 'closed', 'who stands behind the peer is unknown: no ALLOW')
+    t.is(await fateOf({ ...raw, port: PORTS.tcp }), 'tcp', 'TCP has no such header')
+    await sidecar.apply(intentWith('STRICT', about('DENY', outside)))
+    t.is(await fateOf(raw), 'closed')
+    t.is(await fateOf({ ...raw, port: PORTS.tcp }), 'tcp')
+    await sidecar.apply(intentWith('STRICT', about('DENY', inside.replace('remoteIp', 'ip'))))
+    t.is(await fateOf(raw), 'closed', 'the address of the connection is known')
+  },
+)
+
+test.serial(
+  '§3.3 HTTP/2, which is not read, is refused where tokens have to be verified: one that is no good would pass',
+  async (t) => {
+    const tokens = `---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: { name: jwt, namespace: app }
-spec: { jwtRules: [{ issuer: iss, jwks: '{"keys":[]}'${outputs} }] }
+spec: { jwtRules: [{ issuer: iss, jwks: '{"keys":[]}' }] }
 `
     const raw = { from: CLI, protocol: 'tcp', raw: PREFACE, port: PORTS.grpc } as const
-    await sidecar.apply(intentWith('STRICT', tokens('')))
+    await sidecar.apply(intentWith('STRICT', ''))
     t.is(await fateOf(raw), 'tcp')
-    await sidecar.apply(intentWith('STRICT', tokens(', outputPayloadToHeader: x-user')))
+    await sidecar.apply(intentWith('STRICT', tokens))
     t.is(await fateOf(raw), 'closed')
+    t.is(await fateOf({ ...raw, port: PORTS.tcp }), 'tcp', 'TCP has no tokens')
   },
 )
