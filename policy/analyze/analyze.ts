@@ -6,7 +6,7 @@ import type { DocumentReport, Fault } from '../model/index.ts'
 import { findAnnotations } from './annotations.ts'
 import { findContradicted, findUnreachable } from './contradicted.ts'
 import { CODES, type Draft, type Finding, type FindingCode } from './finding.ts'
-import { findHttp2, findHttpOnTcp } from './http-on-tcp.ts'
+import { findHttpOnTcp } from './http-on-tcp.ts'
 import { findMethods, findPaths, findRepeated, findSchemes } from './never-matches.ts'
 import { findConflictingSelectors } from './one-for-each.ts'
 import { findPlaintext } from './plaintext.ts'
@@ -70,7 +70,6 @@ const CHECKS: readonly ((scene: Scene) => readonly Draft[])[] = [
   findClosedPorts,
   findPlaintext,
   findHttpOnTcp,
-  findHttp2,
   findUnknownIdentities,
   findUnknownNamespaces,
   findUnknownHosts,

@@ -75,7 +75,6 @@ export type FindingCode =
   | 'RDB0025'
   | 'RDB0026'
   | 'RDB0027'
-  | 'RDB0028'
 
 /** Every code that is raised; the table in `policy/analyze/README.md` is made of it. */
 export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
@@ -226,7 +225,6 @@ export const CODES: Readonly<Record<FindingCode, CodeMeaning>> = {
   ),
   RDB0026: error('CasbinPolicyText', 'a text of a CasbinPolicy is missing or cannot be read'),
   RDB0027: info('OldVersion', 'an apiVersion has a newer one with the same fields'),
-  RDB0028: warning('Http2NotRead', 'a rule asks for HTTP attributes on a port that speaks HTTP/2'),
 }
 
 /** The object that a finding is about. */

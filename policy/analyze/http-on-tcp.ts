@@ -1,4 +1,4 @@
-/** HTTP attributes where nobody reads HTTP: on TCP (§1.8), and for now on HTTP/2 (`proxy/README.md`, Decisions). */
+/** HTTP attributes where nobody reads HTTP: on TCP (§1.8). */
 import type { AuthorizationPolicy, InboundPort, Rule, Workload } from '../model/index.ts'
 import { asksHttp } from './covers.ts'
 import type { Draft } from './finding.ts'
@@ -29,19 +29,7 @@ export function findHttpOnTcp(scene: Scene): readonly Draft[] {
     if (policy.action === 'ALLOW' && tcp.length < concerned.length && !asksPort(rule)) return []
     const hint =
       'limit the rule to HTTP ports with operation.ports, or name the port http-… in its Service if it speaks HTTP'
-    return [draftOf('RDB0011', asking, `${portsText(tcp)} speaks TCP`, hint)]
-  })
-}
-
-/** RDB0028 */
-export function findHttp2(scene: Scene): readonly Draft[] {
-  return rulesAskingHttp(scene).flatMap((asking): readonly Draft[] => {
-    const places = asking.concerned.filter(({ port }) => isHttp2(port))
-    if (places.length === 0) return []
-    const what = `${portsText(places)} speaks HTTP/2, which sidecars decide on once a connection`
-    const hint =
-      'ask for callers alone there: principals, namespaces, ports and addresses are decided on; `authz check` answers for HTTP/2 as Istio would'
-    return [draftOf('RDB0028', asking, what, hint)]
+    return [draftOf(asking, `${portsText(tcp)} speaks TCP`, hint)]
   })
 }
 
@@ -59,27 +47,18 @@ function rulesAskingHttp(scene: Scene): readonly Asking[] {
   })
 }
 
-function draftOf(
-  code: 'RDB0011' | 'RDB0028',
-  { policy, index }: Asking,
-  what: string,
-  hint: string,
-): Draft {
+function draftOf({ policy, index }: Asking, what: string, hint: string): Draft {
   const effect =
     policy.action === 'ALLOW'
       ? 'there it allows nothing'
       : 'there they are left out, and it matches every connection that the rest of it matches'
   const message = `rule ${index} asks for HTTP attributes and ${what}: ${effect}`
   const path = ['spec', 'rules', index]
-  return { code, subject: subjectOf('AuthorizationPolicy', policy), path, message, hint }
+  return { code: 'RDB0011', subject: subjectOf('AuthorizationPolicy', policy), path, message, hint }
 }
 
 function isTcp({ protocol }: Pick<InboundPort, 'protocol'>): boolean {
   return protocol === 'tcp' || protocol === 'tls'
-}
-
-function isHttp2({ protocol }: Pick<InboundPort, 'protocol'>): boolean {
-  return protocol === 'http2' || protocol === 'grpc'
 }
 
 function asksPort({ to = [], when = [] }: Rule): boolean {

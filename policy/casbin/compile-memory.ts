@@ -40,7 +40,7 @@ export function recalledLines(
   recall: Recall,
 ): (policy: AuthorizationPolicy, context: LineContext) => readonly PolicyLine[] {
   return (policy, context) => {
-    const key = `lines ${context.isUnread === true} ${context.trustDomains.join()} ${JSON.stringify(policy)}`
+    const key = `lines ${context.trustDomains.join()} ${JSON.stringify(policy)}`
     return recall(key, () => linesOf(policy, context))
   }
 }

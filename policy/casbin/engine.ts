@@ -34,12 +34,6 @@ export interface AuthorizationInput {
    * @default every provider named is taken to exist, and whoever gets `ask` finds out
    */
   readonly providers?: Readonly<Record<string, Pick<ExtensionProvider, 'kind'>>>
-  /**
-   * What comes without a request is HTTP that nobody reads: the client address, which a header may state,
-   * is as unknown then as all that HTTP alone has (§1.8).
-   * @default false: it is TCP, whose client address is the connection's
-   */
-  readonly isUnread?: boolean
 }
 
 /** Seams for tests and measurements; no configuration reaches them. */
@@ -110,7 +104,7 @@ function compileChain(
 ): Narrow {
   const generation = memory?.begin(chain)
   const trustDomains = [input.trustDomain, ...input.trustDomainAliases]
-  const { providers, isUnread = false } = input
+  const { providers } = input
   const policies =
     chain === 'http'
       ? input.policies
@@ -119,7 +113,7 @@ function compileChain(
         )
   const groups = groupPolicies(
     policies,
-    { chain, trustDomains, isUnread },
+    { chain, trustDomains },
     generation && recalledLines(generation.recall),
   )
   const columns = compileColumns(

@@ -38,8 +38,6 @@ export interface LineContext {
   readonly chain: Chain
   /** The trust domain, then its aliases. */
   readonly trustDomains: readonly TrustDomain[]
-  /** As of `compileAuthorization`. @default false */
-  readonly isUnread?: boolean
 }
 
 /** Stands for a part of a rule that is left out. */
@@ -97,8 +95,6 @@ function linesOfRule(
 /** How the values of one field are treated. */
 export interface FieldRule {
   readonly httpOnly?: true
-  /** HTTP may say otherwise than the connection, in a header. */
-  readonly forwarded?: true
   readonly readable?: (written: string) => boolean
   readonly expand?: (
     written: string,
@@ -108,7 +104,6 @@ export interface FieldRule {
 }
 
 const BLOCK: FieldRule = { readable: (written) => readBlock(written) !== undefined }
-const REMOTE_BLOCK: FieldRule = { ...BLOCK, forwarded: true }
 const HTTP_ONLY: FieldRule = { httpOnly: true }
 const PRINCIPAL: FieldRule = {
   expand: (written, _policy, { trustDomains }) => expandPrincipal(written, trustDomains),
@@ -138,8 +133,8 @@ export const SOURCE_FIELDS: Readonly<Record<keyof Source, FieldRule>> = {
   notServiceAccounts: SERVICE_ACCOUNT,
   ipBlocks: BLOCK,
   notIpBlocks: BLOCK,
-  remoteIpBlocks: REMOTE_BLOCK,
-  notRemoteIpBlocks: REMOTE_BLOCK,
+  remoteIpBlocks: BLOCK,
+  notRemoteIpBlocks: BLOCK,
   trustDomains: TRUST_DOMAIN,
   notTrustDomains: TRUST_DOMAIN,
 }
@@ -158,21 +153,12 @@ export const OPERATION_FIELDS: Readonly<Record<keyof Operation, FieldRule>> = {
 
 const CONDITION_RULES: Readonly<Record<string, FieldRule>> = {
   'source.ip': BLOCK,
-  'remote.ip': REMOTE_BLOCK,
+  'remote.ip': BLOCK,
   'destination.ip': BLOCK,
   'destination.port': PORT,
   'source.principal': PRINCIPAL,
   'source.trustDomain': TRUST_DOMAIN,
   'source.serviceAccount': SERVICE_ACCOUNT,
-}
-
-/** Whether a policy asks for what a header of HTTP may state otherwise than the connection: the client address. */
-export function readsForwarded({ rules }: AuthorizationPolicy): boolean {
-  return rules.some(
-    ({ from = [], when = [] }) =>
-      from.some((source) => source.remoteIpBlocks ?? source.notRemoteIpBlocks) ||
-      when.some(({ key }) => key === 'remote.ip'),
-  )
 }
 
 /** What remains of a part of a rule, and whether anything had to go. */
@@ -195,12 +181,11 @@ function createShaper(policy: AuthorizationPolicy, context: LineContext): Shape 
       if (values === undefined) continue
       const {
         httpOnly,
-        forwarded,
         readable = () => true,
         expand = (written: string) => [written],
       } = rules[name] ?? {}
-      const isUnknown = context.chain === 'tcp' && (httpOnly ?? (forwarded && context.isUnread))
-      const readableValues = isUnknown ? undefined : values.filter(readable)
+      const readableValues =
+        httpOnly && context.chain === 'tcp' ? undefined : values.filter(readable)
       dropped ||= readableValues?.length !== values.length
       // A field that lost all its values constrains no more; one that never had any matches nothing.
       if (readableValues === undefined || (readableValues.length === 0 && values.length > 0))

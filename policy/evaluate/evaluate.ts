@@ -24,7 +24,6 @@ export interface EvaluationInput {
   readonly trustDomain: TrustDomain
   readonly trustDomainAliases: readonly TrustDomain[]
   readonly providers?: Readonly<Record<string, Pick<ExtensionProvider, 'kind'>>>
-  readonly isUnread?: boolean
 }
 
 /** Decides by going through all policies each time. */
@@ -78,8 +77,7 @@ function decide(
   const trustDomains = [input.trustDomain, ...input.trustDomainAliases]
   const matching = (policy: AuthorizationPolicy): number | null =>
     firstRule(policy, (rule) => {
-      const { isUnread = false } = input
-      const scene = { connection, http, namespace: policy.namespace, trustDomains, isUnread }
+      const scene = { connection, http, namespace: policy.namespace, trustDomains }
       return firstMiss(policy, rule, scene) === undefined
     })
 

@@ -22,15 +22,11 @@ export interface Scene {
   readonly namespace: string
   /** The mesh's trust domain, then its aliases. */
   readonly trustDomains: readonly TrustDomain[]
-  /** What has no `http` is HTTP all the same, which nobody reads. @default false */
-  readonly isUnread?: boolean
 }
 
 export interface Field {
   /** Exists on HTTP alone (§1.8). */
   readonly httpOnly: boolean
-  /** Said by the connection, unless a header of HTTP says otherwise. */
-  readonly forwarded?: true
   /** Whether a written value means anything; one that does not is treated by §1.8, last line. */
   readonly readable: (written: string) => boolean
   /** What is compared, for people; empty when the attempt has none. */
@@ -53,13 +49,10 @@ const trustDomain = ofPeer((written, uri, { trustDomains }) => {
 })
 const sourceIp = ofAddress(({ connection }) => connection.sourceIp, ALWAYS)
 const destinationIp = ofAddress(({ connection }) => connection.destinationIp, ALWAYS)
-const remoteIp: Field = {
-  ...ofAddress(
-    ({ connection, http }) => http?.remoteIp ?? connection.sourceIp,
-    ({ http }) => http === undefined,
-  ),
-  forwarded: true,
-}
+const remoteIp = ofAddress(
+  ({ connection, http }) => http?.remoteIp ?? connection.sourceIp,
+  ({ http }) => http === undefined,
+)
 const port: Field = {
   httpOnly: false,
   readable: (written) => /^\d{1,9}$/.test(written) && Number(written) < 65_536,
@@ -100,11 +93,6 @@ const requestPrincipal: Field = {
     matchesRequestPrincipal(written, claimTexts(http, ['iss']), claimTexts(http, ['sub'])),
 }
 const metadata: Field = { httpOnly: false, readable: ALWAYS, seen: () => [], meets: () => false }
-
-/** Whether nothing is known here of what the field looks at, so that §1.8 says what becomes of it. */
-export function isUnknown({ httpOnly, forwarded }: Field, { http, isUnread }: Scene): boolean {
-  return http === undefined && (httpOnly || (forwarded === true && isUnread === true))
-}
 
 /** Fields of `source` and `operation`, by the name without `not`. */
 export const FIELDS: Readonly<Record<string, Field>> = {

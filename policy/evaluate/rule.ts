@@ -1,6 +1,6 @@
 /** Whether one rule matches, field by field, and which field first stops it (§1.2, §1.8). */
 import type { AuthorizationPolicy, Condition, Operation, Rule, Source } from '../model/index.ts'
-import { FIELDS, type Field, fieldOfKey, isUnknown, type Scene } from './fields.ts'
+import { FIELDS, type Field, fieldOfKey, type Scene } from './fields.ts'
 
 /** Why a rule did not match. */
 export interface Miss {
@@ -148,7 +148,7 @@ function nearestMiss(
 
 function missOf(constraint: Constraint, scene: Scene): Miss | undefined {
   const { field, negated } = constraint
-  if (isUnknown(field, scene)) return undefined
+  if (field.httpOnly && scene.http === undefined) return undefined
   const written = constraint.written.filter(field.readable)
   if (written.length === 0 && constraint.written.length > 0) return undefined
   const met = written.some((value) => field.meets(value, scene))
@@ -157,7 +157,7 @@ function missOf(constraint: Constraint, scene: Scene): Miss | undefined {
 
 function whyUnusable(constraint: Constraint, scene: Scene): Miss | undefined {
   const { field, written } = constraint
-  if (isUnknown(field, scene)) return miss(constraint, scene, 'http-only')
+  if (field.httpOnly && scene.http === undefined) return miss(constraint, scene, 'http-only')
   if (!written.every(field.readable)) return miss(constraint, scene, 'unreadable')
   return undefined
 }

@@ -34,7 +34,7 @@ export function compileAskGrpc(settings: GrpcAuthorizer): Ask {
 function channelTo({ cluster, endpoint }: Parameters<Send>[0], deps: AskDeps): GrpcChannel {
   const known = channels.get(endpoint)
   if (known !== undefined) return known
-  const made = createGrpcChannel(deps.hops.dialOpaque(cluster, endpoint), deps.wheel)
+  const made = createGrpcChannel(deps.hops.dialOpaque(cluster, endpoint, 'http2'), deps.wheel)
   channels.set(endpoint, made)
   return made
 }

@@ -21,6 +21,7 @@ export interface Question {
 
 export interface HttpQuestion {
   readonly head: RequestHead
+  readonly protocol: 'HTTP/1.1' | 'HTTP/2'
   /** Path as policies see it, and the query as it came. */
   readonly target: string
   /** As policies see it: without query. */

@@ -37,7 +37,7 @@ function peerToProto(text: string, principal: string): AttributeContext_Peer {
 }
 
 function httpToProto(question: HttpQuestion, asBytes: boolean): AttributeContext_HttpRequest {
-  const { head, target, requestId, body, isPartial } = question
+  const { head, protocol, target, requestId, body, isPartial } = question
   const scheme = head.fields.first('x-forwarded-proto') ?? 'http'
   const pseudo = {
     ':authority': head.authority,
@@ -60,7 +60,7 @@ function httpToProto(question: HttpQuestion, asBytes: boolean): AttributeContext
     host: head.authority,
     scheme,
     size: sizeOf(head),
-    protocol: 'HTTP/1.1',
+    protocol,
     body: asBytes || body === undefined ? '' : textOf(body),
     rawBody: asBytes && body !== undefined ? body : Buffer.alloc(0),
   }

@@ -9,6 +9,7 @@ export type InboundDetected =
   /** TLS of anybody else, `sni` in lower case. */
   | { readonly kind: 'foreign-tls'; readonly sni: string | undefined }
   | { readonly kind: 'http' }
+  | { readonly kind: 'http2' }
   | { readonly kind: 'opaque' }
 
 /** Bytes within which a connection must show what it is; else it is `opaque`. */
@@ -25,7 +26,7 @@ const MESH_ALPN = new Set([
 
 /**
  * A detector for one port that takes plaintext. It asks for no more bytes than it needs: on a port that
- * says what it speaks, one tells plaintext from TLS. HTTP/2 in plaintext is opaque, as no codec here reads it.
+ * says what it speaks, a few tell plaintext from TLS, and HTTP/2 by its preface from HTTP/1.
  */
 export function inboundDetector({
   mtls,
@@ -48,7 +49,6 @@ export function inboundDetector({
       case 'tls':
         return { kind: 'opaque' }
       case 'http':
-        return { kind: 'http' }
       case 'http2':
       case 'grpc':
         return readPreface(bytes, 'http')
@@ -64,7 +64,7 @@ const PREFACE_BYTES = 16
 
 function readPreface(bytes: Buffer, otherwise: 'http' | 'look'): InboundDetected | 'need-more' {
   if (startsLikePreface(bytes)) {
-    return bytes.length < PREFACE_BYTES ? 'need-more' : { kind: 'opaque' }
+    return bytes.length < PREFACE_BYTES ? 'need-more' : { kind: 'http2' }
   }
   return otherwise === 'http' ? { kind: 'http' } : readRequestLine(bytes)
 }

@@ -120,6 +120,11 @@ export interface OwnAnswer extends Pick<Rescue, 'status' | 'body'> {
   readonly isBytes?: boolean
 }
 
+/** The body in latin1, one character a byte. */
+export function ownBody({ body, isBytes = false }: Pick<OwnAnswer, 'body' | 'isBytes'>): string {
+  return isBytes ? body : Buffer.from(body, 'utf8').toString('latin1')
+}
+
 /**
  * A whole response of our own. `server: istio-envoy` is what clients of Istio's sidecars look for.
  *
@@ -132,7 +137,7 @@ export function ownResponse(
   const isTyped = body === '' || /(^|\r\n)content-type: /.test(added)
   const type = isTyped ? '' : 'content-type: text/plain\r\n'
   const line = `HTTP/1.1 ${status} ${REASONS[status] ?? 'Unknown'}\r\n`
-  const bytes = isBytes ? body : Buffer.from(body, 'utf8').toString('latin1')
+  const bytes = ownBody({ body, isBytes })
   const { length } = bytes
   const text = isHead ? '' : bytes
   // Such an answer has no body, and no length (RFC 9110 §8.6).

@@ -1,14 +1,13 @@
 /**
- * Requests of one accepted connection, from decision to app.
+ * Requests of one accepted connection, or of one stream, from decision to app.
  *
  * One object a connection: its requests come one after another, so it is both who takes them and who
- * takes the app's answers.
+ * takes the app's answers. In HTTP/2 they do so within a stream, and there is one object for each.
  *
  * Long because it is one state machine, from a request's first byte to the record of how it ended.
  */
 import type { Authenticate, Authentication } from '#ca/jwt/request/index.ts'
-import type { Claims, Decide, Decision, Denied, Permit } from '#policy/model/index.ts'
-import { normalizePath } from '#policy/model/index.ts'
+import type { Claims, Decision, Permit } from '#policy/model/index.ts'
 import type { Consultation, ConsultationHost } from '../authorizer/consultation.ts'
 import type { AskDeps, HeaderEdit, Verdict } from '../authorizer/question.ts'
 import type { ProxyErrorCode } from '../error.ts'
@@ -17,26 +16,22 @@ import { FIELD } from '../http/field.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { ResponseHead } from '../http/response-head.ts'
 import type { RequestEdits } from '../http/serialize.ts'
+import { grpcStatusOf, type Trailers } from '../http2/fields.ts'
 import { grpcForm, type OwnAnswer, type Rescue, rescue } from '../http/rescue.ts'
 import { codeOfFailure } from '../mesh/failure.ts'
 import type { Exchange, HopAnswer, HopFailure } from '../mesh/hop.ts'
 import { requestId } from '../stack/identifiers.ts'
 import { noteRequest } from '../stack/note-request.ts'
-import type { RequestSink, ServerConnection } from '../stack/server-connection.ts'
+import type { RequestSink } from '../stack/server-connection.ts'
 import { RequestRecord } from '../telemetry/record.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { NONE_ADDED, RequestAttributes } from './attributes.ts'
+import type { Caller } from './caller.ts'
+import { consultationHost } from './consulting.ts'
 import { HeldRequest } from './held-request.ts'
-import { deciderOf, type PortRules } from './inbound-port.ts'
+import type { PortRules } from './inbound-port.ts'
 import type { Peer } from './peer.ts'
-import {
-  addedLines,
-  answerOf,
-  denialOf,
-  dropSpent,
-  type TokenPassed,
-  tokenRequestOf,
-} from './token.ts'
+import { RequestDecider } from './request-decider.ts'
+import { addedLines, answerOf, denialOf, dropSpent, tokenRequestOf } from './token.ts'
 
 /** What is known of a request once it has been decided on. */
 export interface Admitted extends RequestEdits {
@@ -52,6 +47,8 @@ export interface AdmittedAnswer extends HopAnswer {
   onHead(head: ResponseHead, body: Buffer | undefined, end: boolean, added?: string): void
   /** Instead of an answer: nobody was asked. `added`: whole lines, each with its CRLF. */
   onOwnAnswer(answer: Rescue, added: string): void
+  /** What follows the answer's body; comes before its end. */
+  onTrailers(trailers: Trailers): void
 }
 
 /** Where requests go that were let through: the app, or what a gateway routes to. Otherwise as a `Hop`. */
@@ -82,57 +79,64 @@ export interface InboundDeps {
 export class InboundRequests implements RequestSink, AdmittedAnswer {
   readonly #deps: InboundDeps
   readonly #peer: Peer
-  readonly #connection: ServerConnection
+  readonly #connection: Caller
+  readonly #app: InboundApp
+  readonly #decider: RequestDecider
   readonly #edits: { -readonly [K in keyof Admitted]: Admitted[K] } = {
     added: '',
     target: undefined,
     path: '',
     claims: undefined,
   }
-  #rules: PortRules | undefined
-  #decide: Decide | undefined
-  #attributes: RequestAttributes | undefined
   #exchange: Exchange | undefined
-  #lastTarget = ''
-  #lastPath = ''
   #answered = false
   #isTunnel = false
   #record: RequestRecord | undefined
+  /** Of the request at hand. */
+  #head: RequestHead | undefined
   /** Waits for its token to be verified. */
   #held: HeldRequest | undefined
   /** Waits for external providers. */
   #consultation: Consultation | undefined
   #host: ConsultationHost | undefined
   /** Whether the providers of this request have all said yes. */
-  #asked: Asked = NOBODY_ASKED
+  #asked = false
   /** What they want changed in its answer. */
   #response: readonly HeaderEdit[] = []
   /** Made up for it; '' until it is needed. */
   #requestId = ''
 
-  constructor(deps: InboundDeps, peer: Peer, connection: ServerConnection) {
+  /** @param app - the way to the app, where it is another for each stream */
+  constructor(deps: InboundDeps, peer: Peer, connection: Caller, app: InboundApp = deps.app) {
     this.#deps = deps
     this.#peer = peer
     this.#connection = connection
+    this.#app = app
+    this.#decider = new RequestDecider(deps, peer, connection)
   }
 
   onRequest(head: RequestHead, body: Buffer | undefined, end: boolean): void {
     this.#answered = false
     this.#isTunnel = false
     if (this.#response.length > 0) this.#response = []
-    this.#asked = NOBODY_ASKED
+    this.#asked = false
     this.#requestId = ''
+    this.#head = head
     const record = this.#open()
     noteRequest(record, head, this.#deps.telemetry.isLogging)
+    if (record.protocol === 'HTTP/2' && isGrpc(head)) {
+      record.edge = this.#peer.edge(this.#deps.rules(), 'grpc')
+    }
     if (body !== undefined) record.bytesReceived = body.length
-    const code = this.#admit(head)
+    const code = this.#decider.admit(head)
     if (code !== undefined) return this.#refuseAs(rescue(code), head, '')
-    if (this.#rules?.asksProviders === true) return this.#consult(new HeldRequest(head, body, end))
-    const authenticate = this.#rules?.configuration.authenticate
+    const { rules } = this.#decider
+    if (rules?.asksProviders === true) return this.#consult(new HeldRequest(head, body, end))
+    const authenticate = rules?.configuration.authenticate
     if (authenticate !== undefined) {
       return this.#authenticate(authenticate, new HeldRequest(head, body, end))
     }
-    const decision = this.#authorize(head, record)
+    const decision = this.#decider.authorize(head, record, this.#asked)
     if (decision?.kind === 'allow') return this.#forward(decision.permit, head, body, end)
     this.#deny(decision, head, record)
   }
@@ -148,7 +152,7 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
   /** CUSTOM comes before tokens, which come before all else that decides (istio-semantics §1.3). */
   #consult(held: HeldRequest): void {
     const { ask } = this.#deps
-    const providers = this.#rules?.configuration.providers
+    const providers = this.#decider.rules?.configuration.providers
     if (providers === undefined) return this.#consultNobody(held)
     this.#host ??= this.#createHost()
     this.#consultation = providers.consult(held, this.#host, ask)
@@ -159,41 +163,22 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
   #consultNobody(held: HeldRequest): void {
     const { head } = held
     const record = this.#record
-    const early = this.#decideOn(head)
+    const early = this.#decider.decide(head)
     const isCustom = early?.kind === 'ask' || (early?.kind === 'deny' && early.action === 'CUSTOM')
-    if (!isCustom || record === undefined) return this.#proceed(held, NOBODY_ASKED)
-    this.#deny(this.#authorize(head, record), head, record)
+    if (!isCustom || record === undefined) return this.#proceed(held, false)
+    this.#deny(this.#decider.authorize(head, record, false), head, record)
   }
 
   #createHost(): ConsultationHost {
-    const connection = this.#connection
-    return {
-      decide: ({ head }) => {
-        const isRead = head.target === this.#lastTarget || this.#normalize(head) === undefined
-        return isRead ? this.#decideOn(head) : undefined
-      },
-      questionOf: ({ head }, body) => ({
-        ...this.#peer,
-        http: {
-          head,
-          path: this.#lastPath,
-          target: withQueryOf(head.target, this.#lastPath),
-          requestId: this.#requestIdOf(head),
-          forwardedCert: this.#peer.forwardedCert,
-          ...body,
-        },
-      }),
-      wantBody: (held, wanted) => {
-        if (held.isWhole) return
-        if (!wanted) return connection.pause()
-        if (held.head.expectsContinue && held.bytes === 0) connection.askForBody()
-        connection.resume()
-      },
+    return consultationHost({
+      decider: this.#decider,
+      peer: this.#peer,
+      caller: this.#connection,
+      requestIdOf: (head) => this.#requestIdOf(head),
       onPassed: (held, response) => {
         this.#consultation = undefined
         this.#response = response
-        if (!held.isWhole) connection.resume()
-        this.#proceed(held, ALL_ASKED)
+        this.#proceed(held, true)
       },
       onRefused: (held, decision, said) => {
         this.#consultation = undefined
@@ -204,17 +189,17 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
         this.#refuseAs(rescue('PROXY_BODY_TOO_LARGE'), head, '')
       },
       onAnswer: this.#deps.onAnswer,
-    }
+    })
   }
 
   /** Tokens, then all other policies. */
-  #proceed(held: HeldRequest, asked: Asked): void {
+  #proceed(held: HeldRequest, asked: boolean): void {
     this.#asked = asked
     const record = this.#record
-    const authenticate = this.#rules?.configuration.authenticate
+    const authenticate = this.#decider.rules?.configuration.authenticate
     if (authenticate !== undefined) return this.#authenticate(authenticate, held)
     if (record === undefined) return
-    const decision = this.#authorize(held.head, record)
+    const decision = this.#decider.authorize(held.head, record, asked)
     if (decision?.kind !== 'allow') return this.#deny(decision, held.head, record)
     this.#forward(decision.permit, held.head, held.body, held.isWhole)
   }
@@ -226,11 +211,9 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
   ): void {
     const record = this.#record
     if (record === undefined) return
-    if (decision?.kind === 'deny' && this.#decide !== undefined) {
-      this.#note(decision, head, record, { decide: this.#decide, attributes: this.#attributes })
-    }
+    if (decision?.kind === 'deny') this.#decider.note(decision, head, record)
     if (said === undefined) return this.#deny(decision, head, record)
-    const headers = this.#rules?.configuration.providers?.headerText(said.headers) ?? ''
+    const headers = this.#decider.rules?.configuration.providers?.headerText(said.headers) ?? ''
     const answer = { ...rescue('PROXY_REFUSED_BY_PROVIDER'), status: said.status, body: said.body }
     const id = `x-redoubt-decision: ${record.decisionId}\r\n`
     if (isGrpc(head)) {
@@ -264,55 +247,30 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
     const { head } = held
     if (authentication.kind === 'refused') {
       const decision = denialOf(authentication)
-      this.#note(decision, head, record, { decide: () => decision, attributes: undefined })
+      this.#decider.noteAs(decision, head, record, {
+        decide: () => decision,
+        attributes: undefined,
+      })
       const { answer, challenge } = answerOf(authentication, {
         isSecure: this.#peer.isSecure,
         authority: head.authority,
-        path: this.#lastPath,
+        path: this.#decider.path,
       })
       const id = `x-redoubt-decision: ${record.decisionId}\r\n`
       return this.#refuseAs(answer, head, challenge + id)
     }
     dropSpent(head, authentication)
-    const decision = this.#authorize(head, record, authentication)
+    const decision = this.#decider.authorize(head, record, this.#asked, authentication)
     if (decision?.kind !== 'allow') return this.#deny(decision, head, record)
     const { target } = authentication
     const outcome = { added: addedLines(authentication), target }
     this.#forward(decision.permit, head, held.body, held.isWhole, outcome)
   }
 
-  /** Whether the request can be decided on at all. */
-  #admit(head: RequestHead): ProxyErrorCode | undefined {
-    const rules = this.#deps.rules()
-    if (rules !== this.#rules) {
-      if (rules === undefined) return 'PROXY_NOT_READY'
-      // From plaintext that was accepted before: the mode has changed since.
-      if (rules.mtls === 'STRICT' && this.#peer.connection.peer === undefined) {
-        this.#connection.retire()
-        return 'PROXY_FORBIDDEN'
-      }
-      this.#rules = rules
-      this.#decide = deciderOf(rules, this.#peer.connection)
-      this.#lastTarget = ''
-    }
-    if (head.method === 'CONNECT') return 'PROXY_NO_ROUTE'
-    return head.target === this.#lastTarget ? undefined : this.#normalize(head)
-  }
-
-  /** Clients mostly repeat themselves: the last target is remembered. */
-  #normalize(head: RequestHead): ProxyErrorCode | undefined {
-    if (head.target === '*') return 'PROXY_NO_ROUTE'
-    const mode = this.#rules?.configuration.bundle.pathNormalization ?? 'BASE'
-    const normalized = normalizePath(head.target, mode)
-    if (normalized.kind === 'refused') return 'PROXY_BAD_REQUEST'
-    this.#lastTarget = head.target
-    this.#lastPath = normalized.path
-    return undefined
-  }
-
   #open(): RequestRecord {
     const { edge, remoteAddress, localAddress, connection } = this.#peer
     const record = new RequestRecord(edge(this.#deps.rules()), this.#deps.nowMs())
+    record.protocol = this.#connection.protocol
     record.downstreamRemoteAddress = remoteAddress
     record.downstreamLocalAddress = localAddress
     record.sni = connection.sni ?? ''
@@ -320,41 +278,6 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
     record.upstreamCluster = this.#deps.upstream.cluster
     this.#record = record
     return record
-  }
-
-  #authorize(head: RequestHead, record: RequestRecord, token?: TokenPassed): Decision | undefined {
-    let decision = this.#decideOn(head, token)
-    // What asked before it asks no more; a provider that nobody has asked is no permission.
-    while (decision?.kind === 'ask' && this.#asked === ALL_ASKED) decision = decision.proceed()
-    record.decision = decision
-    if (decision?.kind === 'deny' && this.#decide !== undefined) {
-      this.#note(decision, head, record, { decide: this.#decide, attributes: this.#attributes })
-    }
-    return decision
-  }
-
-  #decideOn(head: RequestHead, token?: TokenPassed): Decision | undefined {
-    if (this.#attributes?.head !== head) {
-      this.#attributes = new RequestAttributes(head, this.#peer.connection)
-    }
-    this.#attributes.path = this.#lastPath
-    this.#attributes.claims = token?.claims
-    this.#attributes.added = token?.added ?? NONE_ADDED
-    return this.#decide?.(this.#attributes)
-  }
-
-  #note(
-    decision: Denied,
-    head: RequestHead,
-    record: RequestRecord,
-    read: { readonly decide: Decide; readonly attributes: RequestAttributes | undefined },
-  ): void {
-    const { connection } = this.#peer
-    const { decide, attributes } = read
-    noteRequest(record, head, true)
-    record.decision = decision
-    const denial = { decision, connection, decide, attributes }
-    record.decisionId = this.#deps.telemetry.noteDenial(denial)
   }
 
   /** Takes a permit, so that nothing gets here that was not decided on. */
@@ -371,15 +294,15 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
     const id = head.hasRequestId ? '' : `x-request-id: ${this.#requestIdOf(head)}\r\n`
     this.#edits.added = this.#peer.forwardedCert + id + added
     this.#edits.target = target
-    this.#edits.path = this.#lastPath
-    this.#edits.claims = this.#attributes?.claims
+    this.#edits.path = this.#decider.path
+    this.#edits.claims = this.#decider.claims
     const record = this.#record
     if (record !== undefined) {
       record.attempts = 1
       record.upstreamHost = this.#deps.upstream.host
       if (id !== '') record.requestId = id.slice('x-request-id: '.length, -2)
     }
-    this.#exchange = this.#deps.app.send(head, this.#edits, body, end, this)
+    this.#exchange = this.#app.send(head, this.#edits, body, end, this)
   }
 
   /** One id a request, told to providers before it is told to the app. */
@@ -403,7 +326,7 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
     const lines =
       this.#response.length === 0
         ? added
-        : added + (this.#rules?.configuration.providers?.linesOfOwn(this.#response) ?? '')
+        : added + (this.#decider.rules?.configuration.providers?.linesOfOwn(this.#response) ?? '')
     this.#connection.respondOwn(how === undefined ? answer : { ...answer, ...how }, lines)
   }
 
@@ -459,11 +382,15 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
       if (body !== undefined) record.bytesSent = body.length
     }
     this.#isTunnel = head.framing === FRAMING.tunnel
+    if (end && record?.protocol === 'HTTP/2') {
+      record.grpcStatus = grpcStatusOf(head.fields.first('grpc-status'))
+    }
     if (end) this.#finish(undefined, head.status)
     const added =
       this.#response.length === 0
         ? more
-        : more + (this.#rules?.configuration.providers?.changeResponse(head, this.#response) ?? '')
+        : more +
+          (this.#decider.rules?.configuration.providers?.changeResponse(head, this.#response) ?? '')
     if (!this.#connection.respond(head, added, body, end) && !end) exchange?.pause()
   }
 
@@ -476,15 +403,28 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
     if (!this.#connection.respondBody(bytes, end) && !end) exchange?.pause()
   }
 
+  onTrailers(trailers: Trailers): void {
+    if (this.#record !== undefined) {
+      this.#record.grpcStatus = grpcStatusOf(trailers['grpc-status']?.[0])
+    }
+    this.#connection.respondTrailers(trailers)
+  }
+
   onFailure(failure: HopFailure): void {
     const answer = rescue(codeOfFailure(failure))
     if (this.#record !== undefined) this.#record.upstreamFailure = failure.detail
     if (this.#answered) {
       this.#finish(this.#isTunnel ? undefined : answer, this.#record?.status ?? 0)
-      return this.#connection.breakOff()
+      return this.#connection.breakOff(failure.streamCode)
     }
-    this.#finish(answer, answer.status)
-    this.#connection.respondOwn(answer, '')
+    if (this.#head === undefined || !isGrpc(this.#head)) {
+      this.#finish(answer, answer.status)
+      return this.#connection.respondOwn(answer, '')
+    }
+    const form = grpcForm(answer)
+    if (this.#record !== undefined) this.#record.grpcStatus = form.grpcStatus
+    this.#finish(form.answer, form.answer.status)
+    this.#connection.respondOwn(form.answer, form.added)
   }
 
   /** The request is over, however it ended. `answer`: what we made of a failure. */
@@ -505,11 +445,6 @@ export class InboundRequests implements RequestSink, AdmittedAnswer {
   }
 }
 
-/** Whether external providers have had their say on a request. */
-type Asked = 0 | 1
-const NOBODY_ASKED = 0
-const ALL_ASKED = 1
-
 /** What tokens change when there are none. */
 const UNCHANGED: RequestEdits = { added: '' }
 
@@ -525,12 +460,6 @@ function isGrpc(head: RequestHead): boolean {
 /** gRPC says its own. */
 function withoutType(lines: string): string {
   return lines.replace(/^content-type: .*\r\n/gm, '')
-}
-
-/** The path that policies see, with the query of `target`. */
-function withQueryOf(target: string, path: string): string {
-  const at = target.indexOf('?')
-  return at < 0 ? path : path + target.slice(at)
 }
 
 /** Envoy refuses a path that it cannot normalise before any policy is asked: so do we, when one would be. */

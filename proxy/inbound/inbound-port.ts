@@ -10,7 +10,6 @@ import {
   type ServiceRef,
   type TellMtlsDryRun,
 } from '#policy/model/index.ts'
-import { compileAuthorization, readsForwarded } from '#policy/casbin/index.ts'
 import type { Providers } from '../authorizer/providers.ts'
 
 /** One version of what a sidecar guards its app by; a change is a new object. */
@@ -50,32 +49,9 @@ export function isHttpPort({ protocol }: Pick<PortRules, 'protocol'>): boolean {
   return protocol === 'http' || protocol === 'http2' || protocol === 'grpc'
 }
 
-/** By configuration: {@link unreadRules}. */
-const unread = new WeakMap<InboundConfiguration, InboundConfiguration>()
-
-/**
- * The rules for HTTP that is carried on without being read, as if it were TCP: whom policies would ask
- * over HTTP is nobody then, so that what they match is refused (on TCP they do not apply, §1.11), and the
- * client address is unknown, for `X-Forwarded-For` may state it (§0.8.19).
- *
- * @returns `undefined` when it may not be carried at all: it could bring a token that does not verify, or
- * headers that only one that does may bring
- */
-export function unreadRules(rules: PortRules): PortRules | undefined {
-  const { configuration } = rules
-  const { bundle } = configuration
-  if (bundle.tokenRules.length > 0) return undefined
-  const others = Object.entries(bundle.providers).filter(([, { kind }]) => kind !== 'http')
-  const asksHttp = others.length < Object.keys(bundle.providers).length
-  if (!asksHttp && !bundle.authorization.some(readsForwarded)) return rules
-  const known = unread.get(configuration)
-  if (known !== undefined) return { ...rules, configuration: known }
-  const providers = Object.fromEntries(others)
-  const input = { ...bundle, policies: bundle.authorization, providers, isUnread: true }
-  const engine = compileAuthorization(input)
-  const made = { ...configuration, engine }
-  unread.set(configuration, made)
-  return { ...rules, configuration: made }
+/** Whether the app behind the port speaks HTTP/2 to whom speaks it: else each request is put to it as HTTP/1. */
+export function isHttp2App({ protocol }: Pick<PortRules, 'protocol'>): boolean {
+  return protocol !== 'http'
 }
 
 /**

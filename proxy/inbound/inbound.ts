@@ -20,14 +20,12 @@ import { type InboundListener, parseAddress } from '../config.ts'
 import { plainDial } from '../mesh/dial.ts'
 import { Http1Hop } from '../mesh/http1.ts'
 import type { OpenConnections } from '../stack/open-connections.ts'
-import type { ServerConnection } from '../stack/server-connection.ts'
 import type { TimerWheel } from '../stack/timer-wheel.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { ALPN, OPAQUE_ALPN, SERVER_ALPN } from '../tls/parameters.ts'
+import { ALPN, FOREIGN_HTTP2, SERVER_ALPN } from '../tls/parameters.ts'
 import { createTlsTerminator } from '../tls/server.ts'
 import { lifeMs } from '../tls/verify-peer.ts'
 import type { WatchedPeers } from '../tls/watch-peers.ts'
-import { InboundRequests } from './forward.ts'
 import {
   type InboundConfiguration,
   isHttpPort,
@@ -35,7 +33,8 @@ import {
   rulesOfPort,
 } from './inbound-port.ts'
 import { createOpaqueCarrier } from './opaque.ts'
-import { type Peer, type PeerOptions, peerOf, plaintextPeer } from './peer.ts'
+import { type PeerOptions, peerOf, plaintextPeer } from './peer.ts'
+import { createTaker } from './take-connection.ts'
 
 export interface InboundDeps {
   readonly svid: Live<Svid>
@@ -67,8 +66,9 @@ export async function listenInbound(
   const { connections, wheel, random, log, nowMs, telemetry } = deps
   const rules = rulesOfPort(port, deps.configuration)
   const target = parseAddress(app)
+  const limits = { wheel, connectTimeoutMs: APP_CONNECT_TIMEOUT_MS }
   const hop = new Http1Hop({
-    dial: plainDial(target, { wheel, connectTimeoutMs: APP_CONNECT_TIMEOUT_MS }),
+    dial: plainDial(target, limits),
     wheel,
     nowMs,
     maxConnections: Number.MAX_SAFE_INTEGER,
@@ -80,23 +80,18 @@ export async function listenInbound(
     svid: deps.svid,
     aliases: () => deps.configuration()?.bundle.trustDomainAliases ?? [],
     now: deps.now,
-    alpn() {
-      const current = rules()
-      return current === undefined || isHttpPort(current) ? SERVER_ALPN : OPAQUE_ALPN
-    },
+    alpn: () => SERVER_ALPN,
     peers: deps.peers,
     onPeer(socket, peer) {
       const current = rules()
       if (current === undefined) return void socket.destroy()
       const known = peerOf(socket, peer, peerOptions())
       const life = lifeMs(peer.notAfter, deps.now())
-      if (!isOpaque(current, socket)) return serveFor(life, socket, known)
-      if (!isHttpPort(current)) return carryOpaque(socket, known, current)
-      // A peer's word for it is not enough: what is no HTTP/2 is read and decided on as HTTP/1.
-      tell(socket, { ...current, mtls: 'DISABLE' }, ({ kind }, head) => {
-        if (kind === 'http') serveFor(life, socket, known, head)
-        else carryOpaque(socket, known, current, head)
-      })
+      const spoken = spokenIn(socket, current)
+      if (spoken !== 'look') return take(spoken, socket, { peer: known, rules: current, life })
+      tell(socket, { ...current, mtls: 'DISABLE' }, ({ kind }, head) =>
+        take(kind, socket, { peer: known, rules: current, life, head }),
+      )
     },
     onRefused: (_socket, why) => log('warn', 'inbound-peer-refused', { port, ...why }),
   })
@@ -105,23 +100,8 @@ export async function listenInbound(
   const asking = { ask: deps.ask, onAnswer: noteAnswers(deps) }
   const requests = { app: hop, upstream, rules, random, nowMs, telemetry, ...asking }
   const carryOpaque = createOpaqueCarrier({ ...deps, ...asking, port, target, upstream })
+  const take = createTaker({ ...deps, requests, app: { target, ...limits }, carryOpaque })
   const peerOptions = (): PeerOptions => ({ own: deps.svid.current.id, port, telemetry })
-
-  function serve(socket: Socket, peer: Peer, head?: Buffer): ServerConnection {
-    return connections.serve(
-      socket,
-      (connection) => new InboundRequests(requests, peer, connection),
-      head,
-    )
-  }
-
-  /** A certificate is judged when a connection begins; this is the end of what it said. */
-  function serveFor(lifeLeftMs: number, socket: Socket, peer: Peer, head?: Buffer): void {
-    const connection = serve(socket, peer, head)
-    const timer = wheel.timer(() => connection.expire())
-    timer.set(lifeLeftMs)
-    socket.once('close', timer.clear)
-  }
 
   function tell(
     socket: Socket,
@@ -132,7 +112,8 @@ export async function listenInbound(
       wheel,
       timeoutMs: DETECT_TIMEOUT_MS,
       detect: inboundDetector(current),
-      otherwise: { kind: 'opaque' },
+      // What a port that takes HTTP does not tell, its codec does.
+      otherwise: { kind: isHttpPort(current) ? 'http' : 'opaque' },
       maxBytes: MAX_INBOUND_PEEK,
       onDetected,
     })
@@ -154,9 +135,8 @@ export async function listenInbound(
       }
       const sni = detected.kind === 'foreign-tls' ? detected.sni : undefined
       const peer = plaintextPeer(socket, { ...peerOptions(), sni })
-      if (detected.kind === 'http') serve(socket, peer, head)
-      else if (detected.kind === 'foreign-tls' && isHttpPort(current)) socket.destroy()
-      else carryOpaque(socket, peer, current, head)
+      if (detected.kind === 'foreign-tls' && isHttpPort(current)) return void socket.destroy()
+      take(detected.kind, socket, { peer, rules: current, head })
     })
   }
 
@@ -183,10 +163,12 @@ export function noteAnswers({
   }
 }
 
-/** Whether what is inside this TLS connection is not HTTP/1 (istio-semantics §2.4). */
-function isOpaque({ protocol }: PortRules, socket: TLSSocket): boolean {
-  if (protocol === 'tcp' || protocol === 'tls') return true
-  if (protocol === 'http') return false
-  const isHttpAlpn = socket.alpnProtocol === ALPN.http1
-  return protocol === 'auto' ? !isHttpAlpn : socket.alpnProtocol === ALPN.tcp
+/** What is inside a TLS connection, by what its peer said (istio-semantics §2.4); or its first bytes tell. */
+function spokenIn({ alpnProtocol }: TLSSocket, rules: PortRules): InboundDetected['kind'] | 'look' {
+  if (rules.protocol === 'tcp' || rules.protocol === 'tls') return 'opaque'
+  if (alpnProtocol === ALPN.http1) return 'http'
+  if (alpnProtocol === ALPN.http2) return 'http2'
+  if (!isHttpPort(rules)) return 'opaque'
+  // What says nothing of HTTP is read all the same.
+  return alpnProtocol === FOREIGN_HTTP2 ? 'http2' : 'look'
 }

@@ -3,7 +3,6 @@ import { connect, type Socket } from 'node:net'
 import type { Log } from '#core/log.ts'
 import type { AskProvider, Decide, Decision } from '#policy/model/index.ts'
 import type { ConsultationHost } from '../authorizer/consultation.ts'
-import { detectProtocol } from '../capture/detect.ts'
 import type { AskDeps } from '../authorizer/question.ts'
 import type { PlainTarget } from '../mesh/dial.ts'
 import type { OpenConnections } from '../stack/open-connections.ts'
@@ -11,7 +10,7 @@ import { joinSockets } from '../stack/tunnel.ts'
 import { denialReason } from '../telemetry/access-log-line.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { connectionRecord } from './connection-record.ts'
-import { deciderOf, isHttpPort, type PortRules, unreadRules } from './inbound-port.ts'
+import type { PortRules } from './inbound-port.ts'
 import type { Peer } from './peer.ts'
 
 export interface OpaqueDeps {
@@ -46,30 +45,14 @@ interface Waiting {
 
 /** Makes {@link CarryOpaque} for one port. */
 export function createOpaqueCarrier(deps: OpaqueDeps): CarryOpaque {
-  return (socket, peer, declared, head) => {
-    const rules = isUnreadHttp(declared, head) ? unreadRules(declared) : declared
-    if (rules === undefined) {
-      const why = 'tokens have to be verified, and HTTP/2 is not read here'
-      deps.log('info', 'inbound-http2-refused', {
-        port: deps.port,
-        peer: peer.connection.peer,
-        why,
-      })
-      return void socket.destroy()
-    }
-    const decide = deciderOf(rules, peer.connection)
+  return (socket, peer, rules, head) => {
+    const decide = peer.decide(rules)
     const decision = decide(undefined)
     const waiting = { socket, peer, rules, decide, startMs: deps.nowMs(), head }
     socket.on('error', () => {})
     if (decision.kind === 'ask') consult(waiting, decision, deps)
     else settle(waiting, decision, deps)
   }
-}
-
-/** HTTP/2: nothing else is carried on unread from a port that takes HTTP, or by its preface elsewhere. */
-function isUnreadHttp(rules: PortRules, head: Buffer | undefined): boolean {
-  if (rules.protocol !== 'auto') return isHttpPort(rules)
-  return head !== undefined && detectProtocol(head) === 'http2'
 }
 
 /** Bytes wait until all providers have answered. */

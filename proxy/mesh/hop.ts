@@ -17,6 +17,8 @@ export interface HopFailure {
    * be sent again (RFC 9110 §9.2.2).
    */
   readonly mayHaveActed: boolean
+  /** What the other side said of it when it reset a stream (RFC 9113 §7). */
+  readonly streamCode?: number
 }
 
 /** Who waits for the answer to one exchange. Nothing comes before `send` has returned. */

@@ -42,7 +42,8 @@ export function carryTo(
     if (bundle.kind === 'unknown') return carryOut(socket, authority, deps, head)
     const { protocol } = bundle
     if (protocol === 'http') return serve(socket, authority, deps, head)
-    if (protocol === 'tcp' || protocol === 'tls') return carry(socket, destination, deps, head)
+    if (protocol === 'tcp' || protocol === 'tls')
+      return carry(socket, destination, deps, { head, spoken: 'other' })
     if (head.length > 0) socket.unshift(head)
     peek(socket, {
       wheel: deps.wheel,
@@ -51,7 +52,10 @@ export function carryTo(
       otherwise: 'other',
       onDetected(detected, bytes) {
         if (detected === 'http1') serve(socket, authority, deps, bytes)
-        else carry(socket, destination, deps, bytes)
+        else {
+          const spoken = detected === 'http2' ? 'http2' : 'other'
+          carry(socket, destination, deps, { head: bytes, spoken })
+        }
       },
     })
     socket.resume()
@@ -77,7 +81,12 @@ function carryOut(
   join(socket, [{ dial: deps.hops.dialHost(host, port), labels }], deps, head)
 }
 
-function carry(socket: Socket, destination: Destination, deps: ConnectDeps, head: Buffer): void {
+function carry(
+  socket: Socket,
+  destination: Destination,
+  deps: ConnectDeps,
+  { head, spoken }: { readonly head: Buffer; readonly spoken: 'http2' | 'other' },
+): void {
   const route = destination.pickRoute(OPAQUE)
   if (route?.action.kind !== 'forward') return void socket.destroy()
   const { cluster } = pickDestination(route.action.split, deps.random)
@@ -89,7 +98,7 @@ function carry(socket: Socket, destination: Destination, deps: ConnectDeps, head
     if (endpoint === undefined) break
     tried.push(endpoint)
     const { labels } = deps.edges.toEndpoint(cluster, endpoint)
-    ways.push({ dial: deps.hops.dialOpaque(cluster, endpoint), labels })
+    ways.push({ dial: deps.hops.dialOpaque(cluster, endpoint, spoken), labels })
   }
   join(socket, ways, deps, head)
 }

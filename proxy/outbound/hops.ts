@@ -32,8 +32,12 @@ export interface Hops {
   ) => Hop
   /** To a host outside the mesh, in plaintext. */
   readonly toHost: (host: string, port: number) => Hop
-  /** One connection for opaque bytes to an endpoint. */
-  readonly dialOpaque: (cluster: ClusterState, endpoint: EndpointState) => Dial
+  /** One connection for bytes that are not read here, to an endpoint; a sidecar there is told if they are HTTP/2. */
+  readonly dialOpaque: (
+    cluster: ClusterState,
+    endpoint: EndpointState,
+    spoken: 'http2' | 'other',
+  ) => Dial
   readonly dialHost: (host: string, port: number) => Dial
   /** Closes the ways to hosts outside the mesh; those to endpoints belong to their clusters. */
   readonly close: () => void
@@ -76,7 +80,8 @@ export function createHops(deps: HopDeps): Hops {
       for (const hop of hosts.values()) hop.close()
       hosts.clear()
     },
-    dialOpaque: (cluster, endpoint) => dialEndpoint(cluster, endpoint, ALPN.tcp),
+    dialOpaque: (cluster, endpoint, spoken) =>
+      dialEndpoint(cluster, endpoint, spoken === 'http2' ? ALPN.http2 : ALPN.tcp),
     toEndpoint(cluster, endpoint, protocol) {
       if (endpoint.hop !== undefined) return endpoint.hop
       const isOpaque = protocol === 'tcp' || protocol === 'tls'

@@ -1,6 +1,17 @@
 import type { Socket } from 'node:net'
 import { ServerConnection, type ServerConnectionOptions } from './server-connection.ts'
 
+/** What all HTTP connections have in common, whichever version they speak. */
+export interface OpenConnection {
+  readonly socket: Socket
+  /** Whether no request is under way. */
+  readonly isIdle: boolean
+  /** Takes no further request after those at hand. */
+  readonly retire: () => void
+  /** Ends it; only while it is idle. */
+  readonly endIdle: () => void
+}
+
 /** The HTTP connections and tunnels that a sidecar has open, and the way to let them end. */
 export interface OpenConnections {
   readonly serve: (
@@ -8,6 +19,8 @@ export interface OpenConnections {
     sink: ServerConnectionOptions['sink'],
     head?: Buffer,
   ) => ServerConnection
+  /** Counts a connection in that is served elsewhere; call what it returns when it is closed. */
+  readonly add: (connection: OpenConnection) => () => void
   /**
    * Keeps an accepted socket until it is closed, so that none outlives the sidecar. What it returns
    * is called when the client has shown what it speaks; until then it is idle.
@@ -28,7 +41,7 @@ export interface OpenConnections {
 
 /** Keeps track of what is open on the listeners of one sidecar. */
 export function createOpenConnections(wheel: ServerConnectionOptions['wheel']): OpenConnections {
-  const connections = new Set<ServerConnection>()
+  const connections = new Set<OpenConnection>()
   const tunnels = new Set<() => void>()
   const sockets = new Set<Socket>()
   const silent = new Set<Socket>()
@@ -45,6 +58,11 @@ export function createOpenConnections(wheel: ServerConnectionOptions['wheel']): 
       if (head !== undefined && head.length > 0) connection.push(head)
       socket.resume()
       return connection
+    },
+    add(connection) {
+      connections.add(connection)
+      if (retiring) connection.retire()
+      return () => void connections.delete(connection)
     },
     accept(socket) {
       sockets.add(socket)
@@ -70,7 +88,7 @@ export function createOpenConnections(wheel: ServerConnectionOptions['wheel']): 
       for (const connection of connections) connection.retire()
     },
     closeIdle() {
-      for (const connection of connections) if (connection.isIdle) connection.socket.end()
+      for (const connection of connections) if (connection.isIdle) connection.endIdle()
       for (const socket of silent) socket.destroy()
     },
     destroyAll() {

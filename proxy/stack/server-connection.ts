@@ -51,6 +51,7 @@ export interface ServerConnectionOptions {
 }
 
 export class ServerConnection {
+  readonly protocol = 'HTTP/1.1'
   readonly socket: Socket
   readonly #sink: RequestSink
   readonly #head = new RequestHead()
@@ -101,6 +102,11 @@ export class ServerConnection {
   expire(): void {
     this.#retiring = true
     if (this.isIdle) this.#endSocket()
+  }
+
+  /** Ends a connection on which nothing is under way. */
+  endIdle(): void {
+    this.socket.end()
   }
 
   /** Takes bytes that were read before this object was made. */
@@ -161,6 +167,9 @@ export class ServerConnection {
     if (this.#phase === CLOSED) return true
     return this.#write('', bytes, end)
   }
+
+  /** HTTP/1.1 trailers end here, as those of requests do. */
+  respondTrailers(): void {}
 
   /** Breaks the connection: an answer that was begun cannot be finished (RFC 9112 §8). */
   breakOff(): void {

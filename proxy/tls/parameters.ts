@@ -17,20 +17,23 @@ const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY
 /** What the mesh hop carries, told by ALPN. The names are Istio's. */
 export const ALPN = {
   http1: 'istio-http/1.1',
+  http2: 'istio-h2',
   /** Opaque TCP. */
   tcp: 'istio',
 } as const
 
-/** What a server answers to, in the order it prefers; foreign clients of a STRICT port offer the last. */
+/** What any client of HTTP/2 offers (RFC 9113 §3.2). */
+export const FOREIGN_HTTP2 = 'h2'
+
+/** What a server answers to, in the order it prefers; foreign clients of a STRICT port offer the last two. */
 export const SERVER_ALPN: readonly string[] = [
   ALPN.http1,
+  ALPN.http2,
   ALPN.tcp,
   'istio-peer-exchange',
+  FOREIGN_HTTP2,
   'http/1.1',
 ]
-
-/** {@link SERVER_ALPN} of a port whose bytes nobody reads: HTTP/2 is as good as any. */
-export const OPAQUE_ALPN: readonly string[] = [...SERVER_ALPN, 'h2']
 
 /** Options of a context that shows `svid`, as server or client. */
 export function contextOptions(svid: Svid): SecureContextOptions {

@@ -12,6 +12,7 @@ import { compileInbound } from '../../proxy/sync/compile.ts'
 import { createTelemetry } from '../../proxy/telemetry/telemetry.ts'
 import { cluster, compiledDestination, destinationBundle, realClock } from './fake-sidecars.ts'
 import { createFakeIssuer, type FakeIssuer } from './fake-svid.ts'
+import { createHttp2App, exchangeHttp2, isHttp2 } from './sidecar-http2.ts'
 
 /** The address at which it listens. */
 export const DESTINATION_IP = '127.64.0.1'
@@ -22,7 +23,7 @@ export interface SidecarRequest {
   readonly from: string
   /** The workload's. */
   readonly port: number
-  readonly protocol: 'http/1.1' | 'tcp'
+  readonly protocol: 'http/1.1' | 'h2' | 'grpc' | 'tcp'
   /** @default GET */
   readonly method?: string
   /** @default `/` */
@@ -39,9 +40,9 @@ export interface SidecarRequest {
   readonly raw?: string
 }
 
-/** What came back: an HTTP status, bytes that are not HTTP, or nothing. */
+/** What came back: an HTTP status, bytes that are not HTTP, or nothing; `unsendable`: the client cannot say it. */
 export interface Seen {
-  readonly kind: 'http' | 'tcp' | 'closed'
+  readonly kind: 'http' | 'tcp' | 'closed' | 'unsendable'
   readonly status?: number
   /** From the app's answer: the target that it was sent. */
   readonly forwardedPath?: string
@@ -170,6 +171,8 @@ function createIdentities(good: FakeIssuer, bad: FakeIssuer): (from: string) => 
 
 const ALPN: Readonly<Record<SidecarRequest['protocol'], readonly string[]>> = {
   'http/1.1': ['istio-http/1.1', 'istio', 'http/1.1'],
+  h2: ['istio-h2', 'istio', 'h2'],
+  grpc: ['istio-h2', 'istio', 'h2'],
   tcp: ['istio-peer-exchange', 'istio'],
 }
 
@@ -185,6 +188,7 @@ async function exchange(
   const at = { host: DESTINATION_IP, port, localAddress: request.srcIp ?? '127.0.0.1' }
   const socket: Socket =
     identity === 'none' ? connectPlain(at) : connectTls({ ...at, ...tls(request, identity) })
+  if (request.protocol === 'h2' || request.protocol === 'grpc') return ask(socket, request)
   let received = ''
   let isOver = false
   let isLate = false
@@ -209,6 +213,15 @@ async function exchange(
   await over
   socket.destroy()
   return isLate && received === '' ? 'late' : read(received)
+}
+
+/** What this client cannot send is sent by nobody. */
+async function ask(socket: Socket, request: SidecarRequest): Promise<Seen> {
+  socket.on('error', () => {})
+  socket.setTimeout(ANSWER_MS, () => socket.destroy())
+  const seen = await exchangeHttp2(socket, request)
+  socket.destroy()
+  return seen ?? { kind: 'unsendable' }
 }
 
 function tls({ alpn, sni, port, protocol }: SidecarRequest, identity: Svid | 'nocert') {
@@ -265,12 +278,17 @@ async function openApp(): Promise<
 > {
   const reached: string[] = []
   const sockets = new Set<Socket>()
+  const http2 = createHttp2App()
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket)
     let held = ''
     socket.on('error', () => {}).on('close', () => sockets.delete(socket))
-    socket.on('data', (bytes: Buffer) => {
+    const onData = (bytes: Buffer): void => {
       if (held === '') reached.push(bytes.toString('latin1'))
+      if (held === '' && isHttp2(bytes.toString('latin1'))) {
+        socket.off('data', onData).pause().unshift(bytes)
+        return void http2.emit('connection', socket)
+      }
       held += bytes.toString('latin1')
       const isHttp = / HTTP\/1\.1\r\n/.test(held)
       // TLS that passed through untouched ends here as well: this is no ServerHello.
@@ -285,7 +303,8 @@ async function openApp(): Promise<
       held = ''
       const seen = `x-path: ${target}\r\nx-chain: ${chain}\r\nx-head: ${head}\r\n`
       socket.write(`HTTP/1.1 200 OK\r\n${seen}content-length: 0\r\n\r\n`)
-    })
+    }
+    socket.on('data', onData)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

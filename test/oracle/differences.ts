@@ -22,7 +22,7 @@ export interface Difference {
 }
 
 /** What a sidecar answers to by ALPN; no ALPN at all is `''`. */
-const SPOKEN = ['', 'istio', 'istio-peer-exchange', 'istio-http/1.1', 'http/1.1']
+const SPOKEN = ['', 'istio', 'istio-peer-exchange', 'istio-http/1.1', 'istio-h2', 'h2', 'http/1.1']
 
 /** Whether some token of a request has empty parts, text behind it, or a header that demands extensions. */
 function withOddToken({ headers = [], path = '' }: OracleRequest): boolean {

@@ -9,7 +9,7 @@ import { CaError } from '#ca/index.ts'
 import type { CheckResult } from '#policy/index.ts'
 import { type AskedOverHttp, openHttpAuthorizer } from '#test/fakes/fake-authorizers.ts'
 import { openRunningSidecar, type RunningSidecar } from '#test/fakes/running-sidecar.ts'
-import { PORT, PORTS } from './areas/area.ts'
+import { PORTS } from './areas/area.ts'
 import { AUTHORIZER_HOST } from './areas/custom.ts'
 import { drawCases } from './areas/index.ts'
 import { askOracle, generate } from './ask.ts'
@@ -134,26 +134,10 @@ async function compareOne(
   if (isDecidable(request) && decided?.reason !== 'needs-provider') {
     tally.note('decision code', pair, decided ? verdictOf(decided) : NOBODY)
   }
-  const { protocol } = request
-  if ((protocol === 'http/1.1' || protocol === 'tcp') && isSendable(request, decided)) {
-    const seen = await sidecar.send({ ...request, ...withToken(request), protocol })
-    tally.note('sidecar', pair, verdictOfSeen(seen, watched))
-  } else if (isUnread(request) && isSendable(request, decided)) {
-    const { path: _, headers: _headers, alpn: _alpn, ...connection } = request
-    const seen = await sidecar.send({ ...connection, protocol: 'tcp', raw: PREFACE })
-    tally.count('HTTP/2 unread')
-    // What is known of the connection alone must not let in what Istio's policies keep out.
-    const isKeptOut = /^(rbac_access_denied|ext_authz_)/.test(theirs.details ?? '')
-    if (seen.kind === 'tcp' && isKeptOut) tally.misjudged({ who: 'unread', seen, ...pair })
-  }
-}
-
-const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
-
-/** HTTP/2 where a sidecar carries it on: on a gRPC port, and in plaintext where it is told by its preface. */
-function isUnread({ port, from, protocol }: OracleRequest): boolean {
-  const isHttp2 = protocol === 'h2' || protocol === 'grpc'
-  return isHttp2 && (port === PORT.grpc || (from === 'none' && port === PORT.auto))
+  if (!isSendable(request, decided)) return
+  const seen = await sidecar.send({ ...request, ...withToken(request) })
+  if (seen.kind === 'unsendable') tally.count('not to be sent by our client')
+  else tally.note('sidecar', pair, verdictOfSeen(seen, watched))
 }
 
 async function decideOrUndefined(

@@ -510,6 +510,12 @@ export const ROWS: readonly Row[] = [
     silent: policy(to('ports: ["5432"]'), { app: 'db' }),
   },
   {
+    code: 'RDB0011',
+    raised: policy(to('paths: [/pkg.Service/Call]'), { app: 'db' }),
+    on: /from/,
+    silent: `${GRPC}${policy(to('paths: [/pkg.Service/Call]'), { app: 'rpc' })}`,
+  },
+  {
     code: 'RDB0012',
     raised:
       policy(`- ${WEB}`)
@@ -659,18 +665,6 @@ data: { csv: "p, a, b" }
     on: /jwks_uri/,
     silent: VERIFIED,
     repaired: /issuer: me, "jwksUri": "https/,
-  },
-  {
-    code: 'RDB0028',
-    raised: `${GRPC}${policy(to('paths: [/pkg.Service/Call]'), { app: 'rpc' })}`,
-    on: /from|to:/,
-    silent: `${GRPC}${policy(`- ${WEB}`, { app: 'rpc' })}`,
-  },
-  {
-    code: 'RDB0028',
-    raised: `${GRPC}${policy('- to: [{ operation: { methods: [DELETE] } }]', { app: 'rpc', action: 'DENY' })}`,
-    on: /DELETE/,
-    silent: `${GRPC}${policy('- to: [{ operation: { ports: ["9000"] } }]', { app: 'rpc', action: 'DENY' })}`,
   },
   {
     code: 'RDB0027',

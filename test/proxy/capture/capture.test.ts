@@ -138,7 +138,7 @@ test('readClientHello() never throws and never waits beyond a message, whatever 
 })
 
 /** First lines on a port that detects, as Envoy 1.40 told them apart. */
-const FIRST_LINES: Readonly<Record<string, 'http' | 'opaque'>> = {
+const FIRST_LINES: Readonly<Record<string, 'http' | 'http2' | 'opaque'>> = {
   'GET / HTTP/1.1\r\n': 'http',
   'GET / HTTP/1.1\n': 'http',
   'get / HTTP/1.1\r\n': 'http',
@@ -155,10 +155,11 @@ const FIRST_LINES: Readonly<Record<string, 'http' | 'opaque'>> = {
   '{ / HTTP/1.1\r\n': 'opaque',
   ' GET / HTTP/1.1\r\n': 'opaque',
   '*1\r\n$4\r\nPING\r\n': 'opaque',
-  'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n': 'opaque',
+  'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n': 'http2',
+  'PRI * HTTP/1.1\r\n': 'http',
 }
 
-test('§0.7 row 5: a port that detects waits for the first line, and tells HTTP/1.1 by all of it', (t) => {
+test('§0.7 row 5: a port that detects waits for the first line, and tells HTTP/1.1 and HTTP/2 by all of it', (t) => {
   const detect = inboundDetector({ mtls: 'DISABLE', protocol: 'auto' })
   for (const [line, kind] of Object.entries(FIRST_LINES)) {
     t.deepEqual(detect(bytesOf(line)), { kind }, line)

@@ -53,7 +53,7 @@ ${more}`
 }
 
 /** `untouched`: the app itself got the client's TLS. */
-type Fate = 'http' | 'tcp' | 'closed' | 'untouched' | number
+type Fate = 'http' | 'tcp' | 'closed' | 'untouched' | 'unsendable' | number
 
 const MESH_HTTP = { from: CLI, protocol: 'http/1.1' } as const
 const MESH_TCP = { from: CLI, protocol: 'tcp' } as const
@@ -284,10 +284,8 @@ test.serial(
   },
 )
 
-const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
-
 test.serial(
-  '§2.4 row 1: on a gRPC port HTTP/1 is read and decided on, whatever a peer says by ALPN',
+  '§2.4 row 1: on a gRPC port HTTP/1 is read and decided on, whatever a peer says by ALPN, and so is HTTP/2',
   async (t) => {
     const deny = `---
 apiVersion: security.istio.io/v1
@@ -303,76 +301,36 @@ spec:
     t.is(await fateOf({ ...hidden, path: '/a' }), 403)
     t.is(await fateOf({ ...hidden, path: '/b' }), 'http')
     t.is(await fateOf({ ...other, protocol: 'tcp', raw: 'hello\r\n\r\n' }), 400)
-    t.is(await fateOf({ ...other, from: CLI, protocol: 'tcp', raw: PREFACE }), 'tcp')
-    // Unread, so that only what is known of the connection counts: a DENY grows (§1.8).
-    t.is(await fateOf({ ...other, protocol: 'tcp', raw: PREFACE }), 'closed')
+    for (const alpn of [['istio-h2'], ['h2'], ['istio'], ['istio-peer-exchange'], ['']]) {
+      const stream = { ...other, protocol: 'h2', alpn } as const
+      t.is(await fateOf({ ...stream, path: '/a' }), 403, alpn[0])
+      t.is(await fateOf({ ...stream, path: '/b' }), 'http', alpn[0])
+    }
   },
 )
 
 test.serial(
-  '§1.11 row 16: HTTP/2, which is not read, does not get past a provider that would be asked over HTTP',
+  '§2.4 rows 2, 4, 8: HTTP/2 is read on ports that take HTTP, and on those that detect it; on a TCP port it is bytes',
   async (t) => {
-    const custom = `---
-apiVersion: v1
-kind: Service
-metadata: { name: gate, namespace: app }
-spec: { selector: { app: gate }, ports: [{ name: http, port: 80 }] }
----
+    const deny = `---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
-metadata: { name: ask, namespace: app }
+metadata: { name: deny, namespace: app }
 spec:
-  action: CUSTOM
-  provider: { name: gate }
-  rules: [{ to: [{ operation: { ports: ["8081", "9000", "7000"] } }] }]
+  action: DENY
+  rules: [{ to: [{ operation: { paths: [/a], ports: ["8080", "8081", "7000", "5555"] } }] }]
 `
-    const gate = `{ name: gate, envoyExtAuthzHttp: { service: gate.app.svc.cluster.local, port: 80 } }`
-    await sidecar.apply(intentWith('PERMISSIVE', custom, `{ extensionProviders: [${gate}] }`))
-    const raw = { from: CLI, protocol: 'tcp', raw: PREFACE } as const
-    t.is(await fateOf({ ...raw, port: PORTS.grpc }), 'closed')
-    t.is(await fateOf({ ...raw, from: 'none', port: PORTS.auto }), 'closed')
-    t.is(await fateOf({ ...raw, from: 'none', port: PORTS.undeclared }), 'tcp')
-    t.is(await fateOf({ ...raw, port: PORTS.tcp }), 'tcp')
-  },
-)
-
-test.serial(
-  '§0.8.19 HTTP/2, which is not read, does not get past a rule on the client address that a header may state',
-  async (t) => {
-    const about = (action: string, rule: string): string => `---
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: { name: clients, namespace: app }
-spec: { action: ${action}, rules: [${rule}] }
-`
-    const raw = { from: CLI, protocol: 'tcp', raw: PREFACE, port: PORTS.grpc } as const
-    const inside = '{ from: [{ source: { remoteIpBlocks: [127.0.0.0/8] } }] }'
-    const outside = '{ when: [{ key: remote.ip, values: [192.0.2.0/24] }] }'
-    await sidecar.apply(intentWith('STRICT', about('ALLOW', inside)))
-    t.is(await fateOf(raw), 'closed', 'who stands behind the peer is unknown: no ALLOW')
-    t.is(await fateOf({ ...raw, port: PORTS.tcp }), 'tcp', 'TCP has no such header')
-    await sidecar.apply(intentWith('STRICT', about('DENY', outside)))
-    t.is(await fateOf(raw), 'closed')
-    t.is(await fateOf({ ...raw, port: PORTS.tcp }), 'tcp')
-    await sidecar.apply(intentWith('STRICT', about('DENY', inside.replace('remoteIp', 'ip'))))
-    t.is(await fateOf(raw), 'closed', 'the address of the connection is known')
-  },
-)
-
-test.serial(
-  '§3.3 HTTP/2, which is not read, is refused where tokens have to be verified: one that is no good would pass',
-  async (t) => {
-    const tokens = `---
-apiVersion: security.istio.io/v1
-kind: RequestAuthentication
-metadata: { name: jwt, namespace: app }
-spec: { jwtRules: [{ issuer: iss, jwks: '{"keys":[]}' }] }
-`
-    const raw = { from: CLI, protocol: 'tcp', raw: PREFACE, port: PORTS.grpc } as const
-    await sidecar.apply(intentWith('STRICT', ''))
-    t.is(await fateOf(raw), 'tcp')
-    await sidecar.apply(intentWith('STRICT', tokens))
-    t.is(await fateOf(raw), 'closed')
-    t.is(await fateOf({ ...raw, port: PORTS.tcp }), 'tcp', 'TCP has no tokens')
+    await sidecar.apply(intentWith('PERMISSIVE', deny))
+    for (const from of [CLI, 'none']) {
+      const stream = { from, protocol: 'h2' } as const
+      for (const port of [PORTS.http, PORTS.grpc, PORTS.auto, PORTS.undeclared]) {
+        t.is(await fateOf({ ...stream, port, path: '/a' }), 403, `${from} ${port}`)
+        t.is(await fateOf({ ...stream, port, path: '/b' }), 'http', `${from} ${port}`)
+      }
+      t.is(await fateOf({ ...stream, port: PORTS.tcp, path: '/a' }), 'tcp', from)
+    }
+    // A peer that promised other bytes than these has them carried (§2.4 row 7).
+    const hidden = { from: CLI, protocol: 'h2', alpn: ['istio'], path: '/b' } as const
+    t.is(await fateOf({ ...hidden, port: PORTS.auto }), 'closed')
   },
 )
