@@ -65,46 +65,58 @@ function checkAsPeer(
   { spiffeId, dnsNames = [], publicKeyDer, serial, notBefore, notAfter }: SvidTemplate,
   { certificate }: ExpectedIssuer,
 ): readonly string[] {
-  const verdict = judgeLeaf(leaf)
   const { aki, sans, keyUsage, ski } = leaf
-  return faultsOf([
-    [leaf.serial === serialText(serial), 'its serial number differs'],
-    [Temporal.Instant.compare(leaf.notBefore, notBefore) === 0, 'its start differs'],
-    [Temporal.Instant.compare(leaf.notAfter, notAfter) === 0, 'its end differs'],
-    [leaf.subjectIsEmpty, 'it has a subject'],
-    [sameBytes(leaf.issuer, certificate.subject), 'it does not name its issuer'],
-    [leaf.extendedKeyUsage?.join() === BOTH_ROLES.join(), 'its roles differ'],
-    [typeof verdict === 'string', typeof verdict === 'string' ? '' : verdict.detail],
-    [typeof verdict !== 'string' || verdict === spiffeId, 'its SPIFFE ID differs'],
-    [
-      hasNames(sans, dnsNames) && leaf.sanIsCritical,
-      'its alternative names are not one critical URI',
-    ],
-    [keyUsage?.join() === 'digitalSignature', 'its key usage is not digitalSignature alone'],
-    [leaf.hasBasicConstraints && ski !== undefined, 'it lacks an extension'],
-    [sameBytes(leaf.publicKeyDer, publicKeyDer), 'its key is not the one asked for'],
-    [
-      aki !== undefined && certificate.ski !== undefined && sameBytes(aki, certificate.ski),
-      'its authority key identifier is not its issuer’s key identifier',
-    ],
-    [Temporal.Instant.compare(leaf.notAfter, certificate.notAfter) <= 0, 'it outlives its issuer'],
-  ])
+  const verdict = judgeLeaf(leaf)
+  const faults: string[] = []
+  const expect = (holds: boolean, fault: string): void => {
+    if (!holds) faults.push(fault)
+  }
+  expect(leaf.serial === serialText(serial), 'its serial number differs')
+  expect(sameInstant(leaf.notBefore, notBefore), 'its start differs')
+  expect(sameInstant(leaf.notAfter, notAfter), 'its end differs')
+  expect(leaf.subjectIsEmpty, 'it has a subject')
+  expect(sameBytes(leaf.issuer, certificate.subject), 'it does not name its issuer')
+  expect(leaf.extendedKeyUsage?.join() === BOTH_ROLES_TEXT, 'its roles differ')
+  if (typeof verdict === 'string') expect(verdict === spiffeId, 'its SPIFFE ID differs')
+  else faults.push(verdict.detail)
+  expect(
+    hasNames(sans, dnsNames) && leaf.sanIsCritical,
+    'its alternative names are not one critical URI',
+  )
+  expect(keyUsage?.join() === 'digitalSignature', 'its key usage is not digitalSignature alone')
+  expect(leaf.hasBasicConstraints && ski !== undefined, 'it lacks an extension')
+  expect(sameBytes(leaf.publicKeyDer, publicKeyDer), 'its key is not the one asked for')
+  expect(
+    aki !== undefined && certificate.ski !== undefined && sameBytes(aki, certificate.ski),
+    'its authority key identifier is not its issuer’s key identifier',
+  )
+  expect(
+    Temporal.Instant.compare(leaf.notAfter, certificate.notAfter) <= 0,
+    'it outlives its issuer',
+  )
+  return faults
+}
+
+function sameInstant(a: Temporal.Instant, b: Temporal.Instant): boolean {
+  return a === b || a.equals(b)
 }
 
 const DNS = 2
 
 /** One name, which was judged, and exactly these beside it. */
 function hasNames(sans: Certificate['sans'], dnsNames: readonly string[]): boolean {
-  const others = sans
-    .slice(1)
-    .map(({ type, value }) => [type, Buffer.from(value).toString('latin1')])
   return (
-    others.length === dnsNames.length &&
-    others.every(([type, name], at) => type === DNS && name === dnsNames[at])
+    sans.length === dnsNames.length + 1 &&
+    dnsNames.every((name, at) => {
+      const { type = 0, value = NOTHING } = sans[at + 1] ?? {}
+      return type === DNS && Buffer.from(value).toString('latin1') === name
+    })
   )
 }
 
+const NOTHING = new Uint8Array()
 const BOTH_ROLES: readonly string[] = [OID.serverAuth, OID.clientAuth]
+const BOTH_ROLES_TEXT = BOTH_ROLES.join()
 
 function faultsOf(rules: readonly (readonly [holds: boolean, fault: string])[]): readonly string[] {
   return rules.flatMap(([holds, fault]) => (holds ? [] : [fault]))

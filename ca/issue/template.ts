@@ -8,8 +8,8 @@
 import type { LifeReason } from '../log/entry.ts'
 import type { SpiffeId } from '../spiffe/index.ts'
 import { contextTag, derOf, oid, sequence, TAG, unsignedInteger } from '../x509/der.ts'
-import { keyIdentifier, OID } from '../x509/index.ts'
-import { timeDer } from '../x509/time.ts'
+import { KEY_ID_BYTES, keyIdentifier, OID } from '../x509/index.ts'
+import { instantOf, timeDer } from '../x509/time.ts'
 
 /** What a leaf will say, before anyone has signed it. Plain data: it can be logged, diffed, tested. */
 export interface SvidTemplate {
@@ -58,7 +58,7 @@ export function planSvid(
   issuerNotAfter: Temporal.Instant,
 ): SvidTemplate {
   const issuedMs = now.epochMilliseconds
-  const wantedMs = issuedMs + ttl.total('milliseconds')
+  const wantedMs = issuedMs + millisecondsOf(ttl)
   const issuerMs = issuerNotAfter.epochMilliseconds
   return {
     spiffeId,
@@ -74,7 +74,19 @@ export function planSvid(
 
 /** Temporal's own arithmetic is a tenth of what a leaf costs; this is the same to the second. */
 function secondOf(epochMs: number): Temporal.Instant {
-  return Temporal.Instant.fromEpochMilliseconds(Math.floor(epochMs / 1000) * 1000)
+  return instantOf(Math.floor(epochMs / 1000) * 1000)
+}
+
+/** How long that is; most leaves live by one and the same. */
+const millisecondsOf = newest((life: Temporal.Duration) => life.total('milliseconds'))
+
+/** `of`, which remembers the last answer. */
+function newest<Input, Output>(of: (input: Input) => Output): (input: Input) => Output {
+  let last: { readonly input: Input; readonly output: Output } | undefined
+  return (input) => {
+    if (last?.input !== input) last = { input, output: of(input) }
+    return last.output
+  }
 }
 
 /** What every leaf of one issuer has in common, encoded. */
@@ -88,9 +100,14 @@ export interface IssuerParts {
 
 /** Encodes leaves of one issuer; the result is the signed part, TBSCertificate. */
 export function compileTemplate(issuer: IssuerParts): (template: SvidTemplate) => Uint8Array {
-  const aki = authorityKeyIdentifier(issuer.ski)
   const [start, end] = [newest(timeDer), newest(timeDer)]
   const algorithmAndName = Buffer.concat([issuer.algorithmDer, issuer.name])
+  // A key's identifier comes last, and is as long in each leaf.
+  const extensionsToKeyId = Buffer.concat([
+    LEAF_EXTENSIONS,
+    authorityKeyIdentifier(issuer.ski),
+    subjectKeyIdentifier(new Uint8Array(KEY_ID_BYTES)).subarray(0, -KEY_ID_BYTES),
+  ])
   return ({ spiffeId, dnsNames, publicKeyDer, serial, notBefore, notAfter }) =>
     sequence(
       VERSION_3,
@@ -100,28 +117,12 @@ export function compileTemplate(issuer: IssuerParts): (template: SvidTemplate) =
       EMPTY_NAME,
       publicKeyDer,
       extensionList(
-        LEAF_EXTENSIONS,
-        subjectKeyIdentifier(keyIdentifier(publicKeyDer)),
-        aki,
+        extensionsToKeyId,
+        keyIdentifier(publicKeyDer),
         // Critical because the subject is empty (RFC 5280 §4.1.2.6, X509-SVID §2).
         uriName(spiffeId, 'critical', dnsNames),
       ),
     )
-}
-
-/** `encode`, which remembers the last answer: leaves of one second have their times in common. */
-function newest(
-  encode: (instant: Temporal.Instant) => Uint8Array,
-): (instant: Temporal.Instant) => Uint8Array {
-  let last = Number.NaN
-  let der: Uint8Array = NOTHING
-  return (instant) => {
-    if (instant.epochMilliseconds !== last) {
-      last = instant.epochMilliseconds
-      der = encode(instant)
-    }
-    return der
-  }
 }
 
 /** X.509 version 3, explicitly tagged. */
@@ -210,6 +211,7 @@ export function earlier(a: Temporal.Instant, b: Temporal.Instant): Temporal.Inst
 
 /** Lower-case hex without leading zero bytes: the form in which certificates and ledger are compared. */
 export function serialText(serial: Uint8Array): string {
-  const hex = Buffer.from(serial).toString('hex')
-  return hex.replace(/^(00)+(?=..)/, '')
+  let from = 0
+  while (from < serial.length - 1 && serial[from] === 0) from += 1
+  return Buffer.from(serial.buffer, serial.byteOffset + from, serial.length - from).toString('hex')
 }

@@ -51,15 +51,16 @@ export function readCertificate(der: Uint8Array): Certificate {
   const algorithm = outer.take(TAG.sequence, 'signature algorithm')
   const signature = readBitString(outer.take(TAG.bitString, 'signature'))
   outer.end('certificate')
-  return { der, ...readTbs(cursor(tbs, 'content'), tbs, algorithm, signature) }
+  return readTbs(der, tbs, algorithm, signature)
 }
 
 function readTbs(
-  fields: DerCursor,
+  der: Uint8Array,
   tbs: DerNode,
   outerAlgorithm: DerNode,
   signature: Uint8Array,
-): Omit<Certificate, 'der'> {
+): Certificate {
+  const fields = cursor(tbs, 'content')
   readVersion(fields)
   const serial = serialHex(fields.take(TAG.integer, 'serial number'))
   const algorithm = fields.take(TAG.sequence, 'signature algorithm')
@@ -68,19 +69,21 @@ function readTbs(
   }
   const issuer = fields.take(TAG.sequence, 'issuer')
   const validity = cursor(fields.take(TAG.sequence, 'validity'), 'validity')
-  const [notBefore, notAfter] = validity.rest().map(readTime)
-  if (!notBefore || !notAfter || validity.rest().length !== 2) throw refused('its validity is odd')
+  const [start, end, ...others] = validity.rest()
+  if (!start || !end || others.length > 0) throw refused('its validity is odd')
   const subject = fields.take(TAG.sequence, 'subject')
   const spki = fields.take(TAG.sequence, 'public key')
   const extensions = fields.takeIf(contextTag(3))
   fields.end('content') // so the unique identifiers of version 2 are refused
   return {
+    ...readExtensions(extensions),
+    der,
     serial,
     issuer: issuer.raw,
     subject: subject.raw,
     subjectIsEmpty: subject.children.length === 0,
-    notBefore,
-    notAfter,
+    notBefore: readTime(start),
+    notAfter: readTime(end),
     publicKeyDer: spki.raw,
     key: readKeyKind(spki),
     signed: {
@@ -88,20 +91,19 @@ function readTbs(
       algorithm: readOid(cursor(algorithm, 'signature algorithm').take(TAG.oid, 'identifier')),
       signature,
     },
-    ...readExtensions(extensions),
   }
 }
 
 function readVersion(fields: DerCursor): void {
-  const version = fields.takeIf(contextTag(0))
-  const number = version?.children[0]
-  if (!number || version.children.length !== 1 || readSmallInteger(number) !== 2) {
+  const [number, ...others] = fields.takeIf(contextTag(0))?.children ?? []
+  if (!number || others.length > 0 || readSmallInteger(number) !== 2) {
     throw refused('its version is not 3')
   }
 }
 
 function serialHex(node: DerNode): string {
-  const hex = Buffer.from(readInteger(node)).toString('hex')
+  const { buffer, byteOffset, length } = readInteger(node)
+  const hex = Buffer.from(buffer, byteOffset, length).toString('hex')
   return hex.length > 2 && hex.startsWith('00') ? hex.slice(2) : hex
 }
 

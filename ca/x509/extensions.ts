@@ -58,77 +58,89 @@ export interface Extensions {
 }
 
 interface Extension {
+  readonly name: string
   readonly critical: boolean
   readonly value: Uint8Array
 }
 
-/** Reads `[3]`, or its absence. @throws {CaError} `CA_DER_INVALID` */
-export function readExtensions(wrapper: DerNode | undefined): Extensions {
-  const byName = collect(wrapper)
-  const value = (name: string) => byName.get(name)?.value
-  const sans = mapValue(value(OID.subjectAltName), readSans) ?? []
-  const constraints = mapValue(value(OID.basicConstraints), readBasicConstraints)
-  return {
-    sans,
-    sanIsCritical: byName.get(OID.subjectAltName)?.critical ?? false,
-    uriSans: sans.filter(({ type }) => type === URI).map(({ value: uri }) => latin1(uri)),
-    isCa: constraints?.isCa ?? false,
-    hasBasicConstraints: constraints !== undefined,
-    ...given('pathLength', constraints?.pathLength),
-    ...given('keyUsage', mapValue(value(OID.keyUsage), readKeyUsage)),
-    keyUsageIsCritical: byName.get(OID.keyUsage)?.critical ?? false,
-    ...given('extendedKeyUsage', mapValue(value(OID.extendedKeyUsage), readExtendedKeyUsage)),
-    ...given('ski', mapValue(value(OID.subjectKeyIdentifier), readSki)),
-    ...given('aki', mapValue(value(OID.authorityKeyIdentifier), readAki)),
-    ...given('nameConstraints', mapValue(value(OID.nameConstraints), readNameConstraints)),
-    unknownCritical: [...byName].flatMap(([name, { critical }]) =>
-      critical && !UNDERSTOOD.has(name) ? [name] : [],
-    ),
-  }
+/** {@link Extensions} while they are being read. */
+type Found = { -readonly [Name in keyof Extensions]: Extensions[Name] } & {
+  readonly unknownCritical: string[]
 }
 
-const URI = 6
+/** Reads `[3]`, or its absence. @throws {CaError} `CA_DER_INVALID` */
+export function readExtensions(wrapper: DerNode | undefined): Extensions {
+  const found: Found = {
+    sans: [],
+    sanIsCritical: false,
+    uriSans: [],
+    isCa: false,
+    hasBasicConstraints: false,
+    keyUsageIsCritical: false,
+    unknownCritical: [],
+  }
+  for (const extension of collect(wrapper)) note(found, extension)
+  return found
+}
 
-/** Policies are understood in that none is ever required. */
-const UNDERSTOOD: ReadonlySet<string> = new Set([
-  OID.subjectAltName,
-  OID.basicConstraints,
-  OID.keyUsage,
-  OID.extendedKeyUsage,
-  OID.subjectKeyIdentifier,
-  OID.authorityKeyIdentifier,
-  OID.nameConstraints,
-  OID.certificatePolicies,
-])
+/** Puts down what one extension says. */
+function note(found: Found, { name, critical, value }: Extension): void {
+  switch (name) {
+    case OID.subjectAltName:
+      found.sans = readSans(parseDer(value))
+      found.sanIsCritical = critical
+      found.uriSans = found.sans.filter(isUri).map(textOf)
+      return
+    case OID.basicConstraints:
+      found.hasBasicConstraints = true
+      noteBasicConstraints(found, parseDer(value))
+      return
+    case OID.keyUsage:
+      found.keyUsage = readKeyUsage(parseDer(value))
+      found.keyUsageIsCritical = critical
+      return
+    case OID.extendedKeyUsage:
+      found.extendedKeyUsage = cursor(parseDer(value), 'extended key usage').rest().map(readOid)
+      return
+    case OID.subjectKeyIdentifier:
+      found.ski = readSki(parseDer(value))
+      return
+    case OID.authorityKeyIdentifier:
+      noteAki(found, parseDer(value))
+      return
+    case OID.nameConstraints:
+      found.nameConstraints = readNameConstraints(parseDer(value))
+      return
+    case OID.certificatePolicies:
+      return // understood in that none is ever required
+  }
+  if (critical) found.unknownCritical.push(name)
+}
 
-function collect(wrapper: DerNode | undefined): ReadonlyMap<string, Extension> {
-  const byName = new Map<string, Extension>()
+function collect(wrapper: DerNode | undefined): readonly Extension[] {
   const [list, ...others] = wrapper?.children ?? []
-  if (!list) return byName
+  if (!list) return []
   if (others.length > 0) throw refused('it has two lists of extensions')
+  const all: Extension[] = []
+  const names = new Set<string>()
   for (const node of cursor(list, 'extensions').rest()) {
     const fields = cursor(node, 'extension')
     const name = readOid(fields.take(TAG.oid, 'identifier'))
     const flag = fields.takeIf(TAG.boolean)
     const { body: value } = fields.take(TAG.octetString, 'value')
     fields.end('extension')
-    if (byName.has(name)) throw refused(`it has the extension ${name} twice`)
+    if (names.has(name)) throw refused(`it has the extension ${name} twice`)
+    names.add(name)
     if (flag && !readBoolean(flag)) throw refused('a default is written out, which DER forbids')
-    byName.set(name, { critical: flag !== undefined, value })
+    all.push({ name, critical: flag !== undefined, value })
   }
-  return byName
+  return all
 }
 
-function mapValue<T>(value: Uint8Array | undefined, read: (node: DerNode) => T): T | undefined {
-  return value === undefined ? undefined : read(parseDer(value))
-}
+const URI = 6
 
-/** `{ [name]: value }`, or nothing when there is no value: left out is not undefined. */
-function given<Name extends string, T>(
-  name: Name,
-  value: T | undefined,
-): { readonly [key in Name]?: T } {
-  return value === undefined ? {} : ({ [name]: value } as { readonly [key in Name]: T })
+function isUri({ type }: GeneralName): boolean {
+  return type === URI
 }
 
 function readSans(node: DerNode): readonly GeneralName[] {
@@ -147,27 +159,22 @@ function readSans(node: DerNode): readonly GeneralName[] {
 /** otherName, x400Address, directoryName, ediPartyName. */
 const CONSTRUCTED_NAMES: ReadonlySet<number> = new Set([0, 3, 4, 5])
 
-function readBasicConstraints(node: DerNode): { isCa: boolean; pathLength?: number } {
+function noteBasicConstraints(found: Found, node: DerNode): void {
   const fields = cursor(node, 'basic constraints')
   const flag = fields.takeIf(TAG.boolean)
   const length = fields.takeIf(TAG.integer)
   fields.end('basic constraints')
   if (flag && !readBoolean(flag)) throw refused('a default is written out, which DER forbids')
   if (length && !flag) throw refused('it limits the path below it and is no CA')
-  return {
-    isCa: flag !== undefined,
-    ...given('pathLength', length && readSmallInteger(length)),
-  }
+  found.isCa = flag !== undefined
+  if (length) found.pathLength = readSmallInteger(length)
 }
 
 function readKeyUsage({ tag, body }: DerNode): readonly KeyUsage[] {
-  const [unused = 0, ...bytes] = body
-  if (tag !== TAG.bitString || bytes.length > 2 || unused > 7) throw refused('its key usage is odd')
-  return KEY_USAGES.filter((_, bit) => ((bytes[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0)
-}
-
-function readExtendedKeyUsage(node: DerNode): readonly string[] {
-  return cursor(node, 'extended key usage').rest().map(readOid)
+  const [unused = 0, first = 0, second = 0] = body
+  if (tag !== TAG.bitString || body.length > 3 || unused > 7) throw refused('its key usage is odd')
+  const bits = (first << 8) | second
+  return KEY_USAGES.filter((_, bit) => (bits & (0x8000 >> bit)) !== 0)
 }
 
 function readSki({ tag, body }: DerNode): Uint8Array {
@@ -175,12 +182,15 @@ function readSki({ tag, body }: DerNode): Uint8Array {
   return body
 }
 
-function readAki(node: DerNode): Uint8Array | undefined {
-  return cursor(node, 'authority key identifier').takeIf(contextTag(0, 'primitive'))?.body
+function noteAki(found: Found, node: DerNode): void {
+  const id = cursor(node, 'authority key identifier').takeIf(KEY_IDENTIFIER)
+  if (id) found.aki = id.body
 }
 
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+const KEY_IDENTIFIER = contextTag(0, 'primitive')
+
+function textOf({ value }: GeneralName): string {
+  return Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1')
 }
 
 function refused(why: string): CaError {

@@ -23,7 +23,7 @@ export {
   parseDenyEntry,
 } from './deny-list.ts'
 export type { GeneralName, KeyUsage } from './extensions.ts'
-export { keyIdentifier, keyIdOf } from './key-id.ts'
+export { KEY_ID_BYTES, keyIdentifier, keyIdOf } from './key-id.ts'
 export type { PeerRefusal } from './leaf-rules.ts'
 export { OID } from './oid.ts'
 export type { PeerSocket } from './peer-chain.ts'

@@ -3,6 +3,9 @@ import { hash } from 'node:crypto'
 import type { Certificate } from './certificate.ts'
 import { cursor, parseDer, readBitString, TAG } from './der.ts'
 
+/** Bytes of a {@link keyIdentifier}. */
+export const KEY_ID_BYTES = 20
+
 /**
  * The first 160 bits of the SHA-256 of the key's own bits (RFC 7093 §2, method 1).
  *
@@ -12,7 +15,7 @@ export function keyIdentifier(publicKeyDer: Uint8Array): Uint8Array {
   const fields = cursor(parseDer(publicKeyDer), 'public key')
   fields.take(TAG.sequence, 'algorithm')
   const key = readBitString(fields.take(TAG.bitString, 'key'))
-  return hash('sha256', key, 'buffer').subarray(0, 20)
+  return hash('sha256', key, 'buffer').subarray(0, KEY_ID_BYTES)
 }
 
 /**

@@ -19,11 +19,14 @@ export function pemFromDer(label: PemLabel, der: Uint8Array | readonly Uint8Arra
 }
 
 function armour(label: PemLabel, bytes: Uint8Array): string {
-  const lines = Buffer.from(bytes)
-    .toString('base64')
-    .replace(/.{64}(?!$)/g, '$&\n')
-  return `-----BEGIN ${label}-----\n${lines}\n-----END ${label}-----\n`
+  const base64 = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64')
+  let text = `-----BEGIN ${label}-----\n`
+  for (let at = 0; at < base64.length; at += LINE) text += `${base64.slice(at, at + LINE)}\n`
+  return `${text}-----END ${label}-----\n`
 }
+
+/** Characters of base64 in a line (RFC 7468 §2). */
+const LINE = 64
 
 /**
  * The DER of every block with this label, in order; other labels and text between are passed over.

@@ -4,12 +4,15 @@
  */
 const SLAB_BYTES = 16_384
 let slab: Uint8Array = new Uint8Array()
+let used = 0
 
 /** `length` bytes of anything, which whoever asks overwrites, all of them. Nobody else has them. */
 export function bytesOf(length: number): Uint8Array {
   if (length > SLAB_BYTES / 8) return new Uint8Array(length)
-  if (length > slab.length) slab = new Uint8Array(SLAB_BYTES)
-  const bytes = slab.subarray(0, length)
-  slab = slab.subarray(length)
-  return bytes
+  if (used + length > slab.length) {
+    slab = new Uint8Array(SLAB_BYTES)
+    used = 0
+  }
+  used += length
+  return slab.subarray(used - length, used)
 }

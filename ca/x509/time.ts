@@ -16,16 +16,39 @@ export function readTime({ tag, body }: DerNode): Temporal.Instant {
   const at = short ? 2 : 4
   const [month, day, hour] = [pair(body, at), pair(body, at + 2), pair(body, at + 4)]
   const [minute, second] = [pair(body, at + 6), pair(body, at + 8)]
-  const date = new Date(0)
-  date.setUTCFullYear(year, month - 1, day)
-  date.setUTCHours(hour, minute, second)
-  // What is not in the calendar rolls over to what is: 30 February, hour 24.
-  const isInCalendar = date.getUTCMonth() === month - 1 && date.getUTCDate() === day
-  if (!isInCalendar || hour > 23 || minute > 59 || second > 59) {
+  if (day < 1 || day > daysOf(month, year) || hour > 23 || minute > 59 || second > 59) {
     throw refusedTime(`${textOf(body)} is not in the calendar`)
   }
-  return Temporal.Instant.fromEpochMilliseconds(date.getTime())
+  // The years to 99 would be those of the 20th century; 400 years are always as long.
+  const epochMs = Date.UTC(year + 400, month - 1, day, hour, minute, second) - FOUR_CENTURIES_MS
+  return instantOf(epochMs)
 }
+
+const FOUR_CENTURIES_MS = 146_097 * 86_400_000
+
+/** Days of a month, 1 to 12, of the Gregorian calendar; 0 of what is no month. */
+function daysOf(month: number, year: number): number {
+  if (month === 2 && year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0)) return 29
+  return MONTHS[month - 1] ?? 0
+}
+
+const MONTHS: readonly number[] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+
+/**
+ * The instant of whole seconds at `epochMs`. Some are remembered: making one, which the garbage collector has to
+ * look after by itself, costs more than reading it, and certificates of one time have them in common.
+ */
+export function instantOf(epochMs: number): Temporal.Instant {
+  const at = Math.abs(epochMs / 1000) % REMEMBERED
+  const known = instants[at]
+  if (known?.epochMs === epochMs) return known.instant
+  const instant = Temporal.Instant.fromEpochMilliseconds(epochMs)
+  instants[at] = { epochMs, instant }
+  return instant
+}
+
+const REMEMBERED = 32
+const instants: { readonly epochMs: number; readonly instant: Temporal.Instant }[] = []
 
 /** Two decimal digits. */
 function pair(body: Uint8Array, at: number): number {

@@ -154,6 +154,36 @@ test('timeDer() writes UTCTime through 2049 and GeneralizedTime after, and readT
   }
 })
 
+test('readTime() has the calendar of Temporal, from the year 0 to 9999, and refuses what it has not', (t) => {
+  const pad = (value: number, length = 2) => String(value).padStart(length, '0')
+  const parts = fc.tuple(fc.nat(9999), fc.nat(13), fc.nat(32), fc.nat(24), fc.nat(60), fc.nat(60))
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(parts, ([year, month, day, ...time]) => {
+        const date = `${pad(year, 4)}-${pad(month)}-${pad(day)}`
+        const clock = time.map((part) => pad(part))
+        const text = `${date.replaceAll('-', '')}${clock.join('')}Z`
+        const read = () => readTime(parseDer(derOf(TAG.generalizedTime, Buffer.from(text))))
+        const isLeap = clock[2] === '60' // which ISO 8601 has, and certificates do not
+        const wanted = isLeap ? undefined : instantOf(`${date}T${clock.join(':')}Z`)
+        if (wanted) t.true(read().equals(wanted), text)
+        else t.throws(read, { code: 'CA_DER_INVALID' }, text)
+      }),
+      {
+        examples: [[[2000, 2, 29, 0, 0, 0]], [[1900, 2, 29, 0, 0, 0]], [[99, 12, 31, 23, 59, 59]]],
+      },
+    ),
+  )
+})
+
+function instantOf(text: string): Temporal.Instant | undefined {
+  try {
+    return Temporal.Instant.from(text)
+  } catch {
+    return undefined
+  }
+}
+
 for (const text of [
   '260230000000Z',
   '261301000000Z',
