@@ -27,7 +27,7 @@ export interface Columns {
  */
 export function compileColumns(
   lines: readonly PolicyLine[],
-  recall: Recall = (_key, make) => make(),
+  recall: Recall = (_kind, _key, make) => make(),
 ): Columns {
   const from = new Map<string, Compiled<readonly Test[]>>()
   const to = new Map<string, Compiled<readonly (readonly Test[])[]>>()
@@ -37,17 +37,17 @@ export function compileColumns(
     if (!from.has(who))
       from.set(
         who,
-        recall(`from ${who}`, () => compileFrom(who)),
+        recall('from', who, () => compileFrom(who)),
       )
     if (!to.has(what))
       to.set(
         what,
-        recall(`to ${what}`, () => compileTo(what)),
+        recall('to', what, () => compileTo(what)),
       )
     if (!when.has(further))
       when.set(
         further,
-        recall(`when ${further}`, () => compileWhen(further)),
+        recall('when', further, () => compileWhen(further)),
       )
   }
   return {

@@ -102,20 +102,17 @@ function compileChain(
   input: AuthorizationInput,
   { matcher, memory }: EngineOptions,
 ): Narrow {
-  const generation = memory?.begin(chain)
   const trustDomains = [input.trustDomain, ...input.trustDomainAliases]
   const { providers } = input
+  const context = { chain, trustDomains }
+  const generation = memory?.begin(context)
   const policies =
     chain === 'http'
       ? input.policies
       : input.policies.filter(
           ({ provider }) => provider === undefined || providers?.[provider]?.kind !== 'http',
         )
-  const groups = groupPolicies(
-    policies,
-    { chain, trustDomains },
-    generation && recalledLines(generation.recall),
-  )
+  const groups = groupPolicies(policies, context, generation && recalledLines(generation.recall))
   const columns = compileColumns(
     groups.flatMap(({ lines }) => lines),
     generation?.recall,
@@ -181,9 +178,14 @@ function withPath(http: HttpAttributes, path: string): HttpAttributes {
 
 /** Whether an enforced policy has a path rule. */
 function namesPaths(policies: readonly AuthorizationPolicy[]): boolean {
-  const enforced = policies.filter(({ action, dryRun }) => !dryRun && action !== 'AUDIT')
-  const operations = enforced.flatMap(({ rules }) => rules.flatMap(({ to = [] }) => to))
-  return operations.some(({ paths, notPaths }) => paths !== undefined || notPaths !== undefined)
+  return policies.some(
+    ({ action, dryRun, rules }) =>
+      !dryRun &&
+      action !== 'AUDIT' &&
+      rules.some(({ to = [] }) =>
+        to.some(({ paths, notPaths }) => paths !== undefined || notPaths !== undefined),
+      ),
+  )
 }
 
 type DecisionCache = LRUCache<string, Decision>

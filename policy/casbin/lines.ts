@@ -179,18 +179,16 @@ function createShaper(policy: AuthorizationPolicy, context: LineContext): Shape 
     let dropped = false
     for (const [name, values] of Object.entries(fields as Fields)) {
       if (values === undefined) continue
-      const {
-        httpOnly,
-        readable = () => true,
-        expand = (written: string) => [written],
-      } = rules[name] ?? {}
-      const readableValues =
-        httpOnly && context.chain === 'tcp' ? undefined : values.filter(readable)
+      const { httpOnly, readable, expand } = rules[name] ?? {}
+      const isUnknown = httpOnly && context.chain === 'tcp'
+      const readableValues = isUnknown ? undefined : readable ? values.filter(readable) : values
       dropped ||= readableValues?.length !== values.length
       // A field that lost all its values constrains no more; one that never had any matches nothing.
       if (readableValues === undefined || (readableValues.length === 0 && values.length > 0))
         continue
-      kept[name] = readableValues.flatMap((written) => expand(written, policy, context))
+      kept[name] = expand
+        ? readableValues.flatMap((written) => expand(written, policy, context))
+        : readableValues
     }
     return { kept, dropped }
   }

@@ -2,9 +2,12 @@
 import test from 'ava'
 import fc from 'fast-check'
 
-import { compileAuthorization, createCompileMemory } from '#policy/casbin/index.ts'
+import {
+  type CompileMemory,
+  compileAuthorization,
+  createCompileMemory,
+} from '#policy/casbin/index.ts'
 import type { AuthorizationPolicy } from '#policy/model/index.ts'
-import { createCompileMemory as makeMemory } from '../../../policy/casbin/compile-memory.ts'
 import { connection, http, policies, trust } from '../random-authorization.ts'
 
 const policy = (index: number, path = '/a'): AuthorizationPolicy => ({
@@ -16,24 +19,24 @@ const policy = (index: number, path = '/a'): AuthorizationPolicy => ({
 })
 
 test('an edit of one policy of 1,000 compiles its own line and columns, and nothing else', (t) => {
-  const memory = makeMemory()
+  const memory = createCompileMemory()
   const made: string[] = []
-  const counting = {
-    begin(chain: 'http' | 'tcp') {
-      const { recall, end } = memory.begin(chain)
+  const counting: CompileMemory = {
+    begin(...what) {
+      const { recall, end } = memory.begin(...what)
       return {
         end,
-        recall: <T>(key: string, make: () => T): T =>
-          recall(key, () => {
-            made.push(key.split(' ')[0] ?? '')
+        recall: (kind, key, make) =>
+          recall(kind, key, () => {
+            made.push(kind)
             return make()
           }),
       }
     },
   }
-  const compile = (list: readonly AuthorizationPolicy[]) => {
+  const compile = (list: readonly AuthorizationPolicy[], trustDomain = 'td') => {
     made.length = 0
-    const input = { policies: list, trustDomain: 'td' as never, trustDomainAliases: [] }
+    const input = { policies: list, trustDomain: trustDomain as never, trustDomainAliases: [] }
     return compileAuthorization(input, { memory: counting })
   }
   // As each generation comes: equal, and of other objects.
@@ -47,6 +50,8 @@ test('an edit of one policy of 1,000 compiles its own line and columns, and noth
   t.deepEqual(made, ['lines', 'to'])
   compile(generation())
   t.deepEqual(made, ['lines', 'to'], 'what a generation did without is forgotten')
+  compile(generation(), 'elsewhere')
+  t.is(made.length, 3001, 'what a principal means depends on the trust domain')
 })
 
 test('what is compiled from memory decides as what is compiled anew', (t) => {
