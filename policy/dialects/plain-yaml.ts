@@ -6,16 +6,7 @@
  * word that might be a number in some notation, or a fault is left, whole, to the `yaml` package. Its test holds
  * that what is read here is what that package reads, value by value.
  */
-import {
-  constructFromEvents,
-  defineScalarTag,
-  type Event,
-  EVENT_ID,
-  FAILSAFE_SCHEMA,
-  NOT_RESOLVED,
-  parseEvents,
-  SCALAR_STYLE,
-} from 'js-yaml'
+import { type Event, EVENT_ID, getScalarValue, parseEvents, SCALAR_STYLE } from 'js-yaml'
 
 /** A document that has content. */
 export interface PlainDocument {
@@ -29,10 +20,7 @@ export function readPlainYaml(text: string): readonly PlainDocument[] | undefine
   if (NEVER_PLAIN.test(text)) return undefined
   try {
     const events = parseEvents(text, { maxDepth: MAX_PLAIN_DEPTH })
-    const starts = startsOf(events, text)
-    if (starts === undefined) return undefined
-    const values = constructFromEvents(events, { source: text, schema: PLAIN_SCHEMA })
-    return withLines(text, starts, values)
+    return withLines(text, documentsOf(text, events))
   } catch {
     // Whatever is wrong with it, `yaml` says what, and where.
     return undefined
@@ -54,89 +42,118 @@ const VALUES: ReadonlyMap<string, unknown> = new Map([
   ['false', false],
   ['', null],
 ])
+/** What starts like none of these, nor like a number. */
+const SURELY_TEXT = /^[^-+.0-9~nNtTfF]/
 /** Digits that are surely this number in tens. */
 const WHOLE = /^(?:0|[1-9][0-9]{0,14})$/
 /** What may be a number in some notation or other. */
 const NUMERIC =
   /^[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?(?:e[-+]?[0-9_]*)?|\.[0-9_]+(?:e[-+]?[0-9_]*)?|0[xob][0-9a-f_]*|\.inf|\.nan)$/i
 
-const plainWord = defineScalarTag<unknown>('tag:redoubt.io,2026:word', {
-  implicit: true,
-  identify: () => false,
-  resolve(word) {
-    if (WHOLE.test(word)) return Number(word)
-    if (VALUES.has(word)) return VALUES.get(word)
-    if (NAMED.test(word) || NUMERIC.test(word)) throw new Error('it might be a value')
-    return NOT_RESOLVED
-  },
-})
-
-const PLAIN_SCHEMA = FAILSAFE_SCHEMA.withTags(plainWord)
+/** What a plain word means. */
+function meaningOf(word: string): unknown {
+  // Nearly every word starts with a letter that none of the others has.
+  if (SURELY_TEXT.test(word)) return word
+  if (WHOLE.test(word)) return Number(word)
+  if (VALUES.has(word)) return VALUES.get(word)
+  if (NAMED.test(word) || NUMERIC.test(word)) leave()
+  return word
+}
 
 /** A key that is a text, whoever reads it. */
 const KEY = /^[A-Za-z_$][\w./$-]{0,255}$/
 
-/** Where the content of each document begins; `undefined`: something in them is not plain. */
-function startsOf(events: readonly Event[], text: string): readonly number[] | undefined {
-  const starts: number[] = []
-  /** Of each collection that is open, the entries so far; of a list `undefined`. */
-  const open: (number | undefined)[] = []
-  for (const [at, event] of events.entries()) {
-    if (event.type === EVENT_ID.POP) {
-      open.pop()
-      continue
-    }
-    if (!isPlain(event, text)) return undefined
-    if (event.type === EVENT_ID.DOCUMENT) {
-      const root = events[at + 1]
-      if (root?.type !== EVENT_ID.MAPPING) return undefined
-      starts.push(root.start)
-      open.push(undefined)
-      continue
-    }
-    const entries = open.at(-1)
-    if (entries !== undefined) {
-      open[open.length - 1] = entries + 1
-      if (entries % 2 === 0 && !isPlainKey(event, text)) return undefined
-    }
-    if (event.type !== EVENT_ID.SCALAR) {
-      open.push(event.type === EVENT_ID.MAPPING ? 0 : undefined)
-    }
+/** Not a fault: it is for `yaml` to say what it is. */
+function leave(): never {
+  throw new Error('it is not plain')
+}
+
+interface Placed {
+  /** Where the content begins. */
+  readonly start: number
+  readonly value: unknown
+}
+
+/**
+ * What the documents of `text` say.
+ *
+ * @throws {Error} something in them is not plain
+ */
+function documentsOf(text: string, events: readonly Event[]): readonly Placed[] {
+  let at = 0
+  const next = (): Event => {
+    const event = events[at]
+    at += 1
+    if (event === undefined) leave()
+    return event
   }
-  return starts
+  const read = (event: Event): unknown => {
+    refuseProperties(event)
+    if (event.type === EVENT_ID.SCALAR) return scalarOf(text, event)
+    if (event.type === EVENT_ID.SEQUENCE) {
+      const list: unknown[] = []
+      for (let one = next(); one.type !== EVENT_ID.POP; one = next()) list.push(read(one))
+      return list
+    }
+    const map: Record<string, unknown> = {}
+    for (let one = next(); one.type !== EVENT_ID.POP; one = next()) {
+      const key = keyOf(text, one)
+      if (Object.hasOwn(map, key)) leave()
+      map[key] = read(next())
+    }
+    return map
+  }
+  const documents: Placed[] = []
+  while (at < events.length) {
+    const document = next()
+    const root = next()
+    if (document.type !== EVENT_ID.DOCUMENT || root.type !== EVENT_ID.MAPPING) leave()
+    if (document.directives.length > 0 || document.explicitEnd) leave()
+    documents.push({ start: root.start, value: read(root) })
+    at += 1
+  }
+  return documents
 }
 
 const NOWHERE = -1
 
-function isPlain(event: Event, text: string): boolean {
-  if (event.type === EVENT_ID.DOCUMENT) return event.directives.length === 0 && !event.explicitEnd
-  if (event.type === EVENT_ID.ALIAS || event.type === EVENT_ID.POP) return false
-  if (event.anchorStart !== NOWHERE || event.tagStart !== NOWHERE) return false
-  return event.type !== EVENT_ID.SCALAR || isOnOneLine(event, text)
+type Node = Extract<Event, { readonly tagStart: number }>
+type Scalar = Extract<Event, { readonly valueStart: number }>
+
+function refuseProperties(event: Event): asserts event is Node {
+  if (
+    event.type === EVENT_ID.POP ||
+    event.type === EVENT_ID.ALIAS ||
+    event.type === EVENT_ID.DOCUMENT
+  )
+    leave()
+  if (event.anchorStart !== NOWHERE || event.tagStart !== NOWHERE) leave()
 }
 
-type Scalar = Extract<Event, { type: typeof EVENT_ID.SCALAR }>
-
-function isOnOneLine({ style, valueStart, valueEnd }: Scalar, text: string): boolean {
-  if (style === SCALAR_STYLE.LITERAL_BLOCK || style === SCALAR_STYLE.FOLDED_BLOCK) return false
-  return !text.slice(valueStart, valueEnd).includes('\n')
+function scalarOf(text: string, event: Scalar): unknown {
+  const { style, valueStart, valueEnd } = event
+  if (style === SCALAR_STYLE.LITERAL_BLOCK || style === SCALAR_STYLE.FOLDED_BLOCK) leave()
+  if (event.fast) {
+    const written = text.slice(valueStart, valueEnd)
+    return style === SCALAR_STYLE.PLAIN ? meaningOf(written) : written
+  }
+  if (text.slice(valueStart, valueEnd).includes('\n')) leave()
+  const value = getScalarValue(text, event)
+  return style === SCALAR_STYLE.PLAIN ? meaningOf(value) : value
 }
 
-function isPlainKey(event: Event, text: string): boolean {
-  if (event.type !== EVENT_ID.SCALAR) return false
+function keyOf(text: string, event: Event): string {
+  refuseProperties(event)
+  if (event.type !== EVENT_ID.SCALAR) leave()
   const key = text.slice(event.valueStart, event.valueEnd)
-  return KEY.test(key) && !NAMED.test(key) && key !== '__proto__'
+  if (!KEY.test(key) || NAMED.test(key) || key === '__proto__') leave()
+  return key
 }
 
-function withLines(
-  text: string,
-  starts: readonly number[],
-  values: readonly unknown[],
-): readonly PlainDocument[] {
+function withLines(text: string, documents: readonly Placed[]): readonly PlainDocument[] {
   let line = 1
   let counted = 0
-  return values.map((value, index) => {
-    const start = starts[index] ?? counted
+  return documents.map(({ start, value }) => {
     for (let at = text.indexOf('\n', counted); at !== -1 && at < start; ) {
       line += 1
       at = text.indexOf('\n', at + 1)

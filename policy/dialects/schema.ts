@@ -7,6 +7,7 @@ import { z } from 'zod'
 import type { Fault } from '../model/intent.ts'
 import { type PathKey, pointerFromPath } from './pointer.ts'
 import { suggest } from './suggest.ts'
+import { declareCheck, isSurelyValid } from './surely-valid.ts'
 
 /** Fields that a kind has in its own project and that we do not honour, by object schema. */
 const NOT_HONOURED = new WeakMap<object, readonly string[]>()
@@ -30,6 +31,7 @@ export function fields<S extends z.core.$ZodLooseShape>(
   const checked = check
     ? plain.superRefine((value, context) => check(value, reportTo(context)))
     : plain
+  if (check) declareCheck(checked, plain, check)
   NOT_HONOURED.set(checked, notHonoured)
   return checked
 }
@@ -42,10 +44,16 @@ export interface Finding {
 
 /** A string with a check of its own: `check` says what is wrong, or nothing. */
 export function text(check: (written: string) => string | undefined): z.ZodString {
-  return z.string().superRefine((written, context) => {
+  const plain = z.string()
+  const checked = plain.superRefine((written, context) => {
     const wrong = check(written)
     if (wrong !== undefined) context.addIssue({ code: 'custom', message: wrong })
   })
+  declareCheck(checked, plain, (written, report) => {
+    const wrong = check(written)
+    if (wrong !== undefined) report([], wrong)
+  })
+  return checked
 }
 
 /** A {@link Report} into a zod refinement. */
@@ -60,6 +68,7 @@ export function faultsOf(
   value: unknown,
   lineOf: (path: readonly PathKey[]) => number,
 ): readonly Fault[] {
+  if (isSurelyValid(schema, value)) return []
   const result = schema.safeParse(value)
   if (result.success) return []
   const { issues } = result.error

@@ -25,26 +25,23 @@ export function warnPolicy(policy: RawPolicy): readonly Warning[] {
 }
 
 function warnEmptyLists({ rules = [] }: RawPolicy): readonly Warning[] {
-  const emptyIn = (value: object, path: readonly PathKey[]): Warning[] =>
-    Object.entries(value)
-      .filter(([, list]) => Array.isArray(list) && list.length === 0)
-      .map(([field]) => ({
-        path: [...path, field],
-        message: 'the list is empty, which means no constraint at all',
-      }))
-  return rules.flatMap((value, index) => {
-    const path = ['spec', 'rules', index]
-    return [
-      ...emptyIn(value, path),
-      ...(value.from ?? []).flatMap((entry, at) =>
-        emptyIn(entry.source, [...path, 'from', at, 'source']),
-      ),
-      ...(value.to ?? []).flatMap((entry, at) =>
-        emptyIn(entry.operation, [...path, 'to', at, 'operation']),
-      ),
-      ...(value.when ?? []).flatMap((entry, at) => emptyIn(entry, [...path, 'when', at])),
-    ]
-  })
+  const warnings: Warning[] = []
+  const lookInto = (value: object, ...path: readonly PathKey[]): void => {
+    for (const [field, list] of Object.entries(value)) {
+      if (!Array.isArray(list) || list.length > 0) continue
+      const message = 'the list is empty, which means no constraint at all'
+      warnings.push({ path: ['spec', 'rules', ...path, field], message })
+    }
+  }
+  for (const [index, rule] of rules.entries()) {
+    const { from = [], to = [], when = [] } = rule
+    lookInto(rule, index)
+    for (const [at, { source }] of from.entries()) lookInto(source, index, 'from', at, 'source')
+    for (const [at, { operation }] of to.entries())
+      lookInto(operation, index, 'to', at, 'operation')
+    for (const [at, condition] of when.entries()) lookInto(condition, index, 'when', at)
+  }
+  return warnings
 }
 
 /** On a TCP port HTTP attributes do not exist, and a DENY goes by what is left of its rule (§1.8). */

@@ -5,6 +5,7 @@ const LITERAL = /^[a-zA-Z0-9\-._~%!$&'()+,;:@=]+$/
 
 /** What is wrong with an entry of `paths` or `notPaths`, template or not. */
 export function pathFault(path: string): string | undefined {
+  if (!/[{}]/.test(path)) return undefined
   const wrong = (why: string): string => `found ${JSON.stringify(path)}: ${why}`
   const segments = path.replace(/^\/+|\/+$/g, '').split('/')
   const template = segments.some((segment) => OPERATORS.includes(segment)) || /\{\*\*?\}/.test(path)
