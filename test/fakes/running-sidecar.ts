@@ -216,12 +216,16 @@ async function exchange(
 }
 
 /** What this client cannot send is sent by nobody. */
-async function ask(socket: Socket, request: SidecarRequest): Promise<Seen> {
+async function ask(socket: Socket, request: SidecarRequest): Promise<Seen | 'late'> {
+  let isLate = false
   socket.on('error', () => {})
-  socket.setTimeout(ANSWER_MS, () => socket.destroy())
+  socket.setTimeout(ANSWER_MS, () => {
+    isLate = true
+    socket.destroy()
+  })
   const seen = await exchangeHttp2(socket, request)
   socket.destroy()
-  return seen ?? { kind: 'unsendable' }
+  return isLate && seen?.kind === 'closed' ? 'late' : (seen ?? { kind: 'unsendable' })
 }
 
 function tls({ alpn, sni, port, protocol }: SidecarRequest, identity: Svid | 'nocert') {

@@ -1,5 +1,6 @@
 /** Random sets for the oracle, and its answers. */
 import { execFile, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
@@ -52,12 +53,40 @@ export interface Answers {
   readonly notes: ReadonlyMap<string, OracleSetNote>
 }
 
-/** Puts `cases` to the programs in `bin`. */
+/** It may find its ports taken, or be ended; what it then did not say it says when asked again. */
+const MAX_TRIES = 3
+/** Milliseconds for all of a run's sets, on a machine with other work too. */
+const LONGEST_MS = 480_000
+
+/**
+ * Puts `cases` to the programs in `bin`.
+ *
+ * @throws {Error} when they do not answer all: that is no difference, and nothing was compared
+ */
 export async function askOracle(bin: string, cases: readonly OracleCase[]): Promise<Answers> {
+  let last = ''
+  for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+    const { ended, said, ...asked } = await askOnce(bin, placed(cases))
+    const wanted = cases.reduce((sum, { requests }) => sum + requests.length, 0)
+    if (ended === 0 && asked.answers.size === wanted) return asked
+    last = `it ended with ${ended} after ${asked.answers.size} of ${wanted} answers: ${said}`
+  }
+  throw new Error(`Could not ask the oracle, so that nothing was compared: ${last}`)
+}
+
+async function askOnce(bin: string, cases: readonly OracleCase[]) {
   const child = spawn(`${bin}/oracle-eval`, ['eval', '-heads', '-'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'pipe'],
+    timeout: LONGEST_MS,
+    killSignal: 'SIGKILL',
   })
-  const ended = once(child, 'close')
+  const ended = once(child, 'close') as Promise<[number | null, string | null]>
+  let said = ''
+  child.stderr.on('data', (bytes: Buffer) => {
+    said = (said + bytes.toString()).slice(-1000)
+  })
+  // One that ends early takes no more; how it ended is told below.
+  child.stdin.on('error', () => {})
   child.stdin.end(cases.map((one) => JSON.stringify(one)).join('\n'))
   const answers = new Map<string, OracleAnswer>()
   const notes = new Map<string, OracleSetNote>()
@@ -66,6 +95,22 @@ export async function askOracle(bin: string, cases: readonly OracleCase[]): Prom
     if ('decision' in read) answers.set(`${read.set}/${read.id}`, read)
     else notes.set(read.set, read)
   }
-  await ended
-  return { answers, notes }
+  const [code, signal] = await ended
+  return { answers, notes, ended: code ?? signal, said: said.trim() }
+}
+
+/** Addresses in 127.64.2.1 to 127.64.249.250, which policies on `destination.ip` take for one. */
+const ADDRESSES = 248 * 250
+
+/**
+ * Each set at an address of its own that changes with every call. Two oracles on one machine would
+ * otherwise listen at the same ones, and each answer half of what the other is asked.
+ */
+function placed(cases: readonly OracleCase[]): readonly OracleCase[] {
+  const first = randomInt(ADDRESSES)
+  return cases.map((one, index) => {
+    const at = (first + index) % ADDRESSES
+    const ip = `127.64.${2 + Math.floor(at / 250)}.${1 + (at % 250)}`
+    return { ...one, target: { ...one.target, ip } }
+  })
 }

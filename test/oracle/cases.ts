@@ -35,6 +35,7 @@ export interface OracleCase {
   readonly id: string
   readonly manifests: readonly Manifest[]
   readonly mesh?: Manifest
+  readonly target?: Manifest
   readonly requests: readonly OracleRequest[]
   readonly ports: readonly number[]
   /** Headers that the app is to get alike, lower case. */
@@ -54,6 +55,7 @@ export interface OracleAnswer {
   readonly body?: string
   /** Envoy's response details. */
   readonly details?: string
+  readonly transportFailure?: string
   /** What kind of filter chain took the connection. */
   readonly chain?: 'http' | 'tcp'
   readonly error?: string

@@ -3,20 +3,13 @@
  * decide, our decision code decides, and a running sidecar decides. They agree.
  */
 import { writeFileSync } from 'node:fs'
-import type { ServerResponse } from 'node:http'
 import test from 'ava'
-import { CaError } from '#ca/index.ts'
-import type { CheckResult } from '#policy/index.ts'
-import { type AskedOverHttp, openHttpAuthorizer } from '#test/fakes/fake-authorizers.ts'
-import { openRunningSidecar, type RunningSidecar } from '#test/fakes/running-sidecar.ts'
-import { PORTS } from './areas/area.ts'
-import { AUTHORIZER_HOST } from './areas/custom.ts'
 import { drawCases } from './areas/index.ts'
-import { askOracle, generate } from './ask.ts'
-import { type OracleCase, type OracleRequest, readCase, withToken } from './cases.ts'
-import { createDecide, type Decide } from './decide.ts'
+import { generate } from './ask.ts'
+import type { OracleCase } from './cases.ts'
 import { DIFFERENCES } from './differences.ts'
-import { createTally, NOBODY, type Tally, verdictOf, verdictOfSeen } from './tally.ts'
+import { report } from './report.ts'
+import { compareTwice } from './rounds.ts'
 
 const bin = process.env['REDOUBT_ORACLE_BIN']
 const source = process.env['REDOUBT_ORACLE_SOURCE']
@@ -27,7 +20,9 @@ const SETS = number('SETS', 200)
 const REQUESTS = number('REQUESTS', 40)
 /** Sets of the areas, beside those of the shared generator. */
 const AREAS = number('AREAS', 120)
-/** A file for all that differs, for whoever looks into it. */
+/** One set alone, for whoever looks into it. */
+const only = process.env['REDOUBT_ORACLE_ONLY'] || undefined
+/** A file for all that differs. */
 const faultsFile = process.env['REDOUBT_ORACLE_FAULTS']
 
 const TITLES = {
@@ -37,18 +32,13 @@ const TITLES = {
 }
 
 if (bin && source) {
+  if (faultsFile) writeFileSync(faultsFile, '')
   test.serial(TITLES.shared, async (t) => {
     const cases = await generate(source, { seed: SEED, sets: SETS, requests: REQUESTS })
-    const tally = await compare(t, bin, cases)
-    const total = SETS * REQUESTS
-    t.true((tally.counts['decision code'] ?? 0) > total * 0.9, 'most are decided by our code')
-    t.true((tally.counts['sidecar'] ?? 0) > total * 0.5, 'half of them go through the sidecar')
+    await compare(t, bin, cases, { code: 0.9, sidecar: 0.5 })
   })
   test.serial(TITLES.areas, async (t) => {
-    const tally = await compare(t, bin, drawCases(SEED, AREAS, REQUESTS))
-    const total = AREAS * REQUESTS
-    t.true((tally.counts['decision code'] ?? 0) > total * 0.6, 'most are decided by our code')
-    t.true((tally.counts['sidecar'] ?? 0) > total * 0.5, 'half of them go through the sidecar')
+    await compare(t, bin, drawCases(SEED, AREAS, REQUESTS), { code: 0.6, sidecar: 0.5 })
   })
 } else {
   const why = process.env['REDOUBT_ORACLE_MISSING'] ?? 'use npm run test:oracle'
@@ -57,107 +47,34 @@ if (bin && source) {
   }
 }
 
+/** Which part of the requests our decision code has to decide, and which the sidecar. */
+interface Share {
+  readonly code: number
+  readonly sidecar: number
+}
+
 async function compare(
   t: import('ava').ExecutionContext,
   program: string,
-  cases: readonly OracleCase[],
-): Promise<Tally> {
-  const { answers, notes } = await askOracle(program, cases)
-  t.log(`seed ${SEED}: ${cases.length} sets, ${answers.size} answers`)
-  await using authorizer = await openHttpAuthorizer(sayAsTheirs)
-  const places = { [`${AUTHORIZER_HOST}:80`]: authorizer.address }
-  await using sidecar = await openRunningSidecar(PORTS, places)
-  const tally = createTally()
-  for (const one of cases) {
-    const note = notes.get(one.id)
-    if (note?.setError) {
-      t.log(`${one.id}: ${note.setError.slice(0, 300)}`)
-      tally.count('sets that the oracle could not load')
-      continue
-    }
-    const { intent, refused } = readCase(one)
-    const skipped = (note?.skipped ?? []).map(({ kind, name }) => `${kind}/${name}`)
-    if (refused.toSorted().join() !== skipped.toSorted().join()) {
-      tally.misjudged({ who: 'validation', set: one.id, refused, note })
-      continue
-    }
-    const decide = createDecide(intent)
-    await sidecar.apply(intent)
-    const text = JSON.stringify(one.manifests)
-    await Promise.all(
-      one.requests.map(async (request) => {
-        const theirs = answers.get(`${one.id}/${request.id}`)
-        if (theirs === undefined || theirs.decision === 'error') return tally.count('oracle errors')
-        await compareOne({ one, text, request, theirs, decide, sidecar }, tally)
-      }),
-    )
-  }
-  t.log(JSON.stringify(tally.counts))
-  for (const { name } of DIFFERENCES) t.log(`${name}: ${tally.counts[name] ?? 0}`)
-  if (faultsFile) {
-    const lines = tally.faults.map((fault) => `${JSON.stringify(fault)}\n`)
-    writeFileSync(faultsFile, lines.join(''))
-  }
-  t.deepEqual(tally.faults.slice(0, 5), [], `${tally.faults.length} differ; seed ${SEED}`)
-  const total = cases.length * REQUESTS
-  t.true((tally.counts['oracle errors'] ?? 0) < total * 0.01, 'the oracle answers')
-  t.true((tally.counts['sets that the oracle could not load'] ?? 0) < cases.length * 0.05)
-  return tally
-}
-
-/** What the oracle's authorizer does. */
-function sayAsTheirs({ headers }: AskedOverHttp, response: ServerResponse): void {
-  const allowed = headers['x-ext-authz'] === 'allow'
-  response.writeHead(allowed ? 200 : 403, { 'x-ext-authz-result': allowed ? 'allowed' : 'denied' })
-  response.end(
-    allowed ? '' : 'denied by ext_authz for not found header `x-ext-authz: allow` in the request',
-  )
-}
-
-interface Compared {
-  readonly text: string
-  readonly one: OracleCase
-  readonly request: OracleRequest
-  readonly theirs: Parameters<Tally['note']>[1]['theirs']
-  readonly decide: Decide
-  readonly sidecar: RunningSidecar
-}
-
-async function compareOne(
-  { one, text, request, theirs, decide, sidecar }: Compared,
-  tally: Tally,
+  all: readonly OracleCase[],
+  share: Share,
 ): Promise<void> {
-  const { watched = [] } = one
-  const decided = await decideOrUndefined(decide, request)
-  const pair = { request, theirs, decided, set: one.id, watched, text }
-  // Who is asked, and what comes of it, only a sidecar knows.
-  if (isDecidable(request) && decided?.reason !== 'needs-provider') {
-    tally.note('decision code', pair, decided ? verdictOf(decided) : NOBODY)
+  const cases = only === undefined ? all : all.filter(({ id }) => id === only)
+  if (cases.length === 0) return void t.pass(`${only} is not here`)
+  const { counts, faults, unsteady, unanswered } = await compareTwice(program, cases)
+  const total = cases.length * REQUESTS
+  t.log(`seed ${SEED}: ${cases.length} sets, ${total} requests; ${JSON.stringify(counts)}`)
+  for (const { name } of DIFFERENCES) if (counts[name]) t.log(`${name}: ${counts[name]}`)
+  for (const line of unsteady) t.log(line)
+  for (const [set, why] of unanswered) t.log(`${set}: the oracle cannot say: ${why.slice(0, 300)}`)
+  if (faultsFile) {
+    const lines = faults.map((fault) => `${JSON.stringify(fault)}\n`)
+    writeFileSync(faultsFile, lines.join(''), { flag: 'a' })
   }
-  if (!isSendable(request, decided)) return
-  const seen = await sidecar.send({ ...request, ...withToken(request) })
-  if (seen.kind === 'unsendable') tally.count('not to be sent by our client')
-  else tally.note('sidecar', pair, verdictOfSeen(seen, watched))
-}
-
-async function decideOrUndefined(
-  decide: Decide,
-  request: OracleRequest,
-): Promise<CheckResult | undefined> {
-  try {
-    return await decide(request)
-  } catch (cause) {
-    if (cause instanceof CaError && cause.code === 'CA_ID_INVALID') return undefined
-    throw cause
-  }
-}
-
-/** A certificate that is no good, and ALPN, are the sidecar's business alone. */
-function isDecidable({ from, alpn }: OracleRequest): boolean {
-  return alpn === undefined && !/^(nocert|badca)/.test(from)
-}
-
-/** No CA of ours signs what is no SPIFFE ID. */
-function isSendable({ from }: OracleRequest, decided: CheckResult | undefined): boolean {
-  return decided !== undefined || /^(nocert|badca)/.test(from)
+  t.is(faults.length, 0, faults.length === 0 ? '' : report(faults, SEED))
+  t.true(unsteady.length < total * 0.002 + 1, 'the oracle says the same again')
+  t.true(unanswered.size < cases.length * 0.05 + 1, 'the oracle answers')
+  if (only !== undefined) return
+  t.true((counts['decision code'] ?? 0) > total * share.code, 'most are decided by our code')
+  t.true((counts['sidecar'] ?? 0) > total * share.sidecar, 'half of them go through the sidecar')
 }

@@ -1,7 +1,7 @@
 /**
- * `npm run test:oracle [-- --seed N --sets N --areas N --requests N]`: random policies and requests, decided by
- * Istio's own code and a real Envoy (`../shared/oracle`), by our decision code and by a running sidecar.
- * Other arguments go to ava; the totals are ava's.
+ * `npm run test:oracle [-- --seed N --sets N --areas N --requests N --only SET]`: random policies and requests,
+ * decided by Istio's own code and a real Envoy (`../shared/oracle`), by our decision code and by a running
+ * sidecar. `--only` asks one set of the seed alone. Other arguments go to ava; the totals are ava's.
  */
 import { execFile, spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'
@@ -22,7 +22,7 @@ async function prepare(): Promise<Readonly<Record<string, string>>> {
   }
   try {
     // The first time it compiles Istio, for as long as a gate may wait; the next run goes on from there.
-    const bounded = ['--kill-after=5', '1200', `${ORACLE}/setup.sh`]
+    const bounded = ['--kill-after=5', '1080', `${ORACLE}/setup.sh`]
     const { stdout } = await promisify(execFile)('timeout', bounded)
     return { REDOUBT_ORACLE_BIN: `${stdout.trim()}/bin`, REDOUBT_ORACLE_SOURCE: ORACLE }
   } catch (cause) {
@@ -30,30 +30,37 @@ async function prepare(): Promise<Readonly<Record<string, string>>> {
   }
 }
 
-/** Takes `--seed`, `--sets`, `--areas` and `--requests` with their values out of `args`. */
-function takeNumbers(args: string[], defaults: Readonly<Record<string, number>>) {
+/** Takes `--seed` and the like with their values out of `args`. */
+function takeOptions(args: string[], defaults: Readonly<Record<string, number | ''>>) {
   return Object.fromEntries(
     Object.entries(defaults).map(([name, value]) => {
       const at = args.indexOf(`--${name}`)
-      const given = at < 0 ? value : Number(args.splice(at, 2)[1])
+      const given = at < 0 ? value : (args.splice(at, 2)[1] ?? '')
+      if (value !== '' && !/^\d{1,10}$/.test(`${given}`)) {
+        say(`Cannot take --${name} ${given}: it is no whole number`)
+        process.exit(2)
+      }
       return [`REDOUBT_ORACLE_${name.toUpperCase()}`, String(given)]
     }),
   )
 }
 
-const args = process.argv.slice(2)
-const numbers = takeNumbers(args, {
+const args = process.argv.slice(2).filter((one) => one !== '--')
+const options = takeOptions(args, {
   ...{ seed: randomInt(2 ** 31), sets: 200, requests: 40 },
-  areas: 120,
+  ...{ areas: 120, only: '' as const },
 })
 const found = await prepare()
 const missing = found['REDOUBT_ORACLE_MISSING']
 if (missing) say(`ORACLE NOT TO BE HAD, its tests are skipped: ${missing}`)
-else say(`oracle: seed ${numbers['REDOUBT_ORACLE_SEED']}; repeat with -- --seed`)
+else {
+  const seed = options['REDOUBT_ORACLE_SEED']
+  say(`oracle: seed ${seed}; again: npm run test:oracle -- --seed ${seed}`)
+}
 
 const ava = spawn('ava', ['--config', 'test/oracle/ava.config.js', ...args], {
   stdio: 'inherit',
-  env: { ...process.env, ...numbers, ...found },
+  env: { ...process.env, ...options, ...found },
 })
 const [code] = (await once(ava, 'exit')) as [number | null]
 process.exitCode = code ?? 1

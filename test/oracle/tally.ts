@@ -80,37 +80,56 @@ function tellsWhy(status: number | null): boolean {
   return status === 401 || status === 403
 }
 
+/** What is not to be: two sides that differ, without a name for it. */
+export interface Fault {
+  readonly who: string
+  /** Of the set; and of the request, where it is about one. */
+  readonly at: string
+  readonly [more: string]: unknown
+}
+
 export interface Tally {
   readonly counts: Readonly<Record<string, number>>
-  readonly faults: readonly object[]
-  readonly count: (what: string) => void
-  /** A set that one side refuses parts of which the other takes. */
-  readonly misjudged: (fault: object) => void
+  /** By `who at`. */
+  readonly faults: ReadonlyMap<string, Fault>
+  /** What our side said, by the same. */
+  readonly said: ReadonlyMap<string, string>
+  readonly skip: (what: string) => void
+  /** What cannot be compared as a {@link Verdict}; `fault`: it is none where `undefined`. */
+  readonly misjudge: (who: string, at: string, ours: string, fault: object | undefined) => void
   readonly note: (
     who: string,
-    pair: Pair & { readonly set: string; readonly watched: readonly string[] },
+    pair: Omit<Pair, 'ours'> & { readonly set: string; readonly watched: readonly string[] },
     ours: Verdict,
   ) => void
 }
 
 export function createTally(): Tally {
   const counts: Record<string, number> = {}
-  const faults: object[] = []
+  const faults = new Map<string, Fault>()
+  const said = new Map<string, string>()
   const count = (what: string): void => {
     counts[what] = (counts[what] ?? 0) + 1
   }
   return {
     counts,
     faults,
-    count,
-    misjudged: (fault) => void faults.push(fault),
+    said,
+    skip: count,
+    misjudge(who, at, ours, fault) {
+      count(who)
+      said.set(`${who} ${at}`, ours)
+      if (fault !== undefined) faults.set(`${who} ${at}`, { who, at, ours, ...fault })
+    },
     note(who, pair, ours) {
       count(who)
+      const at = `${pair.set}/${pair.request.id}`
+      said.set(`${who} ${at}`, JSON.stringify(ours))
       const theirs = verdictOfTheirs(pair.theirs, pair.watched)
       if (isSame(ours, pair.request.method === 'HEAD' ? withoutText(theirs) : theirs)) return
-      const difference = DIFFERENCES.find(({ explains }) => explains(pair))
+      const difference = DIFFERENCES.find(({ explains }) => explains({ ...pair, ours }))
       if (difference) count(difference.name)
-      else faults.push({ who, ours, ...pair, said: theirs })
+      else faults.set(`${who} ${at}`, { who, at, ours, ...pair, said: theirs })
     },
   }
 }
