@@ -4,7 +4,7 @@ import type { Fault, Verdict } from './tally.ts'
 
 /** Faults of which all is told; of the others their number. */
 const MAX_TOLD = 5
-const MAX_LINE = 1500
+const MAX_LINE = 800
 
 /** @param faults - not empty */
 export function report(faults: readonly Fault[], seed: number): string {
