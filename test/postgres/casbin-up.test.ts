@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import pg from 'pg'
 import type { MeshStatus } from '#deploy/standalone/status.ts'
+import { ROLES_MODEL } from '#test/fakes/roles-model.ts'
 import { ask, processesOf, startMesh, startRedoubt, temporary, until } from '../process/mesh.ts'
 import { freePorts } from '../scenario/free-ports.ts'
 import { findPostgres, startCluster } from './cluster.ts'
@@ -50,18 +51,7 @@ apiVersion: redoubt.io/v1alpha1
 kind: CasbinPolicy
 metadata: { name: roles, namespace: shop }
 spec:
-  model:
-    inline: |
-      [request_definition]
-      r = sub, obj, act
-      [policy_definition]
-      p = sub, obj, act
-      [role_definition]
-      g = _, _
-      [policy_effect]
-      e = some(where (p.eft == allow))
-      [matchers]
-      m = g(r.sub, p.sub) && pathMatch(r.obj, p.obj) && r.act == p.act
+${ROLES_MODEL}
   policy:
     postgres:
       host: ${database.hostname}

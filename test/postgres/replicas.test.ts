@@ -36,20 +36,33 @@ async function addToken(ca: CaProcess): Promise<string> {
   return token
 }
 
+const PASSPHRASE = 'a passphrase of the ledger'
+
+/** A database, and a folder for the CAs that share it. */
+async function newSite() {
+  const stack = new AsyncDisposableStack()
+  const shared = stack.use(await newDatabase())
+  const dir = stack.use(await temporary())
+  const file = join(dir.path, 'passphrase')
+  await writeFile(file, `${PASSPHRASE}\n`, { mode: 0o600 })
+  const ledger = { ...shared.ledger, passphrase: { file } }
+  return {
+    shared,
+    dir,
+    start: (name: string, change: object = {}) =>
+      startCaProcess(join(dir.path, name), { ledger, ...change }),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+}
+
 run(
   'kill -9 of either CA at any moment: nothing is issued twice, no step is lost, clients move over by themselves',
   async (t) => {
-    await using shared = await newDatabase()
-    await using dir = await temporary()
-    const passphrase = join(dir.path, 'passphrase')
-    await writeFile(passphrase, 'a passphrase of the ledger\n', { mode: 0o600 })
+    await using site = await newSite()
+    const { shared, dir } = site
     // An issuing CA lives 60 s: several are prepared and used while CAs are killed.
-    const change = {
-      ledger: { ...shared.ledger, passphrase: { file: passphrase } },
-      ...{ leafTtl: 'PT10S', maxLeafTtl: 'PT10S', caTtl: 'PT60S', rootTtl: 'P30D' },
-    }
-    const start = (name: string, listen = '127.0.0.1:0') =>
-      startCaProcess(join(dir.path, name), { ...change, listen })
+    const lives = { leafTtl: 'PT10S', maxLeafTtl: 'PT10S', caTtl: 'PT60S', rootTtl: 'P30D' }
+    const start = (name: string, listen = '127.0.0.1:0') => site.start(name, { ...lives, listen })
     const running = { one: await start('one'), two: await start('two') }
     const ended = new AbortController()
     t.teardown(() => {
@@ -170,13 +183,9 @@ run(
 run(
   'a CA that is stopped in the middle holds the others up for seconds, not for ever',
   async (t) => {
-    await using shared = await newDatabase()
-    await using dir = await temporary()
-    const passphrase = join(dir.path, 'passphrase')
-    await writeFile(passphrase, 'a passphrase of the ledger\n', { mode: 0o600 })
-    const change = { ledger: { ...shared.ledger, passphrase: { file: passphrase } } }
-    const one = await startCaProcess(join(dir.path, 'one'), change)
-    const two = await startCaProcess(join(dir.path, 'two'), change)
+    await using site = await newSite()
+    const one = await site.start('one')
+    const two = await site.start('two')
     const adding = Promise.allSettled(Array.from({ length: 40 }, () => addToken(one)))
     one.child.kill('SIGSTOP')
     const startMs = performance.now()
@@ -193,13 +202,10 @@ run(
 run(
   'an agent leaves a CA that says nothing any more, and is where it hears of revocations again',
   async (t) => {
-    await using shared = await newDatabase()
-    await using dir = await temporary()
-    const passphrase = join(dir.path, 'passphrase')
-    await writeFile(passphrase, 'a passphrase of the ledger\n', { mode: 0o600 })
-    const change = { ledger: { ...shared.ledger, passphrase: { file: passphrase } } }
-    const one = await startCaProcess(join(dir.path, 'one'), change)
-    const two = await startCaProcess(join(dir.path, 'two'), change)
+    await using site = await newSite()
+    const { shared, dir } = site
+    const one = await site.start('one')
+    const two = await site.start('two')
     t.teardown(() => [one, two].map(({ child }) => child.kill('SIGKILL')))
     const deps = { clock: realClock, now, random: Math.random, log: () => {} }
     await using agent = await openAgent(
@@ -226,12 +232,9 @@ run(
 run(
   'no password is in an argument, in the environment that a CA was given, or in its log',
   async (t) => {
-    await using shared = await newDatabase()
-    await using dir = await temporary()
-    const passphrase = join(dir.path, 'passphrase')
-    await writeFile(passphrase, 'a passphrase of the ledger\n', { mode: 0o600 })
-    const change = { ledger: { ...shared.ledger, passphrase: { file: passphrase } } }
-    const ca = await startCaProcess(join(dir.path, 'one'), change)
+    await using site = await newSite()
+    const { shared, dir } = site
+    const ca = await site.start('one')
     const given = [
       await readFile(`/proc/${ca.child.pid}/cmdline`, 'utf8'),
       await readFile(`/proc/${ca.child.pid}/environ`, 'utf8'),
@@ -248,7 +251,6 @@ run(
       )),
     ].join('\n')
     t.regex(told, /process-ready/)
-    for (const secret of [shared.password, 'a passphrase of the ledger'])
-      t.false(told.includes(secret))
+    for (const secret of [shared.password, PASSPHRASE]) t.false(told.includes(secret))
   },
 )

@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 
+import { doorManifests } from '#test/fakes/door-manifests.ts'
 import { JWKS, makeToken } from '#test/fakes/fake-tokens.ts'
 import { ask, startMesh, temporary, until } from './mesh.ts'
 
@@ -24,28 +25,7 @@ spec: { serviceAccount: web, ports: [{ name: http, port: 8080 }], run: { command
 const MANIFESTS = `
 ${workload('v1')}
 ${workload('v2')}
-apiVersion: v1
-kind: Service
-metadata: { name: web, namespace: shop }
-spec: { selector: { app: web }, ports: [{ name: http, port: 80, targetPort: 8080 }] }
----
-apiVersion: redoubt.io/v1alpha1
-kind: Workload
-metadata: { name: door, namespace: edge, labels: { istio: ingressgateway } }
-spec: { serviceAccount: door, ports: [{ name: http, port: 8080 }] }
----
-apiVersion: v1
-kind: Service
-metadata: { name: door, namespace: edge }
-spec: { selector: { istio: ingressgateway }, ports: [{ name: http, port: 80, targetPort: 8080 }] }
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: { name: door, namespace: edge }
-spec:
-  selector: { istio: ingressgateway }
-  servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: ['*.example'] }]
----
+${doorManifests('*.example')}
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: { name: web, namespace: shop }
@@ -56,16 +36,6 @@ spec:
     - match: [{ headers: { '@request.auth.claims.group': { exact: beta } } }]
       route: [{ destination: { host: web, subset: v2 } }]
     - route: [{ destination: { host: web, subset: v1 } }]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: { name: web, namespace: shop }
-spec: { host: web, subsets: [{ name: v1, labels: { version: v1 } }, { name: v2, labels: { version: v2 } }] }
----
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: { name: default, namespace: istio-system }
-spec: { mtls: { mode: STRICT } }
 ---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication

@@ -1,5 +1,6 @@
 /** CUSTOM in a whole mesh: an authorizer with a sidecar of its own, and an operator's own Casbin model. */
 import test from 'ava'
+import { ROLES_MODEL } from '#test/fakes/roles-model.ts'
 import { startMesh } from './mesh.ts'
 
 const workload = (name: string): string => `
@@ -88,18 +89,7 @@ apiVersion: redoubt.io/v1alpha1
 kind: CasbinPolicy
 metadata: { name: roles, namespace: shop }
 spec:
-  model:
-    inline: |
-      [request_definition]
-      r = sub, obj, act
-      [policy_definition]
-      p = sub, obj, act
-      [role_definition]
-      g = _, _
-      [policy_effect]
-      e = some(where (p.eft == allow))
-      [matchers]
-      m = g(r.sub, p.sub) && pathMatch(r.obj, p.obj) && r.act == p.act
+${ROLES_MODEL}
   policy: { configMap: { name: lines, key: csv } }
 ---
 apiVersion: v1

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
 import { temporaryDir } from '#test/ca/harness.ts'
+import { doorManifests } from '#test/fakes/door-manifests.ts'
 import { JWKS, makeToken, strangerKey } from '#test/fakes/fake-tokens.ts'
 import { createWebCa, type WebIdentity } from '#test/fakes/fake-web-ca.ts'
 import { openRaw } from '#test/fakes/raw-http.ts'
@@ -22,28 +23,7 @@ spec: { serviceAccount: ${app}, ports: [{ name: http, port: 8080 }], address: 12
 const manifests = `
 ${workload('v1', 'web', 'v1')}
 ${workload('v2', 'web', 'v2')}
-apiVersion: v1
-kind: Service
-metadata: { name: web, namespace: shop }
-spec: { selector: { app: web }, ports: [{ name: http, port: 80, targetPort: 8080 }] }
----
-apiVersion: redoubt.io/v1alpha1
-kind: Workload
-metadata: { name: door, namespace: edge, labels: { istio: ingressgateway } }
-spec: { serviceAccount: door, ports: [{ name: http, port: 8080 }] }
----
-apiVersion: v1
-kind: Service
-metadata: { name: door, namespace: edge }
-spec: { selector: { istio: ingressgateway }, ports: [{ name: http, port: 80, targetPort: 8080 }] }
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: { name: door, namespace: edge }
-spec:
-  selector: { istio: ingressgateway }
-  servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: ['*.shop.example'] }]
----
+${doorManifests('*.shop.example')}
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: { name: web, namespace: shop }
@@ -61,18 +41,6 @@ spec:
     - match: [{ headers: { x-sub: { exact: ann } } }]
       rewrite: { uri: /by-claim-header }
       route: [{ destination: { host: web, subset: v2 } }]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: { name: web, namespace: shop }
-spec:
-  host: web
-  subsets: [{ name: v1, labels: { version: v1 } }, { name: v2, labels: { version: v2 } }]
----
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: { name: default, namespace: istio-system }
-spec: { mtls: { mode: STRICT } }
 ---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication

@@ -83,6 +83,9 @@ const no = (
 })
 
 const edits = (...headers: ReturnType<typeof said>[]): CheckResponse => saysYes({ headers })
+/** A header that the request has, and one that it has not. */
+const editsBoth = (appendAction: number): CheckResponse =>
+  edits(said('x-user', 'ann', { appendAction }), said('x-new', 'n', { appendAction }))
 const answers = (...responseHeadersToAdd: ReturnType<typeof said>[]): CheckResponse =>
   saysYes({ responseHeadersToAdd })
 
@@ -212,30 +215,9 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     says: edits(said('x-user', 'ann')),
     lines: claims,
   },
-  'grpc-action-add-if-absent': {
-    provider: 'grpc',
-    says: edits(
-      said('x-user', 'ann', { appendAction: 1 }),
-      said('x-new', 'n', { appendAction: 1 }),
-    ),
-    lines: claims,
-  },
-  'grpc-action-overwrite': {
-    provider: 'grpc',
-    says: edits(
-      said('x-user', 'ann', { appendAction: 2 }),
-      said('x-new', 'n', { appendAction: 2 }),
-    ),
-    lines: claims,
-  },
-  'grpc-action-overwrite-if-exists': {
-    provider: 'grpc',
-    says: edits(
-      said('x-user', 'ann', { appendAction: 3 }),
-      said('x-new', 'n', { appendAction: 3 }),
-    ),
-    lines: claims,
-  },
+  'grpc-action-add-if-absent': { provider: 'grpc', says: editsBoth(1), lines: claims },
+  'grpc-action-overwrite': { provider: 'grpc', says: editsBoth(2), lines: claims },
+  'grpc-action-overwrite-if-exists': { provider: 'grpc', says: editsBoth(3), lines: claims },
   'grpc-remove': {
     provider: 'grpc',
     says: saysYes({ headersToRemove: ['X-User', 'x-none', 'host', ':path'] }),
