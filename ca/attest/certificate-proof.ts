@@ -118,7 +118,7 @@ function createChallenges() {
   const used = new Map<string, number>()
   const macOf = (body: Uint8Array) => createHmac('sha256', secret).update(body).digest()
   return {
-    make(now: Temporal.Instant): Uint8Array {
+    make: (now: Temporal.Instant): Uint8Array => {
       const time = Buffer.alloc(TIME_BYTES)
       time.writeBigInt64BE(BigInt(now.epochMilliseconds))
       const body = Buffer.concat([randomBytes(NONCE_BYTES), time])

@@ -113,7 +113,9 @@ function dial(
       minVersion: 'TLSv1.2',
       ALPNProtocols: ['http/1.1'],
       ...(judge.kind === 'https_web'
-        ? { ...(judge.roots === undefined ? {} : { ca: judge.roots }) }
+        ? judge.roots === undefined
+          ? {}
+          : { ca: judge.roots }
         : { rejectUnauthorized: false, checkServerIdentity: () => undefined }),
     })
     const fail = (cause: unknown): void => {

@@ -84,7 +84,7 @@ export function createFederation(deps: FederationDeps): Federation {
   }
   return {
     async set(relationships) {
-      for (const [name, one] of [...kept]) {
+      for (const [name, one] of Array.from(kept)) {
         const same = relationships.some((next) => isSame(next, one.relationship))
         if (!same) await end(name, one)
       }

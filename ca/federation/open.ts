@@ -94,7 +94,9 @@ function callOf(
   now: Temporal.Instant,
 ): CallRow {
   const domains = relationships.map(({ trustDomain, url, profile: { kind } }) => ({
-    ...{ trustDomain, url, profile: kind },
+    trustDomain,
+    url,
+    profile: kind,
   }))
   const detail = JSON.stringify(domains)
   return { at: now.epochMilliseconds, caller, action: 'federate', detail, outcome: 'done' }

@@ -85,7 +85,7 @@ export function createBatchWriter(
 
 function certificateValues(row: CertificateRow): readonly SQLInputValue[] {
   const { serial, kind, subject, issuer_serial, issued_at } = row
-  const { not_before, not_after, requested_by, der, life = null } = row
+  const { not_before, not_after, requested_by, der, life } = row
   const times = [issued_at, not_before, not_after]
   return [serial, kind, subject, issuer_serial, ...times, requested_by, der, life]
 }

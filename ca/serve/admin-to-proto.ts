@@ -46,7 +46,8 @@ function replicaToProto({ startedAt, seenAt, ...rest }: ReplicaStatus): ReplicaM
 function jwtKeyToProto(key: JwtKeyStatus): JwtKeyMessage {
   const { keyId, state, createdAt, activeAt, notAfter } = key
   return {
-    ...{ keyId, state },
+    keyId,
+    state,
     createdAtMs: BigInt(createdAt.epochMilliseconds),
     activeAtMs: BigInt(activeAt.epochMilliseconds),
     notAfterMs: BigInt(notAfter.epochMilliseconds),

@@ -127,7 +127,14 @@ export function createSubscribers(now: () => Temporal.Instant): Subscribers {
           if (known && known.stream !== stream) return // a newer stream speaks for it
           key ??= `${id} ${name}`
           const record: AgentRecord = known ?? {
-            ...{ id, name, until, keyIds, stream, generation, denials, ...opened },
+            id,
+            name,
+            until,
+            keyIds,
+            stream,
+            generation,
+            denials,
+            ...opened,
             processes: new Map(),
           }
           for (const report of processes) take(record.processes, report)
@@ -156,7 +163,10 @@ function take(processes: AgentRecord['processes'], report: ProcessReport): void 
 function rowOf(agent: string, record: AgentRecord): BoardRow {
   const { streamName, openedAt, stream, until } = record
   return {
-    ...{ agent, stream: streamName, openedAt, connected: stream !== undefined },
+    agent,
+    stream: streamName,
+    openedAt,
+    connected: stream !== undefined,
     until: until.epochMilliseconds,
     subscribers: subscribersOf(record),
   }
@@ -170,8 +180,13 @@ function subscribersOf(agent: AgentRecord): readonly Subscriber[] {
     ...[...processes.values()].map((one): Subscriber => {
       const { id: processId, name: processName } = one
       return {
-        ...{ id: processId, kind: 'proxy', name: processName },
-        ...{ generation: one.generation, denials: one.denials, connected, keyIds: [] },
+        id: processId,
+        kind: 'proxy',
+        name: processName,
+        generation: one.generation,
+        denials: one.denials,
+        connected,
+        keyIds: [],
       }
     }),
   ]

@@ -46,7 +46,9 @@ function denyChangesToProto({ base, generation, entries }: DenyChanges): DenyCha
     base: BigInt(base),
     generation: BigInt(generation),
     entries: entries.map(({ kind, value, until, generation: since, lifted }) => ({
-      ...{ kind, value, lifted },
+      kind,
+      value,
+      lifted,
       untilMs: BigInt(until.epochMilliseconds),
       generation: BigInt(since),
     })),

@@ -112,7 +112,9 @@ export function findNegativeConditions({ all }: Scene): readonly Draft[] {
       (condition, at): readonly Draft[] => {
         if (condition['status'] !== 'False') return []
         const { type, reason, message: why } = condition
-        const message = `its condition ${type} is False${reason ? `: ${reason}` : ''}${why ? `, ${why}` : ''}`
+        const said = [reason, why].filter((word) => typeof word === 'string' && word !== '')
+        const told = said.length > 0 ? `: ${said.join(', ')}` : ''
+        const message = `its condition ${type} is False${told}`
         const path = ['status', 'conditions', at, 'status']
         return [{ code: 'IST0171', subject: written, path, message, hint: 'repair what it says' }]
       },

@@ -196,7 +196,7 @@ function handshakeBoxes(side: Side): readonly Box[] {
       peer(
         'is of a foreign trust domain',
         (id) => id !== undefined && !trusted.has(trustDomainOf(parseSpiffeId(id))),
-        `is of none of ${[...trusted].toSorted().join()}`,
+        `is of none of ${[...trusted].map(String).toSorted().join()}`,
       ),
     ),
   ]

@@ -91,8 +91,19 @@ function definitionOf(kind: Kind): JsonSchema {
 
 /** Kept as they are: the API server reads them as JSON Schema does. */
 const KEPT = [
-  ...['type', 'description', 'enum', 'pattern', 'required', 'minimum', 'maximum'],
-  ...['minItems', 'maxItems', 'minLength', 'maxLength', 'minProperties', 'maxProperties'],
+  'type',
+  'description',
+  'enum',
+  'pattern',
+  'required',
+  'minimum',
+  'maximum',
+  'minItems',
+  'maxItems',
+  'minLength',
+  'maxLength',
+  'minProperties',
+  'maxProperties',
 ]
 
 /**

@@ -59,7 +59,7 @@ function rowOf(schema: JsonSchema, field: string, required: readonly string[]): 
   const parts = [
     required.includes(name) ? 'required' : '',
     limits,
-    String(schema['description'] ?? ''),
+    (schema['description'] as string | undefined) ?? '',
   ]
   const what = parts.filter((part) => part !== '').join('; ')
   return { field, type: typeOf(schema), what: what.replaceAll('|', '\\|') }
@@ -85,7 +85,7 @@ function limitsOf(schema: JsonSchema): string {
     range(schema['minimum'] ?? schema['exclusiveMinimum'], schema['maximum'], ''),
     range(schema['minItems'], schema['maxItems'], ' entries'),
     range(schema['minLength'], schema['maxLength'], ' characters'),
-    pattern === undefined ? '' : `matches \`${String(pattern)}\``,
+    pattern === undefined ? '' : `matches \`${pattern as string}\``,
   ]
   return words.filter((word) => word !== '').join(', ')
 }
@@ -94,7 +94,8 @@ function quoted(value: unknown): string {
   return `\`${JSON.stringify(value)}\``
 }
 
-function range(from: unknown, to: unknown, unit: string): string {
+function range(least: unknown, most: unknown, unit: string): string {
+  const [from, to] = [least, most] as (number | undefined)[]
   if (from === undefined && to === undefined) return ''
   if (to === undefined) return `at least ${from}${unit}`
   return from === undefined ? `at most ${to}${unit}` : `${from} to ${to}${unit}`

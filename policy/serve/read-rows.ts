@@ -95,7 +95,8 @@ function rowOf(row: unknown): Row {
 }
 
 function textOf(value: unknown): string {
-  return value === null || value === undefined ? '' : String(value)
+  if (value === null || value === undefined) return ''
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 function failed({ host, port, database, table }: PostgresSource, why: string): PolicyError {

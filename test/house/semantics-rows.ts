@@ -27,7 +27,7 @@ export function readSemanticsRows(markdown: string): readonly SemanticsRow[] {
     if (section?.count === 0) rows.push({ id: `§${section.number}`, text: section.title })
   }
   for (const [at, line] of lines.entries()) {
-    if (/^# /.test(line)) {
+    if (line.startsWith('# ')) {
       close()
       section = undefined
     }

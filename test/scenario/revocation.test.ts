@@ -140,12 +140,13 @@ test.serial(
         .subscribers()
         .filter((each) => each.kind === kind)
         .map(({ name, generation: bundle, connected }) => [
-          name.split('/').at(-1),
+          name.split('/').at(-1) ?? '',
           bundle,
           connected,
         ])
-        .sort()
+        .sort(([one = ''], [other = '']) => (one < other ? -1 : 1))
     const bundle = ca.bundle.current.generation
+    await mesh.until(() => of('proxy').length === 4, 'the agents to tell of their sidecars')
     t.is(of('agent').length, 4)
     t.deepEqual(of('proxy'), [
       ['', bundle, true],

@@ -62,7 +62,12 @@ export const caRestore: Command = {
     const by = `uid:${io.uid}`
     const stateDir = join(state, 'ca')
     const { last, head } = await restoreState({
-      ...{ from, stateDir, passphrase, keyPassphrase, by, shared },
+      from,
+      stateDir,
+      passphrase,
+      keyPassphrase,
+      by,
+      shared,
       now: io.now,
     })
     await noteLedger(state, ledger)

@@ -99,7 +99,7 @@ function createWatch(timeMs: number, nowMs: () => number) {
       looks = 0
       untilMs = nowMs() + timeMs
     },
-    within(): boolean {
+    within: (): boolean => {
       looks += 1
       if (looks % LINES_A_LOOK === 0 && nowMs() > untilMs) {
         throw new RangeError(`it took more than ${timeMs} ms, after ${looks} lines`)

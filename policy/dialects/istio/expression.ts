@@ -111,7 +111,7 @@ function readBinary(reader: Reader, depth: number): void {
 /** `!!` and `--` repeat; one sign never follows the other. */
 function readUnary(reader: Reader, depth: number): void {
   const sign = ['!', '-'].find((one) => take(reader, one))
-  while (sign !== undefined && take(reader, sign)) continue
+  while (sign !== undefined) if (!take(reader, sign)) break
   readMembers(reader, readPrimary(reader, depth), depth)
 }
 

@@ -31,7 +31,10 @@ test('identity-standards §1.6 a bundle goes to a document and back, roots, keys
   const bundle = { trustDomain, generation: 4, roots: [root.der], jwtKeys: [key] }
   const text = writeBundleDocument(bundle, 120)
   const read = readBundleDocument(text)
-  t.deepEqual(read.roots.map(Buffer.from), [Buffer.from(root.der)])
+  t.deepEqual(
+    read.roots.map((der) => Buffer.from(der)),
+    [Buffer.from(root.der)],
+  )
   t.deepEqual(read.jwtKeys, [key])
   t.deepEqual([read.sequence, read.refreshHint], [4n, 120])
   const [jwk] = (JSON.parse(text) as { keys: Record<string, unknown>[] }).keys
@@ -195,7 +198,10 @@ withOpenssl(
     const { status, body, type } = await ask(address, { ca })
     t.deepEqual([status, type], [200, 'application/json'])
     const document = readBundleDocument(body)
-    t.deepEqual(document.roots.map(Buffer.from), running.ca.bundle.current.roots.map(Buffer.from))
+    t.deepEqual(
+      document.roots.map((der) => Buffer.from(der)),
+      running.ca.bundle.current.roots.map((der) => Buffer.from(der)),
+    )
     t.is(document.sequence, BigInt(running.ca.bundle.current.generation))
     t.is(document.jwtKeys.length, 1)
     t.is((await ask(address, { ca, method: 'HEAD' })).status, 200)
@@ -337,7 +343,7 @@ async function twoDomains(change: Partial<CaConfig> = {}) {
   return {
     ...{ a, b, dir, clock, deps, log, relationship, federated, second },
     count: (event: string) => log.filter((entry) => entry.event === event).length,
-    async settle(ms: number, holds: () => boolean = () => false) {
+    settle: async (ms: number, holds: () => boolean = () => false) => {
       for (let left = ms; left > 0 && !holds(); left -= 1000) {
         await clock.advance(Math.min(left, 1000))
         await new Promise((resolve) => setTimeout(resolve, 5))
@@ -354,7 +360,10 @@ test('identity-standards §5.8 https_spiffe: a self-serving endpoint is judged b
   const before = a.bundle.current.generation
   await a.federation.set([relationship], 'spiffe://prod.example/ns/redoubt-system/sa/redoubt-admin')
   t.true(await settle(0, () => federated().length === 1))
-  t.deepEqual(federated()[0]?.roots.map(Buffer.from), b.bundle.current.roots.map(Buffer.from))
+  t.deepEqual(
+    federated()[0]?.roots.map((der) => Buffer.from(der)),
+    b.bundle.current.roots.map((der) => Buffer.from(der)),
+  )
   t.is(federated()[0]?.jwtKeys?.length, 1)
   t.is(federated()[0]?.trustDomain, other)
   t.true(a.bundle.current.generation > before, 'agents acknowledge it like any change')
@@ -411,7 +420,7 @@ test('identity-standards §5.8 a bundle outlives its endpoint and our restart, a
   const { a, b, dir, deps, relationship, federated, settle } = await twoDomains()
   await a.federation.set([relationship])
   t.true(await settle(0, () => federated().length === 1))
-  const roots = federated()[0]?.roots.map(Buffer.from)
+  const roots = federated()[0]?.roots.map((der) => Buffer.from(der))
   await b[Symbol.asyncDispose]()
   await a[Symbol.asyncDispose]()
   const file = join(dir.path, 'a', 'federation', 'other.example.json')
@@ -423,7 +432,7 @@ test('identity-standards §5.8 a bundle outlives its endpoint and our restart, a
   const config = configIn(join(dir.path, 'a'), { federation: { trustDomains: [relationship] } })
   const again = await openCa(config, deps)
   t.deepEqual(
-    again.bundle.current.federated?.[0]?.roots.map(Buffer.from),
+    again.bundle.current.federated?.[0]?.roots.map((der) => Buffer.from(der)),
     roots,
     'before anything is fetched',
   )

@@ -497,7 +497,10 @@ test('a CA with a plugged-in CA serves its chain, and survives restarts and chan
 
   let ca = await open()
   t.deepEqual(await issuerOf(ca), ders(one, liveMiddle), 'the chain up to the root, without it')
-  t.deepEqual(ca.bundle.current.roots.map(Buffer.from), ders(liveRoot))
+  t.deepEqual(
+    ca.bundle.current.roots.map((der) => Buffer.from(der)),
+    ders(liveRoot),
+  )
   await put(pluggedIn, setOf(two, [liveMiddle], [liveRoot]))
   await settle(5000)
   t.deepEqual(
@@ -508,7 +511,11 @@ test('a CA with a plugged-in CA serves its chain, and survives restarts and chan
 
   await put(pluggedIn, setOf(three, [], [otherRoot]))
   await settle(6000)
-  t.deepEqual(ca.bundle.current.roots.map(Buffer.from).length, 2, 'its root is announced first')
+  t.deepEqual(
+    ca.bundle.current.roots.map((der) => Buffer.from(der)).length,
+    2,
+    'its root is announced first',
+  )
   t.deepEqual(await issuerOf(ca), ders(two, liveMiddle))
   await settle(16_000)
   t.deepEqual(await issuerOf(ca), ders(three))
@@ -529,7 +536,7 @@ test('a CA with a plugged-in CA serves its chain, and survives restarts and chan
   await clock.advance(600_000)
   await settle(6000)
   t.deepEqual(
-    ca.bundle.current.roots.map(Buffer.from),
+    ca.bundle.current.roots.map((der) => Buffer.from(der)),
     ders(otherRoot),
     'after the longest life of a leaf it goes',
   )
@@ -545,10 +552,10 @@ test('a CA that made its own keys goes over to a plugged-in CA, and is trusted w
   await own[Symbol.asyncDispose]()
   const pluggedIn = await put(join(dir.path, 'cacerts'), setOf(one, [liveMiddle], [liveRoot]))
   await using ca = await openCa(configIn(join(dir.path, 'state'), { pluggedIn }), deps)
-  t.deepEqual(ca.bundle.current.roots.map(Buffer.from), [
-    Buffer.from(liveRoot.der),
-    Buffer.from(before!),
-  ])
+  t.deepEqual(
+    ca.bundle.current.roots.map((der) => Buffer.from(der)),
+    [Buffer.from(liveRoot.der), Buffer.from(before!)],
+  )
 })
 
 test('the keys of a plugged-in CA are changed by nobody but its files', async (t) => {

@@ -24,7 +24,7 @@ const shown: readonly Shown[] = [...README.matchAll(/^```\n\$ redoubt (.*)\n([^`
 )
 
 test('README shows each of the commands that have an output', (t) => {
-  const verbs = new Set(shown.map(({ line }) => line.split(' ')[1]))
+  const verbs = new Set(shown.map(({ line }) => line.split(' ')[1] ?? ''))
   t.deepEqual([...verbs].sort(), ['diff', 'inspect', 'verify'])
 })
 

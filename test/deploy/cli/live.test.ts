@@ -150,7 +150,7 @@ test('every question is answered for the running mesh: by the manifests in force
 
 test('authz diff with one set of manifests compares it with what is in force, and counts the mesh’s own traffic', async (t) => {
   await using live = await openLive()
-  writeFileSync(join(live.cwd, 'new.yaml'), MESH + '---' + POLICY.replace('GET', 'GET, HEAD'))
+  writeFileSync(join(live.cwd, 'new.yaml'), `${MESH}---${POLICY.replace('GET', 'GET, HEAD')}`)
   const { out, exitCode } = await live.ask(authzDiff, { arguments: ['new.yaml'] })
   t.is(exitCode, 1)
   t.regex(out, /deny → allow.*the method is "HEAD"/)

@@ -385,7 +385,7 @@ test('a Mesh says where the keys of its CA are and by which names it is known; p
 for (const name of ['10.0.0.1', 'Istiod.svc', '*.svc', 'a..b', 'a_b']) {
   test(`a Mesh may not have its CA known as ${name}`, (t) => {
     const spec = `  certificateAuthority: { serverNames: ['${name}'] }\n`
-    const [{ errors = [] } = {}] = readMesh(spec).documents
+    const errors = readMesh(spec).documents[0]?.errors ?? []
     t.is(errors[0]?.pointer, '/spec/certificateAuthority/serverNames/0')
     t.is(errors[0]?.message, `found "${name}", expected a DNS name in lower case`)
   })

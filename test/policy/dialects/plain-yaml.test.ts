@@ -38,7 +38,7 @@ function allTexts(pieces: readonly string[], length: number) {
 const SOAK = Number(process.env['REDOUBT_SOAK'] ?? 0)
 
 test('every short text over the signs of YAML is read as yaml reads it, or left to it', (t) => {
-  const signs = [...'a1:-# \n"\'[]{},&*!|>?%@~.\t\\']
+  const signs = Array.from('a1:-# \n"\'[]{},&*!|>?%@~.\t\\')
   const { all, plain } = allTexts(signs, 3 + SOAK)
   t.log(`${all} texts, ${plain} of them plain`)
   t.true(plain > 200)

@@ -112,9 +112,9 @@ test('users §1.6.52: an issuer whose certificate is signed by an authority of i
     [cert + key, /found something beside certificates/],
     [cert.replace(/MII./, 'AAAA'), /its certificate 1 cannot be read/],
   ] as const) {
-    const [{ pointer = '', message = '' } = {}] = read(pem).documents[0]?.errors ?? []
-    t.is(pointer, '/spec/jwks/caCertificates')
-    t.regex(message, wrong)
+    const fault = read(pem).documents[0]?.errors[0]
+    t.is(fault?.pointer, '/spec/jwks/caCertificates')
+    t.regex(fault?.message ?? '', wrong)
   }
 })
 
