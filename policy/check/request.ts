@@ -95,9 +95,12 @@ function readLines(query: CheckQuery, protocol: string): Map<string, readonly st
   for (const [name, values] of Object.entries(query.headers ?? {})) {
     const key = name.toLowerCase()
     if (isHiddenHeader(key)) continue
-    // White space around a value is none of it (RFC 9110 §5.5); in HTTP/2 none is allowed there.
-    const read = protocol === 'http1' ? values.map(withoutSpace) : values
-    lines.set(key, [...(lines.get(key) ?? []), ...read])
+    // White space around a value is none of it (RFC 9110 §5.5); in HTTP/2 such a field is none (RFC 9113 §8.2.1).
+    const read =
+      protocol === 'http1'
+        ? values.map(withoutSpace)
+        : values.filter((value) => value === withoutSpace(value))
+    if (read.length > 0) lines.set(key, [...(lines.get(key) ?? []), ...read])
   }
   if (protocol === 'grpc' && !lines.has('content-type')) {
     lines.set('content-type', ['application/grpc'])

@@ -22,7 +22,7 @@ import { Http1Hop } from '../mesh/http1.ts'
 import type { OpenConnections } from '../stack/open-connections.ts'
 import type { TimerWheel } from '../stack/timer-wheel.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { ALPN, FOREIGN_HTTP2, SERVER_ALPN } from '../tls/parameters.ts'
+import { ALPN, FOREIGN_ALPN, SERVER_ALPN } from '../tls/parameters.ts'
 import { createTlsTerminator } from '../tls/server.ts'
 import { lifeMs } from '../tls/verify-peer.ts'
 import type { WatchedPeers } from '../tls/watch-peers.ts'
@@ -169,6 +169,7 @@ function spokenIn({ alpnProtocol }: TLSSocket, rules: PortRules): InboundDetecte
   if (alpnProtocol === ALPN.http1) return 'http'
   if (alpnProtocol === ALPN.http2) return 'http2'
   if (!isHttpPort(rules)) return 'opaque'
+  if (alpnProtocol === FOREIGN_ALPN.http2) return 'http2'
   // What says nothing of HTTP is read all the same.
-  return alpnProtocol === FOREIGN_HTTP2 ? 'http2' : 'look'
+  return alpnProtocol === FOREIGN_ALPN.http1 ? 'http' : 'look'
 }

@@ -22,17 +22,17 @@ export const ALPN = {
   tcp: 'istio',
 } as const
 
-/** What any client of HTTP/2 offers (RFC 9113 §3.2). */
-export const FOREIGN_HTTP2 = 'h2'
+/** What any client of HTTP offers (RFC 9113 §3.2, RFC 7301 §6). */
+export const FOREIGN_ALPN = { http1: 'http/1.1', http2: 'h2' } as const
 
-/** What a server answers to, in the order it prefers; foreign clients of a STRICT port offer the last two. */
+/** What a server answers to, in the order it prefers: what says more of what comes is before what says less. */
 export const SERVER_ALPN: readonly string[] = [
   ALPN.http1,
   ALPN.http2,
+  FOREIGN_ALPN.http2,
+  FOREIGN_ALPN.http1,
   ALPN.tcp,
   'istio-peer-exchange',
-  FOREIGN_HTTP2,
-  'http/1.1',
 ]
 
 /** Options of a context that shows `svid`, as server or client. */

@@ -249,6 +249,8 @@ function bytesOf(request: SidecarRequest): string {
 }
 
 const HEAD_END = '\r\n\r\n'
+/** What the app answers to what is not HTTP. */
+const APP_SAID = 'ORACLE-TCP-OK'
 
 function isWhole(received: string, { method }: SidecarRequest): boolean {
   if (!received.startsWith('HTTP/1.')) return received.endsWith('\n')
@@ -261,7 +263,8 @@ function isWhole(received: string, { method }: SidecarRequest): boolean {
 function read(received: string): Seen {
   if (received === '') return { kind: 'closed' }
   const [, status] = /^HTTP\/1\.1 (\d{3}) /.exec(received) ?? []
-  if (status === undefined) return { kind: 'tcp' }
+  // A side that speaks HTTP/2 says its settings, whatever it has got.
+  if (status === undefined) return { kind: received.startsWith(APP_SAID) ? 'tcp' : 'closed' }
   const [, path, chain, sent = ''] =
     /\r\nx-path: ([^\r]*)\r\nx-chain: (http|tcp)\r\nx-head: ([^\r]*)\r\n/.exec(received) ?? []
   const forwardedHead = Buffer.from(sent, 'base64').toString('utf8')
@@ -297,7 +300,7 @@ async function openApp(): Promise<
       const isHttp = / HTTP\/1\.1\r\n/.test(held)
       // TLS that passed through untouched ends here as well: this is no ServerHello.
       if (held.startsWith('\x16') || (!isHttp && held.endsWith('\n'))) {
-        socket.write('ORACLE-TCP-OK app\n')
+        socket.write(`${APP_SAID} app\n`)
         held = ''
       }
       if (!isHttp || !held.includes(HEAD_END)) return

@@ -36,6 +36,16 @@ function withOddToken({ headers = [], path = '' }: OracleRequest): boolean {
   return isMisshapen || (text.match(/eyJ[\w-]+/g) ?? []).some(isCritical)
 }
 
+/** The version of HTTP that a client has agreed on with a sidecar, which takes the first of these that it offers. */
+const AGREED = [
+  ...[['istio-http/1.1', 'http/1.1'] as const, ['istio-h2', 'h2'] as const],
+  ...[['h2', 'h2'] as const, ['http/1.1', 'http/1.1'] as const],
+]
+
+function agreedBy({ alpn = [] }: OracleRequest): string | undefined {
+  return AGREED.find(([name]) => alpn.includes(name))?.[1]
+}
+
 /** Names of headers that policies ask for and never see from outside, and of those that Envoy makes itself. */
 const ASKED =
   /request\.headers\[(te|trailer|proxy-authorization|x-(?:envoy|redoubt)-[\w-]+|:scheme)\]/gi
@@ -138,6 +148,25 @@ export const DIFFERENCES: readonly Difference[] = [
       theirs.chain !== undefined &&
       decided !== undefined &&
       !SPOKEN.some((one) => alpn.includes(one)),
+  },
+  {
+    name: 'alpn-not-kept',
+    reason:
+      'a client that has agreed by ALPN on one version of HTTP and speaks another, or something else, is not served; Envoy knows nothing of istio-h2 and istio-http/1.1 there, and looks at what comes',
+    explains: ({ request, ours, theirs }) => {
+      const agreed = agreedBy(request)
+      const spoken = request.protocol === 'grpc' ? 'h2' : request.protocol
+      const isRefused = !ours.isAllowed && (ours.status === null || ours.status === 400)
+      return isRefused && agreed !== undefined && agreed !== spoken && theirs.chain === 'http'
+    },
+  },
+  {
+    name: 'http2-field-space',
+    reason:
+      'a field that begins or ends with white space is none in HTTP/2 (RFC 9113 §8.2.1): neither policies nor the app see it; Envoy takes it as it is',
+    explains: ({ request: { protocol, headers = [] } }) =>
+      (protocol === 'h2' || protocol === 'grpc') &&
+      headers.some(([, value]) => /^[\t ]|[\t ]$/.test(value)),
   },
   {
     name: 'no-spiffe-id',

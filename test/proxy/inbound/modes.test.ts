@@ -310,6 +310,25 @@ spec:
 )
 
 test.serial(
+  '§2.4 row 1: what a peer has agreed on by ALPN is what it speaks, and of its names those tell that say what comes',
+  async (t) => {
+    await sidecar.apply(intentWith('STRICT'))
+    const peer = { from: CLI, port: PORTS.http } as const
+    for (const [protocol, alpn, fate] of [
+      ['h2', ['istio', 'h2'], 'http'],
+      ['http/1.1', ['istio', 'http/1.1'], 'http'],
+      ['http/1.1', ['istio'], 'http'],
+      ['h2', ['istio', 'http/1.1'], 'closed'],
+      ['h2', ['http/1.1'], 'closed'],
+      ['http/1.1', ['h2'], 'closed'],
+      ['http/1.1', ['istio', 'h2', 'http/1.1'], 'closed'],
+    ] as const) {
+      t.is(await fateOf({ ...peer, protocol, alpn }), fate, `${protocol} ${alpn.join()}`)
+    }
+  },
+)
+
+test.serial(
   '§2.4 rows 2, 4, 8: HTTP/2 is read on ports that take HTTP, and on those that detect it; on a TCP port it is bytes',
   async (t) => {
     const deny = `---
