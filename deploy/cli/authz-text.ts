@@ -80,7 +80,7 @@ export function reasonOf(result: CheckResult): string {
     'mtls-disabled': 'the caller speaks mTLS, and the port takes plaintext only',
     'untrusted-domain': "the caller's trust domain is neither the mesh's nor an alias",
     'not-http': 'the port takes HTTP, and what comes is none',
-    'not-a-path': 'the target is no path',
+    'not-a-path': 'the target is no path: it does not begin with a slash',
     'forbidden-character': 'the target has a character that must be escaped',
     'escaped-nul': 'the path has an escaped NUL',
     'unknown-method': 'the method is unknown or not in upper case',

@@ -24,7 +24,7 @@ import { parseDuration } from './duration.ts'
 import type { Found } from './find-certificates.ts'
 import { isKeyOf } from './key-of.ts'
 import { logReports } from './log-reports.ts'
-import { readBytes } from './read-bytes.ts'
+import { readNamed } from './read-bytes.ts'
 import { readContents } from './read-contents.ts'
 import type { RunningMesh } from './running-mesh.ts'
 
@@ -111,7 +111,7 @@ export async function readMeshAnchors(mesh: RunningMesh): Promise<Anchors> {
  */
 export async function readAnchors(io: Io, file: string): Promise<Anchors & TokenJudges> {
   const { certificates, roots, jwtKeys } = readContents(
-    await readBytes(file, io.cwd, MAX_INPUT_BYTES),
+    await readNamed(file, io.cwd, MAX_INPUT_BYTES),
   )
   if (certificates.length === 0 && (jwtKeys ?? []).length === 0) {
     throw new DeployError('DEPLOY_USAGE', `Cannot verify with ${file}: it has no certificate`)

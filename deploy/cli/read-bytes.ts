@@ -2,6 +2,7 @@ import { read } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { unreadable } from './read-text.ts'
 
 const readDescriptor = promisify(read)
 
@@ -20,6 +21,15 @@ export async function readBytes(path: string, cwd: string, limit: number): Promi
   if (path === '-') return readUpTo(STDIN, limit + 1)
   await using file = await open(resolve(cwd, path))
   return await readUpTo(file.fd, limit + 1) // before the file is closed
+}
+
+/** {@link readBytes} of a file that a user named. @throws {DeployError} `DEPLOY_USAGE` */
+export async function readNamed(path: string, cwd: string, limit: number): Promise<Uint8Array> {
+  try {
+    return await readBytes(path, cwd, limit)
+  } catch (cause) {
+    throw unreadable(path, cause)
+  }
 }
 
 async function readUpTo(descriptor: number, limit: number): Promise<Uint8Array> {

@@ -18,8 +18,13 @@ export async function readText(
   try {
     return await io.readFile(resolve(io.cwd, file))
   } catch (cause) {
-    const { code = '', message } = cause as NodeJS.ErrnoException
-    const why = REASONS[code] ?? message
-    throw new DeployError('DEPLOY_USAGE', `Cannot read ${file}: ${why}`, { cause })
+    throw unreadable(file, cause)
   }
+}
+
+/** What to say of a file that a user named and that could not be read, by what Node says. */
+export function unreadable(file: string, cause: unknown): DeployError {
+  const { code = '', message } = cause as NodeJS.ErrnoException
+  const why = REASONS[code] ?? message
+  return new DeployError('DEPLOY_USAGE', `Cannot read ${file}: ${why}`, { cause })
 }

@@ -12,10 +12,13 @@ export function readCaller(text: string): SpiffeId | undefined {
     return parseSpiffeId(text)
   } catch (cause) {
     const meant = `spiffe://${text}`
+    const account = /^([a-z0-9-]+)\/([a-z0-9.-]+)$/.exec(text)
     const hint =
-      isSpiffeId(meant) && text.includes('/')
-        ? `did you mean ${JSON.stringify(meant)}?`
-        : 'expected spiffe://<trust domain>/ns/<namespace>/sa/<service account>, or none'
+      account !== null
+        ? `did you mean "spiffe://<trust domain>/ns/${account[1]}/sa/${account[2]}"?`
+        : isSpiffeId(meant) && text.includes('/')
+          ? `did you mean ${JSON.stringify(meant)}?`
+          : 'expected spiffe://<trust domain>/ns/<namespace>/sa/<service account>, or none'
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new PolicyError('POLICY_NAME_INVALID', `${why}; ${hint}`, { cause })
   }

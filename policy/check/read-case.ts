@@ -20,8 +20,11 @@ export type CaseReading =
 
 const PROTOCOLS: readonly QueryProtocol[] = ['http1', 'http2', 'grpc', 'tcp']
 
-/** Reads one line. A key that is not known is a fault: it may be a constraint that someone counts on. */
-export function readCase(line: string): CaseReading {
+/**
+ * Reads one line, the `number`th of its file. A key that is not known is a fault: it may be a constraint that
+ * someone counts on.
+ */
+export function readCase(line: string, number: number): CaseReading {
   let id: unknown = null
   try {
     const value: unknown = JSON.parse(line)
@@ -30,7 +33,8 @@ export function readCase(line: string): CaseReading {
     return { kind: 'case', case: { id, query: readQuery(value), expect: readExpect(value) } }
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
-    return { kind: 'fault', message: `Cannot read case ${JSON.stringify(id)}: ${why}`, id }
+    const which = id === null ? '' : `${JSON.stringify(id)} `
+    return { kind: 'fault', message: `Cannot read case ${which}on line ${number}: ${why}`, id }
   }
 }
 
@@ -51,6 +55,16 @@ export function judgeCase({ id, expect }: AuthzCase, result: CheckResult): CaseR
     isDeepStrictEqual((result as unknown as Readonly<Record<string, unknown>>)[key], value),
   )
   return { id, ...result, ok }
+}
+
+/** What of a result is not as its case expects. */
+export function mismatchText({ id, expect }: AuthzCase, result: CheckResult): string {
+  const wanted = typeof expect === 'string' ? { decision: expect } : (expect ?? {})
+  const found = result as unknown as Readonly<Record<string, unknown>>
+  const missed = Object.entries(wanted)
+    .filter(([key, value]) => !isDeepStrictEqual(found[key], value))
+    .map(([key, value]) => `${key} is ${JSON.stringify(found[key])}, not ${JSON.stringify(value)}`)
+  return `Case ${JSON.stringify(id)} is not decided as expected: ${missed.join(', ')}`
 }
 
 type Fields = Readonly<Record<string, unknown>>

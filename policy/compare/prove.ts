@@ -1,6 +1,7 @@
 /** Whether assertions hold of every request that can be; where one does not, a request that shows it. */
 import type { CheckQuery, CheckResult } from '../check/index.ts'
 import type { Assertion } from '../dialects/redoubt/assertions.ts'
+import { suggest } from '../dialects/suggest.ts'
 import { PolicyError } from '../error.ts'
 import type { Intent, Workload } from '../model/index.ts'
 import { createArena } from './arena.ts'
@@ -70,12 +71,19 @@ export function proveAssertions(
       return failureOf(intent, workload, assertion, providers, confirm) ?? []
     })
     const worst = failures.find(({ verdict }) => verdict === 'false') ?? failures[0]
-    const none = concerned.length === 0 ? 'unknown' : 'true'
-    const verdict = worst?.verdict ?? none
-    const { counterexample, reason } = worst ?? {}
+    const isNobody = concerned.length === 0
+    const verdict = worst?.verdict ?? (isNobody ? 'unknown' : 'true')
+    const { counterexample, reason } =
+      worst ?? (isNobody ? { reason: noWorkload(assertion, intent) } : {})
     const shown = { ...(counterexample && { counterexample }), ...(reason && { reason }) }
     return { name, kind, line, verdict, workloads, ...shown }
   })
+}
+
+function noWorkload({ workload }: Assertion, { workloads }: Intent): string {
+  const known = workloads.map(({ namespace, name }) => `${namespace}/${name}`)
+  const meant = suggest(workload, known)
+  return `there is no workload ${workload}${meant === undefined ? '' : `; did you mean ${meant}?`}`
 }
 
 function isAbout({ workload }: Assertion, { namespace, name }: Workload): boolean {

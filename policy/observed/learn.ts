@@ -107,7 +107,7 @@ function readCall(
   observation: Observation,
 ): Call | { readonly observation: Observation; readonly why: string } {
   const no = (why: string) => ({ observation, why })
-  if (observation.decision !== 'allow') return no('it was refused')
+  if (observation.decision !== 'allow') return no('refused')
   const workload = workloads.find(
     ({ namespace, name }) => `${namespace}/${name}` === observation.workload,
   )

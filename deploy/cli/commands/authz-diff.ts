@@ -110,7 +110,11 @@ async function readTraffic(
   signal: AbortSignal,
 ): Promise<Traffic | undefined> {
   const path = textOption(input, 'traffic')
-  if (path === undefined && input.arguments.length > 1) return undefined
+  if (path === undefined && input.arguments.length > 1) {
+    if (textOption(input, 'since') === undefined) return undefined
+    const wanted = 'expected --traffic FILE, or NEW alone with a mesh that runs'
+    throw new DeployError('DEPLOY_USAGE', `Cannot go by --since without traffic: ${wanted}`)
+  }
   const sources = path === undefined ? [] : [path]
   const { observations } = await readLogs(io, input, { sources, undecided: true }, signal)
   return replayTraffic(comparisons, observations)

@@ -94,7 +94,7 @@ function proofLines(io: Io, proof: Proof): readonly string[] {
 /** What speaks against it; empty when it holds. */
 function whyNot({ kind, verdict, counterexample, reason }: Proof): readonly string[] {
   if (verdict === 'true') return []
-  if (counterexample === undefined) return [reason ?? 'there is no workload that it is about']
+  if (counterexample === undefined) return reason === undefined ? [] : [reason]
   const { workload, when, witness, result, token } = counterexample
   const said = kind === 'always' ? 'denied' : 'allowed'
   const fate = verdict === 'unknown' ? 'decided by a provider' : said

@@ -1,5 +1,11 @@
 /** `redoubt authz test`: JSON lines in, a decision for each out. */
-import { createChecker, createTokenChecker, judgeCase, readCase } from '#policy/check/index.ts'
+import {
+  createChecker,
+  createTokenChecker,
+  judgeCase,
+  mismatchText,
+  readCase,
+} from '#policy/check/index.ts'
 import { DeployError } from '../../error.ts'
 import { readIntent } from '../authz-query.ts'
 import { FILE_OPTION } from '../manifest-source.ts'
@@ -43,11 +49,11 @@ export const authzTest: Command = {
     const check = tokens ? createTokenChecker(intent, tokens) : createChecker(intent)
     const text = await readText(io, path)
     let exitCode: ExitCode = 0
-    const lines = text.split('\n').filter((one) => one.trim() !== '')
+    const lines = [...text.split('\n').entries()].filter(([, one]) => one.trim() !== '')
     if (lines.length === 0)
       throw new DeployError('DEPLOY_USAGE', `Cannot test: there is no case in ${path}`)
-    for (const line of lines) {
-      const read = readCase(line)
+    for (const [at, line] of lines) {
+      const read = readCase(line, at + 1)
       if (read.kind === 'fault') {
         io.err(`redoubt: ${read.message}`)
         io.out(JSON.stringify({ id: read.id, decision: 'error', reason: 'invalid-case' }))
@@ -55,7 +61,10 @@ export const authzTest: Command = {
       } else {
         const result = judgeCase(read.case, await check(read.case.query))
         io.out(JSON.stringify(result))
-        if (result.ok === false && exitCode === 0) exitCode = 1
+        if (result.ok === false) {
+          io.err(`redoubt: ${mismatchText(read.case, result)}`)
+          if (exitCode === 0) exitCode = 1
+        }
       }
     }
     return exitCode

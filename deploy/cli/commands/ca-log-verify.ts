@@ -21,7 +21,7 @@ import {
 } from '../ca-log.ts'
 import { type Command, type ExitCode, type Input, type Io, textOption } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
-import { readBytes } from '../read-bytes.ts'
+import { readNamed } from '../read-bytes.ts'
 import { readText } from '../read-text.ts'
 
 /** `redoubt ca log verify`: 0 it holds, 1 it does not, 2 it could not be told. */
@@ -146,7 +146,7 @@ async function openKey(io: Io, input: Input, signal: AbortSignal): Promise<strin
 async function certificateOf(io: Io, input: Input): Promise<Uint8Array> {
   const file = textOption(input, 'of')
   if (file === undefined) throw usage('Cannot check the proof of a certificate: expected --of FILE')
-  const [der] = readCertificates(await readBytes(file, io.cwd, MAX_INPUT_BYTES))
+  const [der] = readCertificates(await readNamed(file, io.cwd, MAX_INPUT_BYTES))
   if (der) return der
   throw usage(`Cannot check the proof of a certificate: there is none in ${file}`)
 }

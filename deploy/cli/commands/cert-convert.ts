@@ -8,7 +8,7 @@ import { pemFromDer } from '#ca/x509/index.ts'
 import { DeployError } from '../../error.ts'
 import { type Command, type Input, type Io, textOption } from '../command.ts'
 import { isKeyOf } from '../key-of.ts'
-import { readBytes } from '../read-bytes.ts'
+import { readNamed } from '../read-bytes.ts'
 import { readContents } from '../read-contents.ts'
 import { readPassword } from '../read-password.ts'
 import { writeNew } from '../write-new.ts'
@@ -70,7 +70,7 @@ export const certConvert: Command = {
 async function readInputOf(io: Io, input: Input): Promise<Contents> {
   const [place = '-'] = input.arguments
   const password = await readPassword(io, textOption(input, 'inputPasswordFile'))
-  const contents = readContents(await readBytes(place, io.cwd, MAX_INPUT_BYTES), password)
+  const contents = readContents(await readNamed(place, io.cwd, MAX_INPUT_BYTES), password)
   if (contents.certificates.length > 0) return contents
   throw usage(`Cannot convert the ${contents.format}: there is no certificate in it`)
 }

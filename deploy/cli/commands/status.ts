@@ -1,3 +1,4 @@
+import { inWords } from '#ca/inspect/index.ts'
 import type { MeshStatus, ProcessView, WorkloadStatus } from '../../standalone/status.ts'
 import { askMesh } from '../../standalone/admin-client.ts'
 import { faultLines } from '../../standalone/last-good.ts'
@@ -73,7 +74,7 @@ function workloadLines(workload: WorkloadStatus, io: Io): readonly string[] {
     `${namespace}/${name}  ${mark}  ${spiffeId}`,
     ...(certificate
       ? [
-          `  certificate ${certificate.serial}, ${certificate.remainingSeconds} s left, ` +
+          `  certificate ${certificate.serial}, ${inWords(certificate.remainingSeconds)} left, ` +
             `rotated ${certificate.rotations} times, bundle generation ${certificate.bundleGeneration}`,
         ]
       : []),

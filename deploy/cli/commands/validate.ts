@@ -42,7 +42,7 @@ export const validate: Command = {
     if (batch !== undefined) return validateBatch(io, batch)
     const paths = [...listOption(input, 'file'), ...input.arguments]
     if (paths.length === 0)
-      throw new DeployError('DEPLOY_USAGE', 'Cannot validate: expected -f PATH or --batch FILE')
+      throw new DeployError('DEPLOY_USAGE', 'Cannot validate: expected a PATH, or --batch FILE')
     const { documents } = readManifests(await readManifestFiles(io, paths))
     if (documents.length === 0) {
       throw new DeployError(

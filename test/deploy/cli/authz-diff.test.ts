@@ -135,6 +135,12 @@ test('authz diff says that a log has no requests, rather than that none would be
   t.regex(out, /^no request is logged there/m)
 })
 
+test('authz diff refuses a time without the traffic that it is about', async (t) => {
+  await t.throwsAsync(diff(SAMPLE, { since: '2h' }), {
+    message: /^Cannot go by --since without traffic: expected --traffic FILE/,
+  })
+})
+
 test('authz diff refuses a workload that neither has', async (t) => {
   await t.throwsAsync(diff(SAMPLE, { to: 'qotm/nobody' }), {
     message: /has the workload qotm\/nobody/,

@@ -69,6 +69,9 @@ test('authz check says what was probably meant (users §1.5)', async (t) => {
   await t.throwsAsync(check(unmeant), {
     message: `Cannot parse SPIFFE ID "${unmeant.from}": its scheme is not spiffe; did you mean "${id('edge')}"?`,
   })
+  await t.throwsAsync(check({ from: 'qotm/edge' }), {
+    message: /; did you mean "spiffe:\/\/<trust domain>\/ns\/qotm\/sa\/edge"\?$/,
+  })
   await t.throwsAsync(check({ from: 'nobody' }), { message: /expected spiffe:.*, or none$/ })
   await t.throwsAsync(check({ sourceIp: '10.0.0' }), {
     message: /--source-ip "10.0.0": expected an IPv4 or IPv6 address/,
@@ -219,7 +222,8 @@ test('authz test answers each line, and 1 when one is not as expected (users §1
       stdin: `${lines.map((line) => JSON.stringify(line)).join('\n')}\n`,
       options: { file: ['deploy/samples/qotm'], cases: '-' },
     })
-  const { exitCode, out } = await run(stdin)
+  const { exitCode, out, err } = await run(stdin)
+  t.is(err, 'redoubt: Case 5 is not decided as expected: decision is "allow", not "deny"')
   const results = out.split('\n').map((line) => JSON.parse(line))
   t.deepEqual(
     results.map((one) => [one.id, one.decision, one.ok]),
@@ -233,7 +237,9 @@ test('authz test answers each line, and 1 when one is not as expected (users §1
   )
   t.is(exitCode, 1)
   t.is((await run(stdin.slice(0, 4))).exitCode, 0)
-  t.is((await run([{ id: 6, to: 'x' }])).exitCode, 2)
+  const unreadable = await run([{ id: 6, ...base }, { to: 'x' }])
+  t.is(unreadable.exitCode, 2)
+  t.regex(unreadable.err, /^redoubt: Cannot read case on line 2: its "to" is/)
 })
 
 test('authz test decides 1,000 cases', async (t) => {

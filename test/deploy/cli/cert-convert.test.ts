@@ -57,6 +57,12 @@ test('toPkcs12() hides the key under fresh salts', (t) => {
   t.notDeepEqual(toPkcs12(input), toPkcs12(input))
 })
 
+test('cert convert names the file that is not there', async (t) => {
+  await t.throwsAsync(convert('gone.pem', { to: 'pem' }), {
+    message: 'Cannot read gone.pem: there is no such file',
+  })
+})
+
 test('cert convert writes PKCS#7 with every certificate as it was', async (t) => {
   await convert('chain.pem', { to: 'p7b', out: 'chain.p7b' })
   const p7b = readFileSync(join(cwd, 'chain.p7b'))

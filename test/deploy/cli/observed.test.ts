@@ -32,7 +32,7 @@ test('authz learn prints valid dry-run manifests that count, and proves them by 
   t.is(exitCode, 0)
   t.regex(out, /# Learned from 3 requests to qotm\/qotm-v1\./)
   t.regex(out, /# 3 requests, the last at 2026-01-02T03:04:05\.006Z/)
-  t.regex(err, /left out: 1 request, it was refused/)
+  t.regex(err, /left out: 1 request, refused/)
   t.regex(err, /1 policy from 3 requests; replayed, they deny 0 of them/)
   const { documents, intent } = readManifests([{ path: 'learned.yaml', text: out }])
   t.deepEqual(

@@ -94,7 +94,7 @@ test('status shows what there is to know, and exits 0 when all is well', async (
     'td.example',
     'ca       ready, pid 7',
     'spiffe://td.example/ns/n/sa/web',
-    'certificate ab12, 1800 s left, rotated 3 times, bundle generation 2',
+    'certificate ab12, 30 minutes left, rotated 3 times, bundle generation 2',
     'inbound/n/web: v2 in force',
     'restarted once, last: it exited with code 3',
   ]) {

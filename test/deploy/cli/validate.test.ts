@@ -141,7 +141,7 @@ test('validate --batch answers a line that cannot be read, and ends with 2', asy
 })
 
 for (const [what, options, said] of [
-  ['nothing', {}, /expected -f PATH or --batch FILE/],
+  ['nothing', {}, /expected a PATH, or --batch FILE/],
   ['a path that is not there', { file: ['nowhere'] }, /nowhere: there is no such file/],
   ['a directory without manifests', { file: ['all/.hidden'] }, /there is no document|not valid/],
 ] as const) {

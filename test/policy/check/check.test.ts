@@ -463,7 +463,7 @@ test('readCase() reads every key of the contract', (t) => {
     sni: 's',
     expect: 'allow',
   }
-  t.deepEqual(readCase(JSON.stringify(line)), {
+  t.deepEqual(readCase(JSON.stringify(line), 1), {
     kind: 'case',
     case: {
       id: 'x',
@@ -487,17 +487,19 @@ test('readCase() reads every key of the contract', (t) => {
 })
 
 for (const [line, why] of Object.entries({
-  '{': 'Cannot read case null: ',
-  '[]': 'Cannot read case null: the line is no JSON object',
-  '{"id":1,"to":"web"}': 'Cannot read case 1: its "to" is not namespace/workload',
-  '{"id":1,"to":"a/b","from":"x"}': 'Cannot read case 1: Cannot parse SPIFFE ID "x"',
-  '{"id":1,"to":"a/b","protocol":"tcp"}': 'Cannot read case 1: it has the unknown key "protocol"',
-  '{"id":1,"to":"a/b","proto":"udp"}': 'Cannot read case 1: its proto is none of http1',
-  '{"id":1,"to":"a/b","port":"80"}': 'Cannot read case 1: its port is no integer',
-  '{"id":1,"to":"a/b","headers":{"a":1}}': 'Cannot read case 1: its header "a" is neither',
+  '{': 'Cannot read case on line 7: ',
+  '[]': 'Cannot read case on line 7: the line is no JSON object',
+  '{"id":1,"to":"web"}': 'Cannot read case 1 on line 7: its "to" is not namespace/workload',
+  '{"id":1,"to":"a/b","from":"x"}': 'Cannot read case 1 on line 7: Cannot parse SPIFFE ID "x"',
+  '{"id":1,"to":"a/b","protocol":"tcp"}':
+    'Cannot read case 1 on line 7: it has the unknown key "protocol"',
+  '{"id":1,"to":"a/b","proto":"udp"}': 'Cannot read case 1 on line 7: its proto is none of http1',
+  '{"id":1,"to":"a/b","port":"80"}': 'Cannot read case 1 on line 7: its port is no integer',
+  '{"id":1,"to":"a/b","headers":{"a":1}}':
+    'Cannot read case 1 on line 7: its header "a" is neither',
 })) {
   test(`readCase() refuses ${line}`, (t) => {
-    const read = readCase(line)
+    const read = readCase(line, 7)
     t.true(read.kind === 'fault' && read.message.startsWith(why), JSON.stringify(read))
   })
 }
@@ -520,7 +522,7 @@ test('check() decides what Istio and Envoy decided, by the same policy and path'
     )
     const ask = createChecker(read.intent)
     for (const one of cases) {
-      const reading = readCase(JSON.stringify(one))
+      const reading = readCase(JSON.stringify(one), 1)
       if (reading.kind === 'fault') t.fail(reading.message)
       else t.like(testCase(reading.case, ask), { ok: true }, JSON.stringify(one))
       count += 1

@@ -156,7 +156,7 @@ test('tokens are worth what they are worth to Istio and Envoy', async (t) => {
     )
     const check = createTokenChecker(read.intent, tokens())
     for (const one of cases) {
-      const reading = readCase(JSON.stringify(one))
+      const reading = readCase(JSON.stringify(one), 1)
       if (reading.kind === 'fault') t.fail(reading.message)
       else {
         const result = judgeCase(reading.case, await check(reading.case.query))

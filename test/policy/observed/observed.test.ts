@@ -126,7 +126,7 @@ test('learn() generalises as told, and leaves out what it cannot write', (t) => 
   t.deepEqual(
     leftOut.map(({ why }) => why),
     [
-      'it was refused',
+      'refused',
       'the manifests have no workload shop/gone',
       'shop/bare has no labels to select it by',
       'the line does not say to which port',
