@@ -54,9 +54,9 @@ export interface Answers {
 }
 
 /** It may find its ports taken, or be ended; what it then did not say it says when asked again. */
-const MAX_TRIES = 3
+const MAX_TRIES = 2
 /** Milliseconds for all of a run's sets, on a machine with other work too. */
-const LONGEST_MS = 480_000
+const LONGEST_MS = 420_000
 
 /**
  * Puts `cases` to the programs in `bin`.

@@ -5,5 +5,5 @@ export default {
   nodeArguments: ['--disable-warning=ExperimentalWarning'],
   workerThreads: false,
   concurrency: 1,
-  timeout: '600s',
+  timeout: '1200s',
 }

@@ -174,6 +174,8 @@ export const addresses: Area = {
           { port: PORT.http, protocol: 'http/1.1' },
           { port: PORT.http, protocol: 'http/1.1' },
           { port: PORT.http, protocol: 'h2' },
+          { port: PORT.grpc, protocol: 'h2' },
+          { port: PORT.auto, protocol: 'http/1.1' },
           { port: PORT.tcp, protocol: 'tcp' },
         ] as const),
         srcIp: draw.pick(['127.0.0.1', '127.20.1.5', '127.20.1.4', '127.20.2.9', '127.21.0.1']),

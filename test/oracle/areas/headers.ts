@@ -132,7 +132,11 @@ export const hosts: Area = {
           ? draw.pick(['http://', 'HTTP://', 'https://']) + draw.pick(SENT)
           : ''
         const path = prefix + draw.pick(absolute ? ['/a', '', '/', '/a?b', '?b'] : ['/a'])
-        return { from: CALLER, port: PORT.http, protocol, path, host: draw.pick(SENT) }
+        const host = draw.pick(SENT)
+        // What `:authority` says wins over a `host` beside it.
+        const beside = protocol === 'h2' && draw.chance(0.2)
+        const headers: [string, string][] = beside ? [['host', draw.pick(SENT)]] : []
+        return { from: CALLER, port: PORT.http, protocol, path, host, headers }
       },
     }
   },
