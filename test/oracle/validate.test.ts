@@ -19,7 +19,12 @@ interface Answer {
 }
 
 /** The oracle's CEL reads numbers as floats, which rules about whole ones then refuse: no verdict of the CRD's. */
-const OWN_FAULT = /expected int, got float64/
+const OWN_FAULT = 'invalid data, expected int, got float64'
+
+/** Whether that is all that the CRD has to say: faults stand in a row, each behind its field. */
+function isOwnFault(crd: string): boolean {
+  return crd.split(/, (?=[a-z][\w.[\]]*: )/).every((fault) => fault.includes(OWN_FAULT))
+}
 
 if (!bin) {
   const why = process.env['REDOUBT_ORACLE_MISSING'] ?? 'use npm run test:oracle'
@@ -39,7 +44,7 @@ if (!bin) {
     for (const [at, { title, verdict, manifest }] of stated.entries()) {
       const answer = answers[at]
       if (answer === undefined) continue
-      const isUnsure = answer.webhook && OWN_FAULT.test(answer.crd ?? '')
+      const isUnsure = answer.webhook && isOwnFault(answer.crd ?? '')
       const isValid = isUnsure || (answer.valid && !answer.unknownFields?.length)
       const theirs = !isValid ? 'refused' : answer.warnings?.length ? 'warned' : 'accepted'
       t.is(verdict, theirs, `${title}: ${JSON.stringify(manifest).slice(0, 300)}`)
