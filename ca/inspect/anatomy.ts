@@ -79,7 +79,7 @@ function algorithmOf(element: BerElement): AlgorithmAnatomy {
 }
 
 function nameOf(element: BerElement): string {
-  return readOid({ ...element, children: [] })
+  return readOid(element)
 }
 
 /** Relative names are sets of pairs (RFC 5280 §4.1.2.4). */

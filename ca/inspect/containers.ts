@@ -109,7 +109,7 @@ function keyOf({ type, value }: Bag, password: string, budget: RoundBudget): Key
 }
 
 function oidOf(element: BerElement | undefined): string {
-  return readOid({ ...wanted(element), children: [] })
+  return readOid(wanted(element))
 }
 
 function wanted(element: BerElement | undefined): BerElement {

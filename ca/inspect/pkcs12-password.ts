@@ -195,7 +195,7 @@ function plusOneAndEach(input: Buffer, addend: Buffer): Buffer<ArrayBuffer> {
 }
 
 function oidOf(element: BerElement | undefined): string {
-  return readOid({ ...wanted(element), children: [] })
+  return readOid(wanted(element))
 }
 
 function numberOf(element: BerElement | undefined): number {

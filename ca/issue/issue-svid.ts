@@ -92,7 +92,7 @@ export async function signSvid(
   issuedAt: Temporal.Instant,
 ): Promise<IssuedSvid> {
   const { certificate } = authority
-  if (Temporal.Instant.compare(issuedAt, certificate.notAfter) >= 0) {
+  if (issuedAt.epochMilliseconds >= certificate.notAfter.epochMilliseconds) {
     throw new CaError(
       'CA_SIGNER_UNAVAILABLE',
       `Cannot issue an SVID: the issuing CA ended at ${certificate.notAfter}`,
@@ -116,26 +116,33 @@ export async function signSvid(
 /** Serials drawn at a time: one call of OpenSSL's generator costs as much as a hundred of its bytes. */
 const SERIALS_A_DRAW = 64
 let drawn: Uint8Array = new Uint8Array()
+let used = 0
 
 /**
- * A fresh serial of 20 bytes: the second, then {@link SERIAL_BYTES} random ones. Those of a time lie side by
+ * A fresh serial of 20 bytes: the time, then {@link SERIAL_BYTES} random ones. Those of a commit lie side by
  * side in the ledger's index; all random, each would be on a page of its own, for each commit to write.
  */
 function drawSerial({ epochMilliseconds }: Temporal.Instant): Uint8Array {
-  if (drawn.length === 0) drawn = randomBytes(SERIAL_BYTES * SERIALS_A_DRAW)
+  if (used === drawn.length) {
+    drawn = randomBytes(SERIAL_BYTES * SERIALS_A_DRAW)
+    used = 0
+  }
   const serial = new Uint8Array(TIME_BYTES + SERIAL_BYTES)
-  const second = secondOf(epochMilliseconds)
-  for (let at = 0; at < TIME_BYTES; at += 1) serial[at] = second >> (8 * (TIME_BYTES - 1 - at))
-  serial.set(drawn.subarray(0, SERIAL_BYTES), TIME_BYTES)
-  drawn = drawn.subarray(SERIAL_BYTES)
+  const time = timeOf(epochMilliseconds)
+  for (let at = 0; at < TIME_BYTES; at += 1) serial[at] = time >> (8 * (TIME_BYTES - 1 - at))
+  serial.set(drawn.subarray(used, used + SERIAL_BYTES), TIME_BYTES)
+  used += SERIAL_BYTES
   return serial
 }
 
 const TIME_BYTES = 4
 
-/** Seconds since 2020, of 31 bits: with the sign bit in use, a serial would have a byte more than it may. */
-function secondOf(epochMs: number): number {
-  return (Math.floor(epochMs / 1000) - 1_577_836_800) & 0x7fff_ffff
+/**
+ * The 64th of a second, from 2020 on and from 0 again after 388 days: it is for nothing but order among the newest.
+ * 31 bits, for with the sign bit in use a serial would have a byte more than it may.
+ */
+function timeOf(epochMs: number): number {
+  return Math.floor(((epochMs - 1_577_836_800_000) * 64) / 1000) & 0x7fff_ffff
 }
 
 /** Puts leaves in the ledger. Only what has been through here may leave the CA. */

@@ -211,7 +211,8 @@ export function earlier(a: Temporal.Instant, b: Temporal.Instant): Temporal.Inst
 
 /** Lower-case hex without leading zero bytes: the form in which certificates and ledger are compared. */
 export function serialText(serial: Uint8Array): string {
+  const hex = serial.toHex()
   let from = 0
-  while (from < serial.length - 1 && serial[from] === 0) from += 1
-  return Buffer.from(serial.buffer, serial.byteOffset + from, serial.length - from).toString('hex')
+  while (hex.startsWith('00', from) && from < hex.length - 2) from += 2
+  return hex.slice(from)
 }

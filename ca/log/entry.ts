@@ -1,7 +1,7 @@
 /** What a leaf of the log says: one certificate, or one administrative call, every field of it. */
 import { hash } from 'node:crypto'
 
-import { leafHash } from './tree.ts'
+import { textLeafHash } from './tree.ts'
 
 /**
  * Why a leaf lives as long as it does: the CA's default, what was asked for, the CA's maximum in place of
@@ -80,7 +80,7 @@ export function callLeaf(entry: CallEntry): Uint8Array {
 
 /** The leaf hash of a text. */
 export function textLeaf(text: string): Uint8Array {
-  return leafHash(Buffer.from(text))
+  return textLeafHash(text)
 }
 
 /** Hex SHA-256 of a certificate. */

@@ -2,10 +2,10 @@
  * Merkle trees as RFC 9162 §2.1 has them. A tree that only grows is kept as its peaks: the perfect
  * subtrees that it consists of, a few dozen hashes however many leaves there are.
  */
-import { hash } from 'node:crypto'
+import { SHA256_BYTES, sha256 } from '../x509/sha256.ts'
 
 /** Bytes of every hash. */
-export const HASH_BYTES = 32
+export const HASH_BYTES: number = SHA256_BYTES
 
 /**
  * Levels of perfect subtrees whose hashes are worth keeping: with every eighth one at hand, any hash
@@ -16,20 +16,27 @@ export const KEPT_LEVELS = 8
 const LEAF = Uint8Array.of(0)
 
 /** Hash of the tree without leaves (RFC 9162 §2.1.1). */
-const EMPTY_ROOT: Uint8Array = hash('sha256', '', 'buffer')
+const EMPTY_ROOT: Uint8Array = sha256('')
 
 /** Hash of a leaf: prefixed by a byte of its own, so that no leaf can pass for a node. */
 export function leafHash(data: Uint8Array): Uint8Array {
-  return hash('sha256', Buffer.concat([LEAF, data]), 'buffer')
+  return sha256(Buffer.concat([LEAF, data]))
+}
+
+/** {@link leafHash} of the text's UTF-8, which is not written out for it. */
+export function textLeafHash(text: string): Uint8Array {
+  return sha256(`\0${text}`)
 }
 
 /** Hash of the node above two others. */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
-  const bytes = Buffer.alloc(1 + 2 * HASH_BYTES, 1)
-  bytes.set(left, 1)
-  bytes.set(right, 1 + HASH_BYTES)
-  return hash('sha256', bytes, 'buffer')
+  node.set(left, 1)
+  node.set(right, 1 + HASH_BYTES)
+  return sha256(node)
 }
+
+/** What is hashed for a node, put together in one place: its prefix, then both hashes. */
+const node = new Uint8Array(1 + 2 * HASH_BYTES).fill(1, 0, 1)
 
 /** A tree as far as growing it needs. */
 export interface Frontier {

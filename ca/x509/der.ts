@@ -20,17 +20,6 @@ export {
   unsignedInteger,
 } from './der-write.ts'
 
-/** One element. Its bytes are views into what was parsed, never copies. */
-export interface DerNode {
-  readonly tag: number
-  /** The whole element: tag, length and content. */
-  readonly raw: Uint8Array
-  /** The content alone. */
-  readonly body: Uint8Array
-  /** The elements inside; empty for a primitive one. */
-  readonly children: readonly DerNode[]
-}
-
 /** A name constraint inside a certificate is 9 deep; nothing honest is deeper. */
 const MAX_DEPTH = 16
 
@@ -47,7 +36,17 @@ export function parseDer(bytes: Uint8Array): DerNode {
     fault(`it has ${bytes.length} bytes, expected at most ${MAX_DER_BYTES}`)
   }
   if (checkedTo(bytes, 0, bytes.length, 0) !== bytes.length) fault('bytes follow its end')
-  return new View(bytes, 0)
+  return new DerNode(bytes, 0)
+}
+
+/**
+ * Parses the one element that fills the content of `node`, as in an extension.
+ *
+ * @throws {CaError} as {@link parseDer} does
+ */
+export function parseContent({ within, from, stop }: DerNode): DerNode {
+  if (checkedTo(within, from, stop, 0) !== stop) fault('bytes follow its end')
+  return new DerNode(within, from)
 }
 
 /** Checks the form of the element at `at`, and of all inside it: where it ends, which is not beyond `end`. */
@@ -90,86 +89,86 @@ function contentLength(bytes: Uint8Array, at: number): number {
   return first === 0x81 ? bytes[at + 2]! : bytes[at + 2]! * 256 + bytes[at + 3]!
 }
 
-/** An element that was checked. What is in it is cut out when asked for: most are stepped over. */
-class View implements DerNode {
+/**
+ * One element, of a form that was checked. Its bytes are views into what was parsed, never copies, and
+ * are cut out when somebody asks for them: most elements are stepped over.
+ */
+export class DerNode {
   readonly tag: number
+  /** What it is a part of, where it begins there, where its content does, and where it ends. */
+  readonly within: Uint8Array
+  readonly at: number
+  readonly from: number
   readonly stop: number
-  readonly #bytes: Uint8Array
-  readonly #at: number
-  readonly #next: number
 
-  constructor(bytes: Uint8Array, at: number) {
-    this.#bytes = bytes
-    this.#at = at
-    this.tag = bytes[at]!
-    this.#next = contentAt(bytes, at)
-    this.stop = this.#next + contentLength(bytes, at)
+  constructor(within: Uint8Array, at: number) {
+    this.tag = within[at]!
+    this.within = within
+    this.at = at
+    this.from = contentAt(within, at)
+    this.stop = this.from + contentLength(within, at)
   }
 
+  /** The whole element: tag, length and content. */
   get raw(): Uint8Array {
-    return this.#bytes.subarray(this.#at, this.stop)
+    return this.within.subarray(this.at, this.stop)
   }
 
+  /** The content alone. */
   get body(): Uint8Array {
-    return this.#bytes.subarray(this.#next, this.stop)
+    return this.within.subarray(this.from, this.stop)
   }
 
+  /** The elements inside; empty for a primitive one. */
   get children(): readonly DerNode[] {
-    if (!(this.tag & CONSTRUCTED)) return NO_CHILDREN
-    const children: View[] = []
-    for (let at = this.#next; at < this.stop; ) {
-      const child = new View(this.#bytes, at)
-      children.push(child)
-      at = child.stop
-    }
-    return children
-  }
-
-  /** Whether its content is `wanted`. */
-  holds(wanted: Uint8Array): boolean {
-    if (wanted.length !== this.stop - this.#next) return false
-    // From the end, where identifiers differ.
-    for (let at = wanted.length - 1; at >= 0; at -= 1) {
-      if (wanted[at] !== this.#bytes[this.#next + at]) return false
-    }
-    return true
+    return this.tag & CONSTRUCTED ? childrenFrom(this, this.from) : []
   }
 }
 
-const NO_CHILDREN: readonly DerNode[] = []
+function childrenFrom({ within, stop }: DerNode, from: number): readonly DerNode[] {
+  const children: DerNode[] = []
+  for (let at = from; at < stop; ) {
+    const child = new DerNode(within, at)
+    children.push(child)
+    at = child.stop
+  }
+  return children
+}
 
-/** Takes the children of a constructed element in order. */
+/** Reads the elements in a constructed one in order. */
 export interface DerCursor {
-  /** The next child, which must have this tag. @throws {CaError} `CA_DER_INVALID` */
+  /** The next one, which must have this tag. @throws {CaError} `CA_DER_INVALID` */
   take(tag: number, what: string): DerNode
-  /** The next child if it has this tag. */
+  /** The next one if it has this tag. */
   takeIf(tag: number): DerNode | undefined
-  /** All that is left. */
+  /** All that are left. */
   rest(): readonly DerNode[]
-  /** @throws {CaError} `CA_DER_INVALID` if a child is left */
+  /** @throws {CaError} `CA_DER_INVALID` if one is left */
   end(what: string): void
 }
 
-/** Reads `node`, which must have the tag given (a SEQUENCE by default), child by child. */
+/** Reads `node`, which must have the tag given (a SEQUENCE by default), element by element. */
 export function cursor(node: DerNode, what: string, tag: number = TAG.sequence): DerCursor {
   if (node.tag !== tag) fault(`its ${what} has tag 0x${node.tag.toString(16)}`)
-  return new Cursor(node.children, what)
+  return new Cursor(node, what)
 }
 
 class Cursor implements DerCursor {
-  readonly #children: readonly DerNode[]
+  readonly #node: DerNode
   readonly #what: string
-  #at = 0
+  #at: number
 
-  constructor(children: readonly DerNode[], what: string) {
-    this.#children = children
+  constructor(node: DerNode, what: string) {
+    this.#node = node
     this.#what = what
+    this.#at = node.from
   }
 
   takeIf(wanted: number): DerNode | undefined {
-    const child = this.#children[this.#at]
-    if (child?.tag !== wanted) return undefined
-    this.#at += 1
+    const { within, stop } = this.#node
+    if (this.#at === stop || within[this.#at] !== wanted) return undefined
+    const child = new DerNode(within, this.#at)
+    this.#at = child.stop
     return child
   }
 
@@ -178,21 +177,30 @@ class Cursor implements DerCursor {
   }
 
   rest(): readonly DerNode[] {
-    return this.#children.slice(this.#at)
+    return childrenFrom(this.#node, this.#at)
   }
 
   end(name: string): void {
-    if (this.#at < this.#children.length) fault(`its ${name} has more parts than it may`)
+    if (this.#at < this.#node.stop) fault(`its ${name} has more parts than it may`)
   }
 }
 
 /** Dotted form of an OBJECT IDENTIFIER. Arcs above 2^32 are refused, not truncated. */
-export function readOid(node: DerNode): string {
+export function readOid(node: Pick<DerNode, 'tag' | 'body'>): string {
   if (node.tag !== TAG.oid) return fault('it has an object identifier that is not one')
-  if (node instanceof View) {
-    for (const { dotted, bytes } of KNOWN_OIDS) if (node.holds(bytes)) return dotted
+  if (node instanceof DerNode) {
+    for (const { dotted, bytes } of KNOWN_OIDS) if (holds(node, bytes)) return dotted
   }
   return dottedOf(node.body)
+}
+
+/** Whether that is the content of `node`. From the end, where identifiers differ. */
+function holds({ within, from, stop }: DerNode, content: Uint8Array): boolean {
+  if (content.length !== stop - from) return false
+  for (let at = content.length - 1; at >= 0; at -= 1) {
+    if (content[at] !== within[from + at]) return false
+  }
+  return true
 }
 
 function dottedOf(body: Uint8Array): string {
@@ -215,11 +223,12 @@ function dottedOf(body: Uint8Array): string {
 }
 
 /** A BOOLEAN; DER has only 0x00 and 0xff. */
-export function readBoolean({ tag, body }: DerNode): boolean {
-  if (tag !== TAG.boolean || body.length !== 1 || (body[0] !== 0 && body[0] !== 0xff)) {
+export function readBoolean({ tag, within, from, stop }: DerNode): boolean {
+  const value = within[from]
+  if (tag !== TAG.boolean || stop - from !== 1 || (value !== 0 && value !== 0xff)) {
     fault('it has a boolean that is not one')
   }
-  return body[0] === 0xff
+  return value === 0xff
 }
 
 /** The content of an INTEGER, checked to be minimal (X.690 §8.3.2). */
@@ -240,11 +249,11 @@ export function readSmallInteger(node: DerNode): number {
 }
 
 /** The bits of a BIT STRING whose length is a multiple of 8, such as a key or a signature. */
-export function readBitString({ tag, body }: DerNode): Uint8Array {
-  if (tag !== TAG.bitString || body.length === 0 || body[0] !== 0) {
+export function readBitString({ tag, within, from, stop }: DerNode): Uint8Array {
+  if (tag !== TAG.bitString || from === stop || within[from] !== 0) {
     return fault('it has a bit string that is not whole bytes')
   }
-  return body.subarray(1)
+  return within.subarray(from + 1, stop)
 }
 
 function fault(why: string): never {

@@ -4,7 +4,7 @@ import {
   contextTag,
   cursor,
   type DerNode,
-  parseDer,
+  parseContent,
   readBoolean,
   readOid,
   readSmallInteger,
@@ -60,7 +60,8 @@ export interface Extensions {
 interface Extension {
   readonly name: string
   readonly critical: boolean
-  readonly value: Uint8Array
+  /** An OCTET STRING. */
+  readonly value: DerNode
 }
 
 /** {@link Extensions} while they are being read. */
@@ -87,29 +88,29 @@ export function readExtensions(wrapper: DerNode | undefined): Extensions {
 function note(found: Found, { name, critical, value }: Extension): void {
   switch (name) {
     case OID.subjectAltName:
-      found.sans = readSans(parseDer(value))
+      found.sans = readSans(parseContent(value))
       found.sanIsCritical = critical
       found.uriSans = found.sans.filter(isUri).map(textOf)
       return
     case OID.basicConstraints:
       found.hasBasicConstraints = true
-      noteBasicConstraints(found, parseDer(value))
+      noteBasicConstraints(found, parseContent(value))
       return
     case OID.keyUsage:
-      found.keyUsage = readKeyUsage(parseDer(value))
+      found.keyUsage = readKeyUsage(parseContent(value))
       found.keyUsageIsCritical = critical
       return
     case OID.extendedKeyUsage:
-      found.extendedKeyUsage = cursor(parseDer(value), 'extended key usage').rest().map(readOid)
+      found.extendedKeyUsage = cursor(parseContent(value), 'extended key usage').rest().map(readOid)
       return
     case OID.subjectKeyIdentifier:
-      found.ski = readSki(parseDer(value))
+      found.ski = readSki(parseContent(value))
       return
     case OID.authorityKeyIdentifier:
-      noteAki(found, parseDer(value))
+      noteAki(found, parseContent(value))
       return
     case OID.nameConstraints:
-      found.nameConstraints = readNameConstraints(parseDer(value))
+      found.nameConstraints = readNameConstraints(parseContent(value))
       return
     case OID.certificatePolicies:
       return // understood in that none is ever required
@@ -127,7 +128,7 @@ function collect(wrapper: DerNode | undefined): readonly Extension[] {
     const fields = cursor(node, 'extension')
     const name = readOid(fields.take(TAG.oid, 'identifier'))
     const flag = fields.takeIf(TAG.boolean)
-    const { body: value } = fields.take(TAG.octetString, 'value')
+    const value = fields.take(TAG.octetString, 'value')
     fields.end('extension')
     if (names.has(name)) throw refused(`it has the extension ${name} twice`)
     names.add(name)

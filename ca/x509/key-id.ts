@@ -1,5 +1,4 @@
-import { hash } from 'node:crypto'
-
+import { sha256 } from './sha256.ts'
 import type { Certificate } from './certificate.ts'
 import { cursor, parseDer, readBitString, TAG } from './der.ts'
 
@@ -15,7 +14,7 @@ export function keyIdentifier(publicKeyDer: Uint8Array): Uint8Array {
   const fields = cursor(parseDer(publicKeyDer), 'public key')
   fields.take(TAG.sequence, 'algorithm')
   const key = readBitString(fields.take(TAG.bitString, 'key'))
-  return hash('sha256', key, 'buffer').subarray(0, KEY_ID_BYTES)
+  return sha256(key, KEY_ID_BYTES)
 }
 
 /**
