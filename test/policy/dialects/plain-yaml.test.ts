@@ -386,6 +386,8 @@ const HOSTILE: readonly (readonly [string, string])[] = [
   ['a large number', 'a: 12345678901234567890\n'],
   ['a text over two lines', 'a: b\n  c\n'],
   ['a bad indentation', 'a:\n    b: 1\n  c: 2\n'],
+  ['a comment in brackets, before their comma', 'a: ["b"\n# c\n, d]\n'],
+  ['a comment in brackets, before their end', 'a: {b: "c"\n# d\n\n  }\n'],
   ['an end mark', 'a: b\n...\nc: d\n'],
   ['a cycle', '&a [*a]\n'],
   ['a key too long to be one', `${'x'.repeat(1025)}: b\n`],

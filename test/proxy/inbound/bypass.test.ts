@@ -91,7 +91,6 @@ test('users §1.5.47: what is tried out drops nothing: HTTP/1, HTTP/2, gRPC and 
       tried,
     ).replace('"p"', '"q"'),
   )
-  const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\n'
   const forms: Readonly<Record<string, Partial<SidecarRequest>>> = {
     'HTTP/1': { port: HTTP, protocol: 'http/1.1' },
     'gRPC in HTTP/1': {
@@ -101,7 +100,9 @@ test('users §1.5.47: what is tried out drops nothing: HTTP/1, HTTP/2, gRPC and 
       path: '/pkg.Service/Call',
       headers: [['content-type', 'application/grpc']],
     },
-    'HTTP/2, detected': { port: DETECTED, protocol: 'tcp', raw: preface },
+    'HTTP/2': { port: HTTP, protocol: 'h2' },
+    'HTTP/2, detected': { port: DETECTED, protocol: 'h2' },
+    'gRPC in HTTP/2': { port: HTTP, protocol: 'grpc', method: 'POST', path: '/pkg.Service/Call' },
     'HTTP/1, detected': { port: DETECTED, protocol: 'http/1.1' },
     'raw bytes': { port: TCP, protocol: 'tcp' },
     'raw bytes, detected': { port: DETECTED, protocol: 'tcp' },
