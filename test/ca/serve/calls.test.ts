@@ -297,7 +297,7 @@ test('the CA’s own certificate is an SVID of its own, renewed before it runs o
   const leafTtl = Temporal.Duration.from('PT2S')
   await using running = await startCa({ leafTtl })
   const serials = new Set<string>()
-  const patience = AbortSignal.timeout(20_000)
+  const patience = AbortSignal.timeout(60_000)
   while (serials.size < 3 && !patience.aborted) {
     using client = new Client(running.ca)
     await failureOf(client.issue(asked()))
