@@ -67,7 +67,7 @@ export { parseDestinationBundle, parseInboundBundle } from './model/index.ts'
 export type { CasbinRows } from './assemble/casbin.ts'
 export type { CasbinRowsDeps, RowsFault } from './serve/casbin-rows.ts'
 export { openCasbinRows } from './serve/casbin-rows.ts'
-export type { KeySetDeps, KeySets } from './serve/key-sets.ts'
+export type { KeptKeySets, KeySetDeps, KeySets } from './serve/key-sets.ts'
 export { fetchKeySet, keySetName, openKeySets } from './serve/key-sets.ts'
 export type {
   PolicyEvent,

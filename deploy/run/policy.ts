@@ -36,8 +36,9 @@ await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
     },
   }
   const casbinRows = openCasbinRows(reading, signal)
-  const live = { intent: intent.live, instances: instances.live, keySets, casbinRows }
-  const server = openPolicyServer({ ...deps, ...live })
+  const live = { intent: intent.live, instances: instances.live, casbinRows }
+  const keys = { keySets: keySets.live, onKeysWanted: keySets.fetchAnew }
+  const server = openPolicyServer({ ...deps, ...live, ...keys })
   server.onEvent(emit)
   const listener = await listenTls({
     listen: parseAddress(config.listen),

@@ -7,10 +7,10 @@ const MAX_NAMES = 2000
 
 /** A sidecar's message. @throws {PolicyError} `POLICY_LIMIT` */
 export function messageFromProto(request: StreamRequest): StreamMessage {
-  const { subscribe, unsubscribe, held, responseNonce, rejected } = request
+  const { subscribe, unsubscribe, held, responseNonce, rejected, keysWanted } = request
   const heldVersions = new Map(Object.entries(held))
-  const sizes = [subscribe.length, unsubscribe.length, heldVersions.size, rejected.length]
-  if (Math.max(...sizes) > MAX_NAMES) {
+  const lists = [subscribe, unsubscribe, rejected, keysWanted]
+  if (Math.max(heldVersions.size, ...lists.map(({ length }) => length)) > MAX_NAMES) {
     throw new PolicyError(
       'POLICY_LIMIT',
       `Cannot take a message: it has more than ${MAX_NAMES} names in one list`,
@@ -22,6 +22,7 @@ export function messageFromProto(request: StreamRequest): StreamMessage {
     held: heldVersions,
     nonce: responseNonce,
     rejected: new Map(rejected.map(({ name, reason }) => [name, reason])),
+    keysWanted,
   }
 }
 

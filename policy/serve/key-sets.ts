@@ -26,6 +26,8 @@ const REFRESH_MS = 20 * 60_000
 /** How long the last good set stands in while newer ones cannot be had. */
 const MAX_AGE_MS = 24 * 60 * 60_000
 const BACKOFF = { baseMs: 1000, maxMs: 5 * 60_000 }
+/** Between two fetches at the least, however often somebody asks: anyone can send tokens with keys that nobody has. */
+const MIN_BETWEEN_MS = 30_000
 
 /** Under which name a rule's keys are kept; `undefined`: it has them inline. */
 export function keySetName({ jwks, jwksUri, issuer }: JwtRule): string | undefined {
@@ -36,13 +38,33 @@ export function keySetName({ jwks, jwksUri, issuer }: JwtRule): string | undefin
 /** OpenID Connect Discovery 1.0 §4: without a URI, the issuer says where its keys are. */
 const DISCOVERY = '/.well-known/openid-configuration'
 
+/** Key sets that are kept. */
+export interface KeptKeySets {
+  readonly live: Live<KeySets>
+  /**
+   * Fetches what rules of `issuer` name ('' for those without one) before its time, half a minute after the
+   * last try at the earliest: a token has come with a key that is not there, as after a rotation.
+   */
+  readonly fetchAnew: (issuer: string) => void
+}
+
+interface Kept {
+  readonly ending: AbortController
+  /** Ends the wait for the next fetch, while there is one. */
+  readonly wake: Wake
+}
+
+interface Wake {
+  call: () => void
+}
+
 /** Keeps the key sets that `intent` names, until `signal` ends it. */
-export function openKeySets(deps: KeySetDeps, signal: AbortSignal): Live<KeySets> {
+export function openKeySets(deps: KeySetDeps, signal: AbortSignal): KeptKeySets {
   const source = createLive<KeySets>(new Map())
-  const kept = new Map<string, AbortController>()
+  const kept = new Map<string, Kept>()
   const follow = (intent: Intent): void => {
     const wanted = sourcesOf(intent)
-    for (const [name, ending] of kept) {
+    for (const [name, { ending }] of kept) {
       if (wanted.has(name)) continue
       ending.abort()
       kept.delete(name)
@@ -51,17 +73,26 @@ export function openKeySets(deps: KeySetDeps, signal: AbortSignal): Live<KeySets
     for (const [name, timeoutMs] of wanted) {
       if (kept.has(name)) continue
       const ending = new AbortController()
-      kept.set(name, ending)
+      const wake: Wake = { call: () => {} }
+      kept.set(name, { ending, wake })
       const until = AbortSignal.any([signal, ending.signal])
       // Ends with `until` alone, and then nobody waits for it.
-      keep({ ...deps, name, timeoutMs }, source, until).catch(() => {})
+      keep({ ...deps, name, timeoutMs, wake }, source, until).catch(() => {})
     }
   }
   follow(deps.intent.current)
   void (async () => {
     for await (const intent of deps.intent.changes(signal)) follow(intent)
   })()
-  return source.live
+  return {
+    live: source.live,
+    fetchAnew: (issuer) => {
+      const rules = deps.intent.current.requestAuthentications.flatMap(({ jwtRules }) => jwtRules)
+      for (const rule of rules) {
+        if ((rule.issuer ?? '') === issuer) kept.get(keySetName(rule) ?? '')?.wake.call()
+      }
+    },
+  }
 }
 
 /** Names of the key sets to fetch, each with the shortest time that a rule leaves for it. */
@@ -78,6 +109,7 @@ function sourcesOf({ requestAuthentications }: Intent): ReadonlyMap<string, numb
 interface Keeping extends KeySetDeps {
   readonly name: string
   readonly timeoutMs: number
+  readonly wake: Wake
 }
 
 async function keep(
@@ -97,6 +129,7 @@ async function keep(
   let fetchedMs = clock.nowMs()
   while (!signal.aborted) {
     let waitMs = REFRESH_MS * (1 - 0.1 * random())
+    const triedMs = clock.nowMs()
     try {
       const { jwks } = deps.intent.current.mesh
       const text = await fetchKeySet({ ...deps, jwks }, signal)
@@ -111,7 +144,22 @@ async function keep(
       log('warn', 'key-set-not-fetched', { name, why, waitMs: Math.round(waitMs) })
       if (clock.nowMs() - fetchedMs > MAX_AGE_MS) put(undefined)
     }
-    await clock.sleep(waitMs, signal)
+    await rest(deps, waitMs, signal)
+    const leftMs = Math.min(waitMs, MIN_BETWEEN_MS) - (clock.nowMs() - triedMs)
+    if (leftMs > 0) await clock.sleep(leftMs, signal)
+  }
+}
+
+/** Waits, or until it is woken. */
+async function rest({ clock, wake }: Keeping, waitMs: number, signal: AbortSignal): Promise<void> {
+  const woken = new AbortController()
+  wake.call = () => woken.abort()
+  try {
+    await clock.sleep(waitMs, AbortSignal.any([signal, woken.signal]))
+  } catch (cause) {
+    if (!woken.signal.aborted) throw cause
+  } finally {
+    wake.call = () => {}
   }
 }
 

@@ -31,6 +31,8 @@ export interface PolicyServerDeps {
   readonly instances: Live<readonly WorkloadInstance[]>
   /** Key sets that RequestAuthentications name by URI (`openKeySets`). @default none can be had */
   readonly keySets?: Live<KeySets>
+  /** A sidecar met a token with a key that the fetched set of `issuer` lacks. @default nothing is done */
+  readonly onKeysWanted?: (issuer: string) => void
   /** Lines of CasbinPolicies in databases (`openCasbinRows`). @default none was read */
   readonly casbinRows?: Live<CasbinRows>
   readonly clock: Clock
@@ -115,6 +117,7 @@ export function openPolicyServer(deps: PolicyServerDeps): PolicyServer {
         })
       },
       onSent: metrics.pushed,
+      onKeysWanted: (issuer) => deps.onKeysWanted?.(issuer),
       onEnd(stream, refusal) {
         if (refusal) {
           metrics.refused(grpcStatus[refusal.code])

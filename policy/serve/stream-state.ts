@@ -38,6 +38,8 @@ export interface StreamMessage {
   /** Empty: it answers nothing. */
   readonly nonce: string
   readonly rejected: ReadonlyMap<string, string>
+  /** Issuers whose keys have changed before they were fetched again. */
+  readonly keysWanted: readonly string[]
 }
 
 export interface Answer {

@@ -28,6 +28,7 @@ export interface StreamDeps {
   readonly resources: () => Resources
   readonly onReady: (stream: SidecarStream) => void
   readonly onAnswer: (stream: SidecarStream, answer: Answer) => void
+  readonly onKeysWanted: (issuer: string) => void
   readonly onSent: (resources: number, bytes: number) => void
   readonly onEnd: (stream: SidecarStream | undefined, refusal: Refusal | undefined) => void
 }
@@ -97,6 +98,7 @@ export function serveStream(call: Call, peer: SpiffeId, deps: StreamDeps): void 
     }
     state = result.state
     for (const one of result.answers) deps.onAnswer(stream, one)
+    for (const issuer of new Set(message.keysWanted)) deps.onKeysWanted(issuer)
     const foreign = message.subscribe.find((name) => isForeign(name, peer))
     if (foreign !== undefined) {
       return end({

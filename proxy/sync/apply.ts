@@ -26,6 +26,8 @@ export interface Table {
   readonly destinations: Destinations
   /** What the last generation compiled. */
   readonly memory: CompileMemory
+  /** The keys of an issuer are not all there. */
+  readonly onKeysWanted: (issuer: string) => void
 }
 
 /** Takes one response; returns what of it was refused, and why. */
@@ -59,8 +61,12 @@ async function apply(
   known.desired = version
   try {
     if (known === table.inbound) {
-      const { now } = deps
-      const compiled = await compileInbound(resource.body, version, { now, memory: table.memory })
+      const { memory, onKeysWanted } = table
+      const compiled = await compileInbound(resource.body, version, {
+        now: deps.now,
+        memory,
+        onKeysWanted,
+      })
       table.inbound.put(compiled, version)
     } else if (known === table.gateway) await putGateway(resource, known, deps)
     else await putDestination(resource, table, deps)

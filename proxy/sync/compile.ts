@@ -29,6 +29,8 @@ export async function compileInbound(
     readonly now: () => Temporal.Instant
     /** What the generation before compiled; left out: nothing. */
     readonly memory?: CompileMemory
+    /** The keys of an issuer are not all there; '' for a rule without. @default nothing */
+    readonly onKeysWanted?: (issuer: string) => void
   },
 ): Promise<CompiledInbound> {
   const bundle = parseInboundBundle(body)
@@ -57,11 +59,20 @@ async function compileAsked({ providers }: InboundBundle): Promise<Providers | u
 /** Most sidecars have no rules for tokens, and then nothing that verifies them is loaded. */
 async function compileTokens(
   { tokenRules }: InboundBundle,
-  deps: { readonly now: () => Temporal.Instant },
+  {
+    now,
+    onKeysWanted,
+  }: {
+    readonly now: () => Temporal.Instant
+    readonly onKeysWanted?: (issuer: string) => void
+  },
 ): Promise<Authenticate | undefined> {
   if (tokenRules.length === 0) return undefined
   const { compileTokenRules } = await import('#ca/jwt/request/index.ts')
-  return compileTokenRules(tokenRules, deps)
+  return compileTokenRules(tokenRules, {
+    now,
+    onUnknownKey: ({ issuer = '' }) => onKeysWanted?.(issuer),
+  })
 }
 
 /**

@@ -19,6 +19,7 @@ import { createResource, type Resource } from './resource.ts'
 import {
   answerToProto,
   hellosToProto,
+  keysWantedToProto,
   receivedFromProto,
   subscribeToProto,
   unsubscribeToProto,
@@ -72,6 +73,8 @@ export interface PolicySession {
 /** Milliseconds that a connection has to come up. */
 const CONNECT_TIMEOUT_MS = 5_000
 const BACKOFF = { baseMs: 50, maxMs: 2_000 }
+/** Between two requests for newer keys of one issuer. */
+const KEYS_WANTED_MS = 30_000
 
 /**
  * Holds one stream to the policy server for as long as `signal` lets it, through every failure of
@@ -86,6 +89,9 @@ export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): P
   const own = gateway === undefined ? [inbound] : [inbound, gateway]
   const memory = createCompileMemory()
   let current: PolicyConnection | undefined
+  const onKeysWanted = atMostEach(KEYS_WANTED_MS, deps.clock, (issuer) =>
+    current?.stream.write(keysWantedToProto(issuer)),
+  )
   /** Whether this connection was worth its while, so that the next one comes soon. */
   let wasUp = false
   const destinations = createDestinations({
@@ -111,7 +117,8 @@ export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): P
       for await (const message of connection.stream) {
         wasUp = true
         const received = receivedFromProto(message)
-        const refused = await applyAll(received, { inbound, gateway, destinations, memory }, deps)
+        const table = { inbound, gateway, destinations, memory, onKeysWanted }
+        const refused = await applyAll(received, table, deps)
         connection.stream.write(answerToProto(received.nonce, refused))
       }
     } finally {
@@ -146,6 +153,21 @@ export function openPolicyStream(deps: PolicyStreamDeps, signal: AbortSignal): P
     held: () => [...own, ...destinations.all()].map(heldOf),
     destinations: () =>
       destinations.all().flatMap(({ live }) => (live.current === undefined ? [] : [live.current])),
+  }
+}
+
+/** `act` for each name, and no more often than every `everyMs` for one; those between are dropped. */
+function atMostEach(
+  everyMs: number,
+  clock: Clock,
+  act: (name: string) => void,
+): (name: string) => void {
+  const lastMs = new Map<string, number>()
+  return (name) => {
+    const nowMs = clock.nowMs()
+    if (nowMs - (lastMs.get(name) ?? Number.NEGATIVE_INFINITY) < everyMs) return
+    lastMs.set(name, nowMs)
+    act(name)
   }
 }
 

@@ -29,6 +29,7 @@ const EMPTY: StreamRequest = {
   held: {},
   responseNonce: '',
   rejected: [],
+  keysWanted: [],
 }
 
 /** Names in one message; the policy server takes no more than 2000. */
@@ -60,6 +61,11 @@ export function subscribeToProto(subscribe: readonly string[]): StreamRequest {
 
 export function unsubscribeToProto(unsubscribe: readonly string[]): StreamRequest {
   return { ...EMPTY, unsubscribe }
+}
+
+/** The keys of an issuer have changed before they were fetched again. */
+export function keysWantedToProto(issuer: string): StreamRequest {
+  return { ...EMPTY, keysWanted: [issuer] }
 }
 
 /** An ACK, or with `refused` a NACK for each. */

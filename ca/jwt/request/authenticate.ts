@@ -27,14 +27,20 @@ export type Authenticate = (request: TokenRequest) => Authentication | Promise<A
 
 export interface AuthenticateDeps {
   readonly now: () => Temporal.Instant
+  /** A token names a key that the fetched set of this rule lacks: its issuer may have newer ones. @default nothing */
+  readonly onUnknownKey?: (rule: TokenRule) => void
 }
 
 /** Compiles the rules of one workload. An empty list lets every request pass without an identity. */
 export function compileTokenRules(
   rules: readonly TokenRule[],
-  { now }: AuthenticateDeps,
+  { now, onUnknownKey = () => {} }: AuthenticateDeps,
 ): Authenticate {
-  const issuers = rules.map((rule) => createIssuer(rule))
+  const issuers = rules.map((rule) =>
+    createIssuer(rule, () => {
+      if (rule.keys.kind === 'fetched') onUnknownKey(rule)
+    }),
+  )
   const dropped = [...new Set(rules.flatMap(outputHeaderNames))]
   const anonymous: Passed = {
     kind: 'passed',

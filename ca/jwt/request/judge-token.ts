@@ -15,12 +15,15 @@ const MAX_REMEMBERED_LENGTH = 4096
 /** One rule, its keys, and the tokens that they have verified. */
 export interface Issuer {
   readonly rule: TokenRule
+  /** Is told when a token names a key that is not there. */
+  readonly onUnknownKey: () => void
   readonly keys: readonly VerificationKey[]
   readonly verified: LRUCache<string, true>
 }
 
-export function createIssuer(rule: TokenRule): Issuer {
-  return { rule, keys: readKeySet(rule.keys), verified: new LRUCache({ max: MAX_REMEMBERED }) }
+export function createIssuer(rule: TokenRule, onUnknownKey: () => void): Issuer {
+  const verified = new LRUCache<string, true>({ max: MAX_REMEMBERED })
+  return { rule, onUnknownKey, keys: readKeySet(rule.keys), verified }
 }
 
 /** What is known of the tokens of one request. */
@@ -67,6 +70,7 @@ export function judgeToken(
   if (verified.has(text)) return reading
   return verifySignature(token, keys).then((reason): TokenReading => {
     if (reason !== undefined) {
+      if (reason === 'no-key') issuer.onUnknownKey()
       wrong.push({ issuer, text, reason })
       return { kind: 'refused', reason }
     }

@@ -36,6 +36,11 @@ export interface StreamRequest {
   readonly responseNonce: string;
   /** Resources of that response that were refused: a NACK for each. Empty: an ACK of all. */
   readonly rejected: readonly Rejection[];
+  /**
+   * Issuers whose fetched key set lacks the key that a token names; empty for a rule without issuer.
+   * They are fetched anew before their time, each at most once in 30 seconds.
+   */
+  readonly keysWanted: readonly string[];
 }
 
 export interface StreamRequest_HeldEntry {
@@ -72,7 +77,7 @@ export interface Resource {
 }
 
 function createBaseStreamRequest(): StreamRequest {
-  return { node: undefined, subscribe: [], unsubscribe: [], held: {}, responseNonce: "", rejected: [] };
+  return { node: undefined, subscribe: [], unsubscribe: [], held: {}, responseNonce: "", rejected: [], keysWanted: [] };
 }
 
 export const StreamRequest: MessageFns<StreamRequest> = {
@@ -94,6 +99,9 @@ export const StreamRequest: MessageFns<StreamRequest> = {
     }
     for (const v of message.rejected) {
       Rejection.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.keysWanted) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -160,6 +168,14 @@ export const StreamRequest: MessageFns<StreamRequest> = {
             }
 
             message.rejected.push(Rejection.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.keysWanted.push(reader.string());
             continue;
           }
         }

@@ -431,6 +431,27 @@ test('a token that was verified is answered at once until it expires, one that w
   t.true(authenticate(bad) instanceof Promise)
 })
 
+test('a key that is not in a fetched set is told of, so that the set is fetched anew', async (t) => {
+  const told: unknown[] = []
+  const ask = (one: TokenRule, token: string) => {
+    const authenticate = compileTokenRules([one], {
+      now: () => Temporal.Instant.fromEpochMilliseconds(NOW_S * 1000),
+      onUnknownKey: (each) => told.push(each.issuer),
+    })
+    const header = (name: string) => (name === 'authorization' ? [`Bearer ${token}`] : [])
+    return authenticate({ method: 'GET', target: '/', header })
+  }
+  const fetched = rule({ keys: { kind: 'fetched', jwks: JWKS } })
+  const rotated = makeToken({ header: { kid: 'next' } })
+  t.like(await ask(fetched, rotated), { kind: 'refused', reason: 'no-key' })
+  t.deepEqual(told, ['iss'])
+  t.like(await ask(rule(), rotated), { reason: 'no-key' })
+  t.like(await ask(fetched, makeToken({ key: strangerKey })), { reason: 'signature-wrong' })
+  t.like(await ask(fetched, claims({ iss: 'other' })), { reason: 'issuer-unknown' })
+  t.like(await ask(fetched, claims({})), { kind: 'passed' })
+  t.deepEqual(told, ['iss'], 'nothing of it is for newer keys to mend')
+})
+
 test('4,096 rules and one token end in an answer', async (t) => {
   const rules = Array.from({ length: 4096 }, (_, at) => rule({ issuer: `i${at}` }))
   t.is(await verdict(rules, bearer(claims({ iss: 'i4095' }))), 'u')

@@ -208,7 +208,7 @@ test('§3.5 row 1, §3.1 row 5: a key set is fetched once for all rules that nam
     { issuer: 'y', jwks: GOOD },
   )
   await opened.settle()
-  t.deepEqual([...opened.sets.current], [[URI, GOOD]])
+  t.deepEqual([...opened.sets.live.current], [[URI, GOOD]])
   t.deepEqual(opened.asked, [URI])
   await opened.clock.advance(20 * 60_000)
   await opened.settle()
@@ -223,7 +223,7 @@ test('§3.5 without a URI the issuer is asked where its keys are', async (t) => 
   await opened.settle()
   t.deepEqual(opened.asked, [discovery, URI])
   const [rule] = opened.intent.live.current.requestAuthentications[0]?.jwtRules ?? []
-  t.is(rule && opened.sets.current.get(keySetName(rule) ?? ''), GOOD)
+  t.is(rule && opened.sets.live.current.get(keySetName(rule) ?? ''), GOOD)
 })
 
 test('row 28 a failure keeps the last good set, backs off, and ends after a day: no key stands in (users §2.2.28)', async (t) => {
@@ -234,18 +234,18 @@ test('row 28 a failure keeps the last good set, backs off, and ends after a day:
     answer = bad
     await opened.clock.advance(20 * 60_000)
     await opened.settle()
-    t.is(opened.sets.current.get(URI), GOOD, String(bad))
+    t.is(opened.sets.live.current.get(URI), GOOD, String(bad))
   }
   const before = opened.asked.length
   await opened.clock.advance(60 * 60_000)
   t.true(opened.asked.length - before <= 30, `${opened.asked.length - before} in an hour`)
   await opened.clock.advance(24 * 60 * 60_000)
   await opened.settle()
-  t.false(opened.sets.current.has(URI))
+  t.false(opened.sets.live.current.has(URI))
   answer = GOOD
   await opened.clock.advance(5 * 60_000)
   await opened.settle()
-  t.is(opened.sets.current.get(URI), GOOD)
+  t.is(opened.sets.live.current.get(URI), GOOD)
 })
 
 test('row 49 a server that never answers is given up after the rule’s timeout', async (t) => {
@@ -258,7 +258,41 @@ test('row 49 a server that never answers is given up after the rule’s timeout'
   answer = GOOD
   await opened.clock.advance(1000)
   await opened.settle()
-  t.is(opened.sets.current.get(URI), GOOD)
+  t.is(opened.sets.live.current.get(URI), GOOD)
+})
+
+test('keys that a token wants are fetched before their time: half a minute after the last try, once for all who ask', async (t) => {
+  using opened = open(() => GOOD, { issuer: 'x', jwksUri: URI }, { jwksUri: `${URI}/none` })
+  await opened.settle()
+  const asked = async (afterMs: number, ...issuers: readonly string[]) => {
+    const before = opened.asked.length
+    for (const issuer of issuers) opened.sets.fetchAnew(issuer)
+    await opened.clock.advance(afterMs)
+    await opened.settle()
+    return opened.asked.slice(before)
+  }
+  t.deepEqual(await asked(29_000, 'x', 'x', 'y'), [], 'it was fetched a moment ago')
+  t.deepEqual(await asked(1000, 'x'), [URI])
+  t.deepEqual(await asked(20_000, 'x'), [])
+  t.deepEqual(await asked(10_000), [URI], 'the one that came too early is not forgotten')
+  t.deepEqual(await asked(60_000), [], 'nobody asks')
+  t.deepEqual(await asked(1000, 'x'), [URI], 'at once')
+  t.deepEqual(await asked(1000, ''), [`${URI}/none`], 'of a rule without issuer')
+})
+
+test('a server that fails is not asked more often than each half minute for those who want its keys', async (t) => {
+  let answer: string | Error = GOOD
+  using opened = open(() => answer, { issuer: 'x', jwksUri: URI })
+  await opened.settle()
+  answer = new Error('down')
+  await opened.clock.advance(60 * 60_000)
+  const before = opened.asked.length
+  for (let second = 0; second < 600; second += 1) {
+    opened.sets.fetchAnew('x')
+    await opened.clock.advance(1000)
+  }
+  const often = opened.asked.length - before
+  t.true(often >= 15 && often <= 21, `${often} in ten minutes`)
 })
 
 test('a key set that no rule names any more is forgotten, and not asked for again', async (t) => {
@@ -266,7 +300,7 @@ test('a key set that no rule names any more is forgotten, and not asked for agai
   await opened.settle()
   opened.intent.set(intentOf({ issuer: 'x', jwks: GOOD }))
   await opened.settle()
-  t.is(opened.sets.current.size, 0)
+  t.is(opened.sets.live.current.size, 0)
   await opened.clock.advance(60 * 60_000)
   t.is(opened.asked.length, 1)
 })

@@ -36,6 +36,8 @@ interface Harness extends AsyncDisposable {
   readonly instances: LiveSource<readonly WorkloadInstance[]>
   readonly server: ReturnType<typeof openPolicyServer>
   readonly events: readonly PolicyEvent[]
+  /** Issuers whose keys a sidecar wanted. */
+  readonly wanted: readonly string[]
   /** A sidecar's end of a stream, on a connection that proved `peer`. */
   readonly connect: (peer?: SpiffeId) => Promise<Sidecar>
 }
@@ -54,9 +56,11 @@ interface Sidecar {
 async function open(): Promise<Harness> {
   const intent = createLive(intentOf())
   const instances = createLive<readonly WorkloadInstance[]>(INSTANCES)
+  const wanted: string[] = []
   const server = openPolicyServer({
     intent: intent.live,
     instances: instances.live,
+    onKeysWanted: (issuer) => wanted.push(issuer),
     clock: new FakeClock(),
     random: () => 0.5,
     log: () => {},
@@ -76,6 +80,7 @@ async function open(): Promise<Harness> {
     instances,
     server,
     events,
+    wanted,
     async connect(peer = EDGE) {
       peers.push(peer)
       const client = new PolicyDiscoveryClient(address, credentials.createInsecure(), {
@@ -116,6 +121,7 @@ function sidecar(call: ClientDuplexStream<StreamRequest, StreamResponse>): Sidec
         held: {},
         responseNonce: '',
         rejected: [],
+        keysWanted: [],
         ...message,
       }),
     next: () => {
@@ -228,6 +234,14 @@ test('an edit sends only what it changes, and a refused version is shown until a
     .status()
     .find(({ workload }) => workload === 'qotm/edge')!.resources
   t.is(after!.rejected, undefined)
+})
+
+test('a sidecar that wants newer keys of an issuer is heard, each issuer of a message once', async (t) => {
+  await using harness = await open()
+  const { edge } = await subscribed(harness, ['inbound/qotm/edge'])
+  edge.say({ keysWanted: ['a', 'b', 'a'], subscribe: ['destination/qotm:80'] })
+  await edge.next()
+  t.deepEqual(harness.wanted, ['a', 'b'])
 })
 
 test('what a reconnecting sidecar holds is not sent again', async (t) => {

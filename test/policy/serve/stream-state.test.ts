@@ -19,6 +19,7 @@ const says = (message: Partial<StreamMessage>): StreamMessage => ({
   held: new Map(),
   nonce: '',
   rejected: new Map(),
+  keysWanted: [],
   ...message,
 })
 

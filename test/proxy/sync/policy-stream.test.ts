@@ -14,6 +14,7 @@ import {
 } from '#policy/proto/gen/policy.ts'
 import { openPolicyStream, type PolicySession } from '../../../proxy/sync/policy-stream.ts'
 import { createFakeIssuer } from '../../fakes/fake-svid.ts'
+import { JWKS, makeToken } from '../../fakes/fake-tokens.ts'
 import {
   CLIENT_ID,
   cluster,
@@ -130,6 +131,11 @@ async function openSession(address: string, svid?: Live<Svid>): Promise<Opened> 
   return { session, events, [Symbol.dispose]: () => aborter.abort() }
 }
 
+const TOKEN_RULE = {
+  ...{ fromHeaders: [], fromParams: [], fromCookies: [], forwardOriginalToken: false },
+  ...{ outputClaimToHeaders: [], spaceDelimitedClaims: [] },
+}
+const OTHER_HEADER = { name: 'x-token', prefix: 'Bearer ' }
 const INBOUND = 'inbound/test/server'
 const DESTINATION = 'destination/server:80'
 const CLUSTER = 'outbound|80||server.test.svc.cluster.local'
@@ -245,6 +251,31 @@ test('openPolicyStream() subscribes to a destination when it is first met, and o
   t.is(live.current?.clusters.get(CLUSTER)?.pick()?.endpoint.address, '127.0.0.1:1')
   t.is(server.heard.filter(({ subscribe }) => subscribe.includes(DESTINATION)).length, 1)
   t.is(session.destinations().length, 1)
+})
+
+test('openPolicyStream() says once that an issuer has newer keys, not for each token that shows it', async (t) => {
+  await using server = await openServer()
+  using opened = await openSession(server.address)
+  const { session } = opened
+  const tokenRules = [
+    { ...TOKEN_RULE, issuer: 'iss', keys: { kind: 'fetched', jwks: JWKS } } as const,
+    { ...TOKEN_RULE, keys: { kind: 'fetched', jwks: JWKS }, fromHeaders: [OTHER_HEADER] } as const,
+  ]
+  await server.send(inbound('v1', { tokenRules }))
+  await until(() => session.inbound.current !== undefined)
+  const ask = (header: string, kid: string) =>
+    session.inbound.current?.authenticate?.({
+      method: 'GET',
+      target: '/',
+      header: (name) => (name === header ? [`Bearer ${makeToken({ header: { kid } })}`] : []),
+    })
+  for (const kid of ['a', 'b', 'c'])
+    t.like(await ask('authorization', kid), { kind: 'refused', reason: 'no-key' })
+  const wanted = () => server.heard.flatMap(({ keysWanted }) => keysWanted)
+  await until(() => wanted().length > 0)
+  t.like(await ask(OTHER_HEADER.name, 'd'), { kind: 'refused', reason: 'no-key' })
+  await until(() => wanted().length > 1)
+  t.deepEqual(wanted(), ['iss', ''])
 })
 
 test('openPolicyStream() carries endpoints on from version to version', async (t) => {
