@@ -29,7 +29,7 @@ test('what runs has no import cycle', (t) => {
   t.deepEqual(importCycles(sources), [])
 })
 
-test('a sidecar that is no gateway loads nothing of one', (t) => {
+test('a sidecar that is no gateway loads nothing of one, and nothing of HTTP/2 before it meets any', (t) => {
   const byPath = new Map(sources.map((source) => [source.path, source]))
   const loaded = new Set<string>()
   const visit = (path: string): void => {
@@ -42,7 +42,7 @@ test('a sidecar that is no gateway loads nothing of one', (t) => {
   visit('proxy/index.ts')
   t.true(loaded.has('proxy/inbound/forward.ts'))
   t.deepEqual(
-    [...loaded].filter((path) => path.startsWith('proxy/gateway/')),
+    [...loaded].filter((path) => /^proxy\/(gateway|streams)\//.test(path)),
     [],
   )
 })

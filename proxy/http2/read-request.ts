@@ -22,6 +22,8 @@ export type ReadRequest =
       readonly head: RequestHead
       /** Whether the caller reads trailers, which gRPC servers ask for. */
       readonly takesTrailers: boolean
+      /** Whether it says that trailers follow its body. */
+      readonly announcesTrailers: boolean
     }
   | { readonly kind: 'refused'; readonly fault: string }
 
@@ -32,7 +34,7 @@ export function readStreamRequest(
 ): ReadRequest {
   const said = collect(raw)
   if (typeof said === 'string') return refused(said)
-  const { method, path, authority, hosts, crumbs, takesTrailers } = said
+  const { method, path, authority, hosts, crumbs } = said
   const target = method === 'CONNECT' ? authority : path
   if (target === undefined || (method !== 'CONNECT' && !/^(\/|\*$)/.test(target))) {
     return refused('path-malformed')
@@ -58,7 +60,8 @@ export function readStreamRequest(
   // A value that ends its line would make another line, or another request.
   if (end !== bytes.length || head.fields.count !== count) return refused('field-value-malformed')
   if (isWhole && head.framing !== FRAMING.none) return refused('length-without-body')
-  return { kind: 'read', head, takesTrailers }
+  const { takesTrailers, announcesTrailers } = said
+  return { kind: 'read', head, takesTrailers, announcesTrailers }
 }
 
 function refused(fault: string): ReadRequest {
@@ -77,6 +80,7 @@ interface Said {
   count: number
   hasLength: boolean
   takesTrailers: boolean
+  announcesTrailers: boolean
 }
 
 /** Sorts the fields; a text says why they are no request. */
@@ -91,6 +95,7 @@ function collect(raw: readonly string[]): Said | string {
     count: 0,
     hasLength: false,
     takesTrailers: false,
+    announcesTrailers: false,
   }
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at] as string
@@ -99,6 +104,7 @@ function collect(raw: readonly string[]): Said | string {
       if (!notePseudo(said, name, value)) return 'pseudo-field-malformed'
     } else if (name.includes(':')) return 'field-name-malformed'
     else if (name === 'te') said.takesTrailers = value.toLowerCase() === 'trailers'
+    else if (name === 'trailer') said.announcesTrailers = true
     else if (hasNoPlace(name)) return 'field-hop-by-hop'
     else note(said, name, value)
   }

@@ -6,6 +6,7 @@ import { readStreamResponse } from '../http2/read-response.ts'
 import type { AdmittedAnswer } from '../inbound/forward.ts'
 import type { Exchange, HopFailure } from '../mesh/hop.ts'
 import type { OpenSession } from './app-session.ts'
+import { closeLater } from './close-later.ts'
 
 const END_STREAM = constants.NGHTTP2_FLAG_END_STREAM
 const { NGHTTP2_CANCEL, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM } = constants
@@ -16,7 +17,8 @@ export interface AppExchangeOptions {
   /** Filled for the time of a call. */
   readonly head: ResponseHead
   readonly method: string
-  readonly trailers: () => Trailers | undefined
+  /** What follows the body, if something was said to. */
+  readonly trailers: (() => Trailers) | undefined
 }
 
 export class AppExchange implements Exchange {
@@ -25,6 +27,10 @@ export class AppExchange implements Exchange {
   /** `undefined` once it is over. */
   #answer: AdmittedAnswer | undefined
   #trailers: Trailers | undefined
+  /** Whether trailers have yet to follow the request. */
+  #hasTrailers: boolean
+  /** Given up, by this code, as soon as it can be. */
+  #code: number | undefined
   #cause: (Error & { readonly code?: string }) | undefined
 
   constructor(stream: ClientHttp2Stream, options: AppExchangeOptions) {
@@ -36,7 +42,8 @@ export class AppExchange implements Exchange {
     stream.on('trailers', (_headers: IncomingHttpHeaders, _flags: number, raw?: string[]) => {
       this.#trailers = trailersOf(raw ?? [])
     })
-    stream.on('wantTrailers', () => stream.sendTrailers(options.trailers() ?? {}))
+    this.#hasTrailers = options.trailers !== undefined
+    stream.on('wantTrailers', () => this.#sendTrailers())
     stream.on('drain', () => this.#answer?.onDrain())
     stream.on('error', (cause) => {
       this.#cause = cause
@@ -62,7 +69,20 @@ export class AppExchange implements Exchange {
 
   abort(): void {
     this.#answer = undefined
-    this.#stream.close(NGHTTP2_CANCEL)
+    this.#close(NGHTTP2_CANCEL)
+  }
+
+  #close(code: number): void {
+    if (!this.#hasTrailers) return closeLater(this.#stream, code)
+    // Behind what has been sent: see `closeLater`.
+    this.#code = code
+    if (!this.#stream.writableEnded) this.#stream.end()
+  }
+
+  #sendTrailers(): void {
+    this.#hasTrailers = false
+    if (this.#code !== undefined) closeLater(this.#stream, this.#code)
+    else this.#stream.sendTrailers(this.#options.trailers?.() ?? {})
   }
 
   #onInterim(raw: readonly string[]): void {
@@ -98,13 +118,13 @@ export class AppExchange implements Exchange {
     if (answer === undefined) return
     this.#answer = undefined
     tell(answer)
-    if (!this.#stream.writableEnded) this.#stream.close(NGHTTP2_CANCEL)
+    if (!this.#stream.writableEnded) this.#close(NGHTTP2_CANCEL)
     this.#stream.resume()
   }
 
   #refuse(detail: string): void {
     this.#fail({ kind: 'protocol', detail, mayHaveActed: true })
-    this.#stream.close(NGHTTP2_PROTOCOL_ERROR)
+    this.#close(NGHTTP2_PROTOCOL_ERROR)
   }
 
   #onClose(): void {

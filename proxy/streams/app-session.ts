@@ -24,8 +24,8 @@ export interface StreamRequest {
   readonly edits: Admitted
   readonly takesTrailers: boolean
   readonly end: boolean
-  /** Asked for when the body is over. */
-  readonly trailers: () => Trailers | undefined
+  /** What follows the body, asked for when that is over; `undefined`: nothing does. */
+  readonly trailers: (() => Trailers) | undefined
 }
 
 /** A session, and whether the app has ever been there. */
@@ -51,7 +51,7 @@ export class AppSession {
     const open = this.#session()
     const stream = open.session.request(requestFields(head, edits, takesTrailers), {
       endStream: end && body === undefined,
-      waitForTrailers: !end,
+      waitForTrailers: !end && trailers !== undefined,
     })
     const exchange = new AppExchange(stream, {
       open,

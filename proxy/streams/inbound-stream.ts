@@ -12,6 +12,7 @@ import type { Admitted, AdmittedAnswer, InboundApp } from '../inbound/forward.ts
 import type { Exchange } from '../mesh/hop.ts'
 import type { RequestSink } from '../stack/server-connection.ts'
 import type { AppSession } from './app-session.ts'
+import { closeLater } from './close-later.ts'
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 
@@ -36,11 +37,16 @@ export class InboundStream implements Caller, InboundApp {
   readonly #host: StreamHost
   readonly #sink: RequestSink
   #isHead = false
+  /** Whether trailers may follow the answer. */
+  #hasTrailers = false
   #takesTrailers = false
+  #announcesTrailers = false
   /** Whether the request has arrived whole. */
   #isWhole = false
   /** Whether the answer is whole, as far as we have to do with it. */
   #isAnswered = false
+  /** Why the answer cannot be finished, as HTTP/2 says it. */
+  #broken: number | undefined
   #requestTrailers: Trailers | undefined
   #trailers: Trailers | undefined
 
@@ -50,7 +56,11 @@ export class InboundStream implements Caller, InboundApp {
     this.#sink = host.sink(this, this)
     // What happened is told by 'close', which follows.
     stream.on('error', () => {})
-    stream.once('aborted', () => this.#onGone())
+    stream.once('aborted', () => {
+      this.#onGone()
+      // It may be paused, and would wait for whoever reads it.
+      stream.resume()
+    })
     stream.once('close', () => {
       this.#onGone()
       host.onClose()
@@ -72,6 +82,7 @@ export class InboundStream implements Caller, InboundApp {
     if (read.kind === 'refused') return this.#refuse(read.fault)
     this.#isHead = read.head.method === 'HEAD'
     this.#takesTrailers = read.takesTrailers
+    this.#announcesTrailers = read.announcesTrailers
     if (!this.#isWhole) stream.on('data', (bytes: Buffer) => this.#sink.onRequestBody(bytes, false))
     stream.on('end', () => this.#onEnd())
     stream.resume()
@@ -107,7 +118,7 @@ export class InboundStream implements Caller, InboundApp {
     const { session, app } = this.#host
     if (session === undefined) return app.send(head, edits, body, end, answer)
     const takesTrailers = this.#takesTrailers
-    const trailers = (): Trailers | undefined => this.#requestTrailers
+    const trailers = this.#announcesTrailers ? () => this.#requestTrailers ?? {} : undefined
     return session.send({ head, edits, takesTrailers, end, trailers }, body, answer)
   }
 
@@ -138,7 +149,8 @@ export class InboundStream implements Caller, InboundApp {
   respond(head: ResponseHead, added: string, body: Buffer | undefined, end: boolean): boolean {
     if (this.#isGone) return true
     const endStream = (end && body === undefined) || this.#isHead
-    const how = { endStream, waitForTrailers: !endStream, ...AS_SAID }
+    this.#hasTrailers = !endStream
+    const how = { endStream, waitForTrailers: this.#hasTrailers, ...AS_SAID }
     this.#stream.respond(responseFields(head, added), how)
     return this.respondBody(body, end)
   }
@@ -167,27 +179,31 @@ export class InboundStream implements Caller, InboundApp {
 
   breakOff(code: number = NGHTTP2_INTERNAL_ERROR): void {
     this.#isAnswered = true
-    this.#stream.close(code === NGHTTP2_NO_ERROR ? NGHTTP2_INTERNAL_ERROR : code)
+    this.#broken = code === NGHTTP2_NO_ERROR ? NGHTTP2_INTERNAL_ERROR : code
+    if (!this.#hasTrailers) return closeLater(this.#stream, this.#broken)
+    // Behind what has been sent: see `closeLater`.
+    if (!this.#stream.writableEnded) this.#stream.end()
+    this.#stream.resume()
   }
 
   #end(bytes: Buffer | undefined): void {
     this.#isAnswered = true
     if (!this.#stream.writableEnded) this.#stream.end(bytes)
-    // What still comes of the request nobody reads: the caller is told to stop (RFC 9113 §8.1).
-    if (!this.#isWhole) this.#stream.once('finish', () => this.#stop())
+    // Trailers leave later than the rest, and then it is they that are waited for.
+    if (!this.#hasTrailers) this.#stream.once('finish', () => this.#stop())
     // What has come is let go of, so that the stream can close.
     this.#stream.resume()
   }
 
-  #stop(): void {
-    // Behind trailers, which leave later.
-    setImmediate(() => {
-      if (!this.#stream.closed) this.#stream.close(NGHTTP2_NO_ERROR)
-    })
+  #sendTrailers(): void {
+    if (this.#broken !== undefined) return closeLater(this.#stream, this.#broken)
+    this.#stream.sendTrailers(this.#trailers ?? {})
+    this.#stop()
   }
 
-  #sendTrailers(): void {
-    this.#stream.sendTrailers(this.#trailers ?? {})
+  /** What still comes of the request nobody reads: the caller is told to stop (RFC 9113 §8.1). */
+  #stop(): void {
+    if (!this.#isWhole) closeLater(this.#stream, NGHTTP2_NO_ERROR)
   }
 }
 

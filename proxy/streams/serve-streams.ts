@@ -67,7 +67,7 @@ export class StreamsConnection implements OpenConnection {
       socket.destroy()
     })
     // Sockets here stay half open, and who says no more reads no answer.
-    socket.once('end', () => this.#session.destroy())
+    socket.once('end', () => socket.destroy())
   }
 
   #hostOf(peer: Peer, session: AppSession | undefined): StreamHost {

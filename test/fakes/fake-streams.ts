@@ -96,6 +96,7 @@ export interface OpenStreams extends AsyncDisposable {
   readonly port: number
   /** A caller with an identity; `null`: in plaintext. */
   readonly call: (id?: string | null, alpn?: string) => Promise<Caller>
+  readonly callAs: (svid: Svid) => Promise<Caller>
   /** A socket that speaks HTTP/2 or whatever the test writes to it. */
   readonly dial: (id?: string | null, alpn?: string) => Promise<Socket>
   readonly apply: (change: Partial<InboundBundle>) => void
@@ -154,25 +155,28 @@ export async function openStreams(options: StreamsOptions): Promise<OpenStreams>
     }
     const made = svids.get(id) ?? issuer.issue(id)
     svids.set(id, made)
-    const { chainPem: cert, keyPem: key } = await made
+    return dialAs(await made, alpn)
+  }
+  const dialAs = async ({ chainPem: cert, keyPem: key }: Svid, alpn: string): Promise<Socket> => {
     const socket = connectTls({
-      ...{ ...at, cert, key, rejectUnauthorized: false, ALPNProtocols: [alpn] },
+      ...{ host: '127.0.0.1', port, cert, key, rejectUnauthorized: false, ALPNProtocols: [alpn] },
       checkServerIdentity: () => undefined,
       servername: 'server.test',
     })
     await once(socket, 'secureConnect')
     return socket
   }
+  const keep = (caller: Caller): Caller => {
+    callers.push(caller)
+    return caller
+  }
   return {
     issuer,
     sidecar,
     port,
     dial,
-    async call(id, alpn) {
-      const caller = openCaller(await dial(id, alpn))
-      callers.push(caller)
-      return caller
-    },
+    call: async (id, alpn) => keep(openCaller(await dial(id, alpn))),
+    callAs: async (one) => keep(openCaller(await dialAs(one, 'istio-h2'))),
     apply: (change) => sidecar.inbound.set(compiledInbound({ ...bundle, ...change })),
     async log(count) {
       const lines = () => sidecar.log.flatMap((text) => text.split('\n').filter(Boolean))
@@ -200,7 +204,8 @@ export function openCaller(socket: Socket): Caller {
   const session = connect('http://server.test', { createConnection: () => socket })
   session.on('error', () => {})
   const open: Caller['open'] = (headers, endStream = false) => {
-    const stream = session.request({ ':method': 'GET', ':path': '/', ...headers }, { endStream })
+    const head = { ':method': 'GET', ':path': '/', ':authority': 'server.test', ...headers }
+    const stream = session.request(head, { endStream })
     stream.on('error', () => {})
     return stream
   }
