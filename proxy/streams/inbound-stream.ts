@@ -13,6 +13,7 @@ import type { Exchange } from '../mesh/hop.ts'
 import type { RequestSink } from '../stack/server-connection.ts'
 import type { AppSession } from './app-session.ts'
 import { closeLater } from './close-later.ts'
+import { failedExchange } from './failed-exchange.ts'
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 
@@ -119,7 +120,11 @@ export class InboundStream implements Caller, InboundApp {
     if (session === undefined) return app.send(head, edits, body, end, answer)
     const takesTrailers = this.#takesTrailers
     const trailers = this.#announcesTrailers ? () => this.#requestTrailers ?? {} : undefined
-    return session.send({ head, edits, takesTrailers, end, trailers }, body, answer)
+    try {
+      return session.send({ head, edits, takesTrailers, end, trailers }, body, answer)
+    } catch (cause) {
+      return failedExchange(answer, cause)
+    }
   }
 
   pause(): void {
@@ -139,19 +144,19 @@ export class InboundStream implements Caller, InboundApp {
   }
 
   askForBody(): void {
-    if (!this.#isGone) this.#stream.additionalHeaders({ ':status': 100 })
+    if (!this.#isGone) this.#try(() => this.#stream.additionalHeaders({ ':status': 100 }))
   }
 
   respondInterim(head: ResponseHead): void {
-    if (!this.#isGone) this.#stream.additionalHeaders(interimFields(head))
+    if (!this.#isGone) this.#try(() => this.#stream.additionalHeaders(interimFields(head)))
   }
 
   respond(head: ResponseHead, added: string, body: Buffer | undefined, end: boolean): boolean {
     if (this.#isGone) return true
     const endStream = (end && body === undefined) || this.#isHead
-    this.#hasTrailers = !endStream
-    const how = { endStream, waitForTrailers: this.#hasTrailers, ...AS_SAID }
-    this.#stream.respond(responseFields(head, added), how)
+    const how = { endStream, waitForTrailers: !endStream, ...AS_SAID }
+    this.#try(() => this.#stream.respond(responseFields(head, added), how))
+    this.#hasTrailers = !endStream && !this.#isGone
     return this.respondBody(body, end)
   }
 
@@ -173,8 +178,23 @@ export class InboundStream implements Caller, InboundApp {
     if (this.#isGone) return
     const { fields, body } = ownFields(answer, { added, isHead: this.#isHead })
     const endStream = body.length === 0
-    this.#stream.respond(fields, { endStream, ...AS_SAID })
-    this.#end(endStream ? undefined : body)
+    this.#try(() => this.#stream.respond(fields, { endStream, ...AS_SAID }))
+    if (!this.#isGone) this.#end(endStream ? undefined : body)
+  }
+
+  /** What cannot be said ends the stream: half of an answer is none. */
+  #try(say: () => void): void {
+    try {
+      say()
+    } catch {
+      this.fail()
+    }
+  }
+
+  /** Gives the stream up, on both sides. */
+  fail(): void {
+    this.#onGone()
+    this.breakOff()
   }
 
   breakOff(code: number = NGHTTP2_INTERNAL_ERROR): void {

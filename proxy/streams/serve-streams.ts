@@ -57,7 +57,12 @@ export class StreamsConnection implements OpenConnection {
     this.#session.on('stream', (stream, _headers, flags, raw) => {
       this.#streams += 1
       const inbound = new InboundStream(stream, this.#host)
-      inbound.begin(flags, raw)
+      try {
+        inbound.begin(flags, raw)
+      } catch {
+        // Whatever it was, nothing of it goes on.
+        inbound.fail()
+      }
     })
     // What has failed is told by its streams, and by 'close'.
     this.#session.on('error', () => {})
