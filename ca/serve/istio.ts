@@ -6,17 +6,24 @@
  * digitalSignature alone. And a caller is known by its certificate, or by a token of a service account
  * if this CA was told of a cluster that it believes; by nothing else.
  */
-import { Metadata, type ServiceError, type ServerUnaryCall, status } from '@grpc/grpc-js'
+import {
+  type handleUnaryCall,
+  Metadata,
+  type ServiceDefinition,
+  type ServiceError,
+  type ServerUnaryCall,
+  status,
+} from '@grpc/grpc-js'
 
 import type { Clock } from '#core/clock.ts'
 import type { Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { CaError, type CaErrorCode } from '../error.ts'
 import { type IssueDeps, issueBatch } from '../issue/issue-batch.ts'
-import type {
-  IstioCertificateRequest,
+import {
+  type IstioCertificateRequest,
   IstioCertificateResponse,
-  IstioCertificateServiceServer,
+  IstioCertificateServiceService,
 } from '../proto/gen/istio/v1/auth/ca.ts'
 import { derFromPem, MAX_CSR_BYTES, pemFromDer, type TrustBundle } from '../x509/index.ts'
 import { type IstioCallerDeps, istioCaller } from './istio-caller.ts'
@@ -31,8 +38,42 @@ export interface IstioCallDeps extends IssueDeps, IstioCallerDeps {
   readonly metrics: CaMetrics
 }
 
-export function istioCalls(deps: IstioCallDeps): IstioCertificateServiceServer {
-  const anchors = anchorsPem(deps.bundle)
+/** A response: the leaf, and what follows it, encoded. */
+interface Answer {
+  readonly leafPem: string
+  readonly anchors: Uint8Array
+}
+
+/**
+ * The service of the `.proto`, with responses written into memory of their size. A general writer asks for
+ * three times as much, zeroed, which costs a twentieth of the call (test/bench/ca-calls.bench.ts).
+ */
+export const istioService: ServiceDefinition = {
+  createCertificate: {
+    ...IstioCertificateServiceService.createCertificate,
+    responseSerialize({ leafPem, anchors }: Answer) {
+      const head = [CERT_CHAIN, ...varint(leafPem.length)]
+      const bytes = Buffer.allocUnsafe(head.length + leafPem.length + anchors.length)
+      bytes.set(head)
+      bytes.write(leafPem, head.length, 'latin1')
+      bytes.set(anchors, head.length + leafPem.length)
+      return bytes
+    },
+  },
+}
+
+/** Field 1, of bytes that are counted before it. */
+const CERT_CHAIN = 0x0a
+
+/** A whole number as protobuf has it: seven bits a byte, the lowest first. */
+function varint(value: number): readonly number[] {
+  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...varint(value >>> 7)]
+}
+
+export function istioCalls(deps: IstioCallDeps): {
+  readonly createCertificate: handleUnaryCall<IstioCertificateRequest, Answer>
+} {
+  const anchors = encodedAnchors(deps.bundle)
   return {
     createCertificate(call, callback) {
       createCertificate(deps, call, anchors).then(
@@ -51,8 +92,8 @@ type Call = Pick<
 async function createCertificate(
   deps: IstioCallDeps,
   call: Call,
-  anchors: (issuers: readonly Uint8Array[]) => readonly string[],
-): Promise<IstioCertificateResponse> {
+  anchors: (issuers: readonly Uint8Array[]) => Uint8Array,
+): Promise<Answer> {
   const spiffeId = await istioCaller(deps, call)
   const csrDer = readCsr(call.request.csr)
   const ttlSeconds = readTtl(call.request.validityDuration, deps.rules.maxLeafTtl)
@@ -63,26 +104,23 @@ async function createCertificate(
   deps.metrics.issued(1)
   deps.metrics.batch((deps.clock.nowMs() - startMs) / 1000)
   const [leaf = new Uint8Array(), ...issuers] = svid.chain
-  return { certChain: [pemFromDer('CERTIFICATE', leaf), ...anchors(issuers)] }
+  return { leafPem: pemFromDer('CERTIFICATE', leaf), anchors: anchors(issuers) }
 }
 
-/** The issuers of a chain and the roots as PEM: the same text for each call until one of them changes. */
-function anchorsPem(
-  bundle: Live<TrustBundle>,
-): (issuers: readonly Uint8Array[]) => readonly string[] {
+/** The issuers of a chain and the roots, encoded: the same bytes for each call until one of them changes. */
+function encodedAnchors(bundle: Live<TrustBundle>): (issuers: readonly Uint8Array[]) => Uint8Array {
   let last: { readonly of: TrustBundle; readonly issuer: Uint8Array | undefined } | undefined
-  let text: readonly string[] = []
+  let bytes: Uint8Array = new Uint8Array()
   return (issuers) => {
     const { current } = bundle
     const issuer = issuers.at(-1)
     if (last?.of !== current || last.issuer !== issuer) {
       last = { of: current, issuer }
-      text = [
-        ...issuers.map((der) => pemFromDer('CERTIFICATE', der)),
-        pemFromDer('CERTIFICATE', current.roots),
-      ]
+      const issuersPem = issuers.map((der) => pemFromDer('CERTIFICATE', der))
+      const certChain = [...issuersPem, pemFromDer('CERTIFICATE', current.roots)]
+      bytes = IstioCertificateResponse.encode({ certChain }).finish()
     }
-    return text
+    return bytes
   }
 }
 

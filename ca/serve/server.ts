@@ -8,11 +8,10 @@ import { CaError } from '../error.ts'
 import type { Denials } from '../issue/denials.ts'
 import { AdministrationService } from '../proto/gen/admin.ts'
 import { CertificateAuthorityService } from '../proto/gen/ca.ts'
-import { IstioCertificateServiceService } from '../proto/gen/istio/v1/auth/ca.ts'
 import { findDenied, peerChain } from '../x509/index.ts'
 import { type AdminCallDeps, administrationCalls } from './administration.ts'
 import { type CallDeps, caCalls } from './calls.ts'
-import { istioCalls } from './istio.ts'
+import { istioCalls, istioService } from './istio.ts'
 import {
   listenTls,
   type TlsListener,
@@ -150,7 +149,7 @@ function grpcServer(deps: CallDeps & AdminCallDeps, maxBytes: number) {
   })
   server.addService(CertificateAuthorityService, caCalls(deps))
   server.addService(AdministrationService, administrationCalls(deps))
-  server.addService(IstioCertificateServiceService, istioCalls(deps))
+  server.addService(istioService, istioCalls(deps))
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
   return { server, injector }
 }

@@ -33,7 +33,7 @@ const FLOOR_MS = 50
 const PROFILE_MS = 3000
 
 /** Certificates of each kind before anything is measured: until then its code is still being compiled. */
-const WARM = 8000
+const WARM = 40_000
 
 /** Certificates a call of the batch API; calls in flight. */
 const BATCH = 50
