@@ -98,12 +98,16 @@ function pour(stream: { readonly write: (bytes: Buffer) => boolean }, piece: Buf
 /** Far more than all windows and socket buffers on the way have room for. */
 const MUCH = 64 * 2 ** 20
 
+/** Looks at which nothing has moved, after which nothing is taken to move. */
+const STILL_LOOKS = 40
+
 async function standsStill(poured: { readonly bytes: number }): Promise<number> {
   let before = -1
+  let looks = 0
   await until(() => {
-    const isStill = before === poured.bytes && before > 0
+    looks = before === poured.bytes ? looks + 1 : 0
     before = poured.bytes
-    return isStill
+    return looks >= STILL_LOOKS && before > 0
   })
   return before
 }
