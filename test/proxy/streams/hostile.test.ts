@@ -92,7 +92,7 @@ test('§0.8.18 a head that is no request never reaches the app, and takes no oth
     t.true(await isServed(streams), what)
   }
   const paths = app.seen.map(({ headers }) => headers[':path'])
-  t.deepEqual([...new Set(paths)].toSorted(), ['/a', '/served'])
+  t.deepEqual(new Set(paths), new Set(['/a', '/served']))
   const others = app.seen.filter(({ raw }) =>
     raw.some((text) => /^x-|,|\n|^connection$/.test(text)),
   )

@@ -122,7 +122,9 @@ test('§0.8.17, §0.8.18 the app gets each line as it came, crumbs as one cookie
     'x-redoubt-decision': '1',
   }
   t.is((await caller.ask(fields)).status, 200)
-  const [{ raw = [], headers = {} } = {}] = app.seen
+  const [seen] = app.seen
+  if (seen === undefined) return t.fail('the app saw nothing')
+  const { raw, headers } = seen
   const values = (name: string) => raw.filter((_, at) => at % 2 === 1 && raw[at - 1] === name)
   t.deepEqual(values('x-many'), ['1', '2,3', 'ä'])
   t.deepEqual(values('cookie'), ['a=1; b=2'])
