@@ -36,6 +36,12 @@ function withOddToken({ headers = [], path = '' }: OracleRequest): boolean {
   return isMisshapen || (text.match(/eyJ[\w-]+/g) ?? []).some(isCritical)
 }
 
+/** How many tokens a request shows, whatever is wrong with them. */
+function countTokens({ headers = [], path = '' }: OracleRequest): number {
+  const text = [path, ...headers.map(([, value]) => value)].join('\n')
+  return (text.match(/eyJ[\w-]+\.[\w-]+\./g) ?? []).length
+}
+
 /** The version of HTTP that a client has agreed on with a sidecar, which takes the first of these that it offers. */
 const AGREED = [
   ...[['istio-http/1.1', 'http/1.1'] as const, ['istio-h2', 'h2'] as const],
@@ -143,7 +149,9 @@ export const DIFFERENCES: readonly Difference[] = [
     reason:
       'a token with an empty part or text behind it, or whose header demands what nobody here knows (`crit`), does not verify (RFC 7515 §4.1.11, §7.1); Envoy ignores the one, the other where the key is elliptic, and the third',
     explains: ({ decided, theirs, request }) =>
-      decided?.detail === 'Jwt verification fails' &&
+      decided?.reason === 'token-refused' &&
+      // With several tokens what is told may be of another one, which a rule beside this one has refused.
+      (decided.detail === 'Jwt verification fails' || countTokens(request) > 1) &&
       (theirs.decision === 'allow' || theirs.details?.startsWith('rbac_') === true) &&
       withOddToken(request),
   },
