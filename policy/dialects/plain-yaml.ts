@@ -29,10 +29,10 @@ export function readPlainYaml(text: string): readonly PlainDocument[] | undefine
 
 /**
  * What neither prints as ASCII nor is a letter or sign of another script, without their blanks; other marks than
- * `---`; and comments at the start of a line that goes on inside brackets, which `yaml` takes for a fault.
+ * `---`, or one behind blanks; directives; and comments at the start of a line that goes on inside brackets, which `yaml` takes for a fault.
  */
 const NEVER_PLAIN =
-  /[^\n\u0020-\u007e\u00a1-\u1fff\u2010-\u2027\u2030-\u205e\u2070-\u2fff\u3001-\ud7ff]|^(?:\.\.\.|---[^\n]|#[^\n]*\n\s*[,:\]}])/m
+  /[^\n\u0020-\u007e\u00a1-\u1fff\u2010-\u2027\u2030-\u205e\u2070-\u2fff\u3001-\ud7ff]|^(?:\.\.\.|---[^\n]|#[^\n]*\n\s*[,:\]}]| *%| +---)/m
 
 /** Levels of collections; far below what `readDocuments` refuses. */
 const MAX_PLAIN_DEPTH = 24

@@ -51,6 +51,12 @@ test('every short text over pieces of manifests is read as yaml reads it, or lef
   t.true(plain > 1000)
 })
 
+test('marks of documents behind blanks, and directives, are for yaml to judge', (t) => {
+  for (const text of ['      ---\na:\n', 'a: b\n ---\nc: d\n', 'a:\n  ---\n', '  %x\n---\na:\n']) {
+    t.false(agrees(text), text)
+  }
+})
+
 const WORDS = [
   ...[
     'x',
