@@ -2,7 +2,6 @@
  * Random pairs of manifests and requests: Casbin, the plain evaluator and a running sidecar agree. The
  * manifests are read as files are, the bundle goes over as bytes, the requests go through sockets.
  */
-import { randomInt } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import test from 'ava'
 import fc from 'fast-check'
@@ -16,13 +15,14 @@ import {
   type Seen,
   type SidecarRequest,
 } from '#test/fakes/running-sidecar.ts'
+import { randomSeed } from '#test/fakes/random-seed.ts'
 import type { Attempted } from '../../policy/check/check.ts'
 import { settle } from '../../policy/check/settle.ts'
 import { createTokenPreparer } from '../../policy/check/tokens.ts'
 import { unfold } from '../policy/random-authorization.ts'
 import { manifests, PORTS, request } from './manifests.ts'
 
-const SEED = Number(process.env['REDOUBT_PAIRS_SEED'] ?? randomInt(2 ** 31))
+const SEED = randomSeed()
 const SETS = Number(process.env['REDOUBT_PAIRS_SETS'] ?? 1000)
 const REQUESTS = 20
 /** Every so many sets go through the sidecar as well. */

@@ -3,8 +3,6 @@
  * certificates and signed tokens, it decides each as was said.
  */
 
-import { randomInt } from 'node:crypto'
-
 import test from 'ava'
 import fc from 'fast-check'
 
@@ -17,6 +15,7 @@ import {
   readManifests,
 } from '#policy/index.ts'
 import { JWKS, makeToken } from '#test/fakes/fake-tokens.ts'
+import { randomSeed } from '#test/fakes/random-seed.ts'
 import { openRunningSidecar, type Seen, type SidecarRequest } from '#test/fakes/running-sidecar.ts'
 
 const PORTS = [8080, 9000, 7000]
@@ -121,7 +120,7 @@ const decisionOf = ({ kind, status = 0 }: Seen): string =>
 
 test('every example of diff and of prove is decided by a running sidecar as it was said', async (t) => {
   await using sidecar = await openRunningSidecar(PORTS)
-  const seed = randomInt(2 ** 31)
+  const seed = randomSeed()
   const sent = { diff: 0, prove: 0, tokens: 0, tcp: 0 }
   const decide = async (
     intent: Intent,
