@@ -1,6 +1,8 @@
 /** Tokens for tests: made by hand with `node:crypto`, so that broken ones are as easy as good ones. */
 import { createHmac, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 
+import type { TokenRule } from '#policy/model/index.ts'
+
 export interface TokenParts {
   readonly claims?: Readonly<Record<string, unknown>>
   readonly header?: Readonly<Record<string, unknown>>
@@ -28,6 +30,19 @@ export const ecJwk: Readonly<Record<string, unknown>> = {
   alg: 'ES256',
 }
 export const JWKS: string = JSON.stringify({ keys: [rsaJwk, ecJwk] })
+
+/** Takes tokens of {@link makeToken} for the audience `web`, and says to the app whose they are. */
+export const TOKEN_RULE: TokenRule = {
+  issuer: 'iss',
+  audiences: ['web'],
+  keys: { kind: 'inline', jwks: JWKS },
+  fromHeaders: [],
+  fromParams: [],
+  fromCookies: [],
+  forwardOriginalToken: false,
+  outputClaimToHeaders: [{ header: 'x-sub', claim: 'sub' }],
+  spaceDelimitedClaims: [],
+}
 
 const base64url = (text: string) => Buffer.from(text, 'utf8').toString('base64url')
 

@@ -8,19 +8,7 @@ import {
 } from '#policy/casbin/operator/index.ts'
 import type { Connection, HttpAttributes } from '#policy/model/index.ts'
 import { cpuStopwatch } from '../../fakes/cpu-time.ts'
-
-const RBAC = `
-[request_definition]
-r = sub, obj, act
-[policy_definition]
-p = sub, obj, act
-[role_definition]
-g = _, _
-[policy_effect]
-e = some(where (p.eft == allow))
-[matchers]
-m = g(r.sub, p.sub) && pathMatch(r.obj, p.obj) && r.act == p.act
-`
+import { ROLES } from '../../fakes/roles-model.ts'
 
 interface Asked {
   readonly peer?: string
@@ -74,7 +62,7 @@ function attempt(asked: Asked): { connection: Connection; http: HttpAttributes |
 
 test('RBAC with a hierarchy of roles', (t) => {
   const ask = decider(
-    RBAC,
+    ROLES,
     `
     p, reader, /orders/{*}, GET
     p, admin, /orders/{**}, DELETE
@@ -94,7 +82,7 @@ test('RBAC with a hierarchy of roles', (t) => {
 })
 
 test('RBAC with domains: a role holds in its domain alone', (t) => {
-  const model = RBAC.replace('sub, obj, act', 'sub, dom, obj, act')
+  const model = ROLES.replace('sub, obj, act', 'sub, dom, obj, act')
     .replace('p = sub, obj, act', 'p = sub, dom, obj, act')
     .replace('g = _, _', 'g = _, _, _')
     .replace('g(r.sub, p.sub) &&', 'g(r.sub, p.sub, r.dom) && r.dom == p.dom &&')
@@ -132,7 +120,7 @@ test('ABAC over the attributes of a request, without lines', (t) => {
 })
 
 test('a deny overrides, and the first priority decides', (t) => {
-  const model = RBAC.replace('p = sub, obj, act', 'p = sub, obj, act, eft')
+  const model = ROLES.replace('p = sub, obj, act', 'p = sub, obj, act, eft')
   const overriding = decider(
     model.replace(
       'e = some(where (p.eft == allow))',
@@ -153,12 +141,12 @@ test('a deny overrides, and the first priority decides', (t) => {
 })
 
 test('without a line nothing passes, and what a request lacks equals no column', (t) => {
-  const ask = decider(RBAC, '')
+  const ask = decider(ROLES, '')
   t.false(ask({ peer: '', path: '/' }))
-  const plain = RBAC.replace('g(r.sub, p.sub)', 'r.sub == p.sub')
+  const plain = ROLES.replace('g(r.sub, p.sub)', 'r.sub == p.sub')
   t.false(decider(plain, '')({ peer: '' }))
   t.false(decider(plain, '')({ peer: '', tcp: true }))
-  t.throws(() => readLines(RBAC, 'p, , /a, GET'), { message: /line 1.*column 1/s })
+  t.throws(() => readLines(ROLES, 'p, , /a, GET'), { message: /line 1.*column 1/s })
 })
 
 function readLines(model: string, text: string): void {
@@ -202,7 +190,7 @@ const REFUSED: Readonly<
 
 for (const [what, [from, to, line, said]] of Object.entries(REFUSED)) {
   test(`readOperatorModel() refuses ${what}, with its line`, (t) => {
-    const read = readOperatorModel(RBAC.replace(from, () => to))
+    const read = readOperatorModel(ROLES.replace(from, () => to))
     const [fault] = read.kind === 'faulty' ? read.faults : []
     t.is(fault?.line, line, JSON.stringify(fault))
     t.regex(`${fault?.message} ${fault?.hint ?? ''}`, said)
@@ -218,15 +206,15 @@ test('lines with a column too few, too many, of no kind or with a quote left ope
     'p, "a, b, c': /line 1: a quoted column does not end/,
   }
   for (const [text, message] of Object.entries(cases)) {
-    t.throws(() => readLines(RBAC, text), { message }, text)
+    t.throws(() => readLines(ROLES, text), { message }, text)
   }
-  t.notThrows(() => readLines(RBAC, 'p, "a,""b", /x, GET'))
+  t.notThrows(() => readLines(ROLES, 'p, "a,""b", /x, GET'))
 })
 
 test('a decision that takes too long is no decision', (t) => {
   let now = 0
   const many = Array.from({ length: 500 }, (_, index) => `p, a${index}, /a, GET`).join('\n')
-  const ask = decider(RBAC, many, {
+  const ask = decider(ROLES, many, {
     timeMs: 5,
     nowMs: () => {
       now += 3
@@ -240,7 +228,7 @@ test('ten thousand lines compile in time, and a repeated question is remembered'
   const many = Array.from({ length: 9_998 }, (_, index) => `p, role${index}, /a${index}, GET`)
   const startMs = performance.now()
   const ask = decider(
-    RBAC,
+    ROLES,
     [...many, 'p, last, /z, GET', 'g, cluster.local/ns/shop/sa/web, last'].join('\n'),
   )
   t.true(ask({ path: '/z' }))
@@ -260,7 +248,7 @@ test('roles whose paths join again and again are followed once each', (t) => {
     ),
   ).flat(2)
   const ask = decider(
-    RBAC,
+    ROLES,
     ['p, top, /a, GET', 'g, cluster.local/ns/shop/sa/web, r0-0', ...rungs].join('\n'),
   )
   const cpuMs = cpuStopwatch()

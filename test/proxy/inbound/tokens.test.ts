@@ -2,19 +2,12 @@
 import { readFile } from 'node:fs/promises'
 import test from 'ava'
 import { inboundBundle, openFakePair } from '#test/fakes/fake-sidecars.ts'
-import { JWKS, makeToken } from '#test/fakes/fake-tokens.ts'
+import { makeToken, TOKEN_RULE } from '#test/fakes/fake-tokens.ts'
 import { openEchoApp, openRaw } from '#test/fakes/raw-http.ts'
 import type { AuthorizationPolicy, InboundBundle, TokenRule } from '#policy/model/index.ts'
 
-const TOKEN_RULE: TokenRule = {
-  issuer: 'iss',
-  audiences: ['web'],
-  keys: { kind: 'inline', jwks: JWKS },
-  fromHeaders: [],
-  fromParams: [],
-  fromCookies: [],
-  forwardOriginalToken: false,
-  outputClaimToHeaders: [{ header: 'x-sub', claim: 'sub' }],
+const RULE: TokenRule = {
+  ...TOKEN_RULE,
   outputPayloadToHeader: 'x-payload',
   spaceDelimitedClaims: ['scope'],
 }
@@ -29,7 +22,7 @@ const policy = (change: Partial<AuthorizationPolicy>): AuthorizationPolicy => ({
 })
 
 const guarded = (change: Partial<InboundBundle> = {}): InboundBundle =>
-  inboundBundle({ authorization: [], tokenRules: [TOKEN_RULE], ...change })
+  inboundBundle({ authorization: [], tokenRules: [RULE], ...change })
 
 const claims = { iss: 'iss', sub: 'u', aud: 'web', scope: 'read write' }
 const token = makeToken({ claims })

@@ -1,7 +1,7 @@
 /** HTTP/2 at a sidecar: every stream is a request, decided on by itself. Real sockets, TLS and Casbin. */
 import test from 'ava'
 import { createLive } from '#core/live.ts'
-import type { AuthorizationPolicy, InboundBundle, TokenRule } from '#policy/model/index.ts'
+import type { AuthorizationPolicy, InboundBundle } from '#policy/model/index.ts'
 import { openGrpcAuthorizer, openHttpAuthorizer } from '#test/fakes/fake-authorizers.ts'
 import { cluster, compiledDestination, destinationBundle } from '#test/fakes/fake-sidecars.ts'
 import {
@@ -12,7 +12,7 @@ import {
   openStreams,
   type OpenStreams,
 } from '#test/fakes/fake-streams.ts'
-import { JWKS, makeToken, strangerKey } from '#test/fakes/fake-tokens.ts'
+import { makeToken, strangerKey, TOKEN_RULE } from '#test/fakes/fake-tokens.ts'
 import { openEchoApp } from '#test/fakes/raw-http.ts'
 
 const policy = (change: Partial<AuthorizationPolicy>): AuthorizationPolicy => ({
@@ -190,18 +190,6 @@ test('§2.1 row 3: a connection in plaintext that was open before STRICT gets no
   t.is((await caller.ask({ ':path': '/a' })).status, 403)
   t.is(await goodbye, 0)
 })
-
-const TOKEN_RULE: TokenRule = {
-  issuer: 'iss',
-  audiences: ['web'],
-  keys: { kind: 'inline', jwks: JWKS },
-  fromHeaders: [],
-  fromParams: [],
-  fromCookies: [],
-  forwardOriginalToken: false,
-  outputClaimToHeaders: [{ header: 'x-sub', claim: 'sub' }],
-  spaceDelimitedClaims: [],
-}
 
 test('§3.3 row 1, §3.1 row 11: a stream’s token is verified; 401 in gRPC’s form is 16, and claims become headers', async (t) => {
   await using app = await openStreamApp(answerWithPath)
