@@ -33,7 +33,7 @@ export function renderInspection(inspection: Inspection, style: Style): readonly
   const { certificates, chain, requests, tokens, origin } = inspection
   return [
     ...origin.map(([name, value]) => `${style.dim(name.padEnd(11))} ${visible(value)}`),
-    ...(certificates.length > 0 ? [verdictLine(chain, style), ''] : []),
+    ...(certificates.length > 0 || chain.verified === false ? [verdictLine(chain, style), ''] : []),
     ...fromRootDown(certificates).flatMap(({ certificate, depth }) =>
       certificateLines(certificate, depth, style),
     ),

@@ -23,7 +23,7 @@ export const QUERY_OPTIONS: readonly CommandOption[] = [
   FILE_OPTION,
   STATE_OPTION,
   { flags: '--to <workload>', summary: 'namespace/name[:workload port]', required: true },
-  { flags: '--from <id>', summary: "the caller's SPIFFE ID, or none", required: true },
+  { flags: '--from <spiffe-id>', summary: "the caller's SPIFFE ID, or none", required: true },
   { flags: '--protocol <name>', summary: 'what the caller speaks', choices: PROTOCOLS },
   { flags: '--method <token>', summary: 'HTTP method (GET)' },
   { flags: '--path <target>', summary: 'HTTP path, with its query (/)' },

@@ -42,7 +42,7 @@ export interface CommandOption {
   /** As commander writes it: `-f, --file <path>`, `--json`, `--header <k=v>`. */
   readonly flags: string
   readonly summary: string
-  /** May be given several times; its value is then a list of strings, empty when never given. */
+  /** May be given several times; its value is then a list of strings, and none when never given. */
   readonly repeat?: boolean
   readonly required?: boolean
   readonly choices?: readonly string[]

@@ -1,15 +1,21 @@
 import { DeployError } from '../error.ts'
 
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+}
 
-/** Milliseconds of `20s`, `500ms`, `2m`, `1h`. @throws {DeployError} `DEPLOY_USAGE` */
+/** Milliseconds of `20s`, `500ms`, `2m`, `1h`, `30d`. @throws {DeployError} `DEPLOY_USAGE` */
 export function parseDuration(text: string): number {
-  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? []
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? []
   const unitMs = UNIT_MS[unit]
   if (number === undefined || unitMs === undefined) {
     throw new DeployError(
       'DEPLOY_USAGE',
-      `Cannot read the duration ${JSON.stringify(text)}: expected a number with ms, s, m or h, e.g. 20s`,
+      `Cannot read the duration ${JSON.stringify(text)}: expected a number with ms, s, m, h or d, e.g. 20s`,
     )
   }
   return Number(number) * unitMs
@@ -20,12 +26,7 @@ export function parseForOption(text: string | undefined): number {
   return text === undefined ? Number.POSITIVE_INFINITY : parseDuration(text)
 }
 
-/** How long something is kept: also in days, `90d`; exact time. @throws {DeployError} `DEPLOY_USAGE` */
+/** How long something is kept; exact time. @throws {DeployError} `DEPLOY_USAGE` */
 export function parseRetention(text: string): Temporal.Duration {
-  const [, days] = /^(\d{1,5})d$/.exec(text) ?? []
-  return Temporal.Duration.from(
-    days === undefined
-      ? { milliseconds: Math.trunc(parseDuration(text)) }
-      : { hours: Number(days) * 24 },
-  )
+  return Temporal.Duration.from({ milliseconds: Math.trunc(parseDuration(text)) })
 }

@@ -8,10 +8,12 @@ import { type Anchors, type Contents, MAX_INPUT_BYTES, type Origin } from '#ca/i
 import { trustDomainOf } from '#ca/spiffe/index.ts'
 import type { Log } from '#core/log.ts'
 import { DeployError } from '../error.ts'
-import { type Input, type Io, listOption, textOption } from './command.ts'
-import { type Endpoint, fetchChain } from './fetch-chain.ts'
-import { readBytes } from './read-bytes.ts'
+import { type Input, type Io, textOption } from './command.ts'
+import { parseDuration } from './duration.ts'
+import { fromEndpoint } from './find-endpoint.ts'
 import { isKeyOf } from './key-of.ts'
+import { inPlace } from './named-place.ts'
+import { readBytes } from './read-bytes.ts'
 import { readContents } from './read-contents.ts'
 import { readPassword } from './read-password.ts'
 import type { RunningMesh } from './running-mesh.ts'
@@ -54,13 +56,14 @@ export async function findCertificates(
   return fromPlace(io, input, place ?? '-', deadline)
 }
 
+const MAX_TIMEOUT_MS = 600_000
+
+/** A number alone is of seconds. */
 function timeoutMs(input: Input): number {
-  const seconds = Number(textOption(input, 'timeout') ?? '5')
-  if (seconds > 0 && seconds <= 600) return seconds * 1000
-  throw new DeployError(
-    'DEPLOY_USAGE',
-    `Cannot wait ${textOption(input, 'timeout')} seconds: expected a number up to 600`,
-  )
+  const text = textOption(input, 'timeout') ?? '5s'
+  const ms = parseDuration(/^[\d.]+$/.test(text) ? `${text}s` : text)
+  if (ms > 0 && ms <= MAX_TIMEOUT_MS) return ms
+  throw new DeployError('DEPLOY_USAGE', `Cannot wait ${text}: expected more than none, up to 10m`)
 }
 
 const ENDPOINT = /^(?:\[([0-9a-fA-F:.]+)\]|([^/:\s]+)):(\d{1,5})$/
@@ -73,7 +76,8 @@ async function fromPlace(io: Io, input: Input, place: string, signal: AbortSigna
   }
   try {
     const password = await readPassword(io, textOption(input, 'passwordFile'))
-    const contents = readContents(await readBytes(place, io.cwd, MAX_INPUT_BYTES), password)
+    const bytes = await readBytes(place, io.cwd, MAX_INPUT_BYTES)
+    const contents = inPlace(place, () => readContents(bytes, password))
     return { contents, origin: originOf(contents) }
   } catch (cause) {
     const why = FILE_FAULTS[(cause as NodeJS.ErrnoException).code ?? '']
@@ -111,54 +115,6 @@ async function isFile(path: string): Promise<boolean> {
     () => true,
     () => false,
   )
-}
-
-async function fromEndpoint(
-  io: Io,
-  input: Input,
-  address: Pick<Endpoint, 'host' | 'port'>,
-  signal: AbortSignal,
-): Promise<Found> {
-  const sni = textOption(input, 'sni')
-  const alpn = listOption(input, 'alpn')
-  const client = await clientOf(io, input)
-  const shown = await fetchChain(
-    {
-      ...address,
-      ...(sni !== undefined && { sni }),
-      ...(alpn.length > 0 && { alpn }),
-      ...(client && { client }),
-    },
-    signal,
-  )
-  const where = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
-  if (shown.kind === 'failed')
-    throw new DeployError('DEPLOY_CALL_REFUSED', `Cannot inspect ${where}: ${shown.why}`)
-  if (shown.chain.length === 0)
-    throw new DeployError(
-      'DEPLOY_CALL_REFUSED',
-      `Cannot inspect ${where}: it showed no certificate`,
-    )
-  const negotiated = [shown.protocol, shown.cipher, shown.group, shown.alpn].filter(Boolean)
-  return {
-    contents: { format: 'TLS', certificates: shown.chain },
-    origin: [
-      ['endpoint', where],
-      ['negotiated', negotiated.join(' ')],
-    ],
-  }
-}
-
-async function clientOf(io: Io, input: Input): Promise<Endpoint['client']> {
-  const [cert, key] = [textOption(input, 'clientCert'), textOption(input, 'clientKey')]
-  if (cert === undefined && key === undefined) return undefined
-  if (cert === undefined || key === undefined) {
-    throw new DeployError(
-      'DEPLOY_USAGE',
-      'Cannot present a certificate: expected both --client-cert and --client-key',
-    )
-  }
-  return { cert: await io.readFile(cert), key: await io.readFile(key) }
 }
 
 async function fromWorkload(

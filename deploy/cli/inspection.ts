@@ -5,12 +5,10 @@ import { resolve } from 'node:path'
 import {
   type Anchors,
   type CertificateReport,
-  type ChainReport,
   describeCertificate,
   describeRequest,
   describeToken,
   type Inspection,
-  inWords,
   judgeChain,
   MAX_INPUT_BYTES,
   type TokenJudges,
@@ -20,10 +18,11 @@ import {
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '#ca/spiffe/index.ts'
 import { DeployError } from '../error.ts'
 import { type Input, type Io, textOption } from './command.ts'
-import { parseDuration } from './duration.ts'
+import { readExpectations, unmet } from './expectations.ts'
 import type { Found } from './find-certificates.ts'
 import { isKeyOf } from './key-of.ts'
 import { logReports } from './log-reports.ts'
+import { inPlace } from './named-place.ts'
 import { readNamed } from './read-bytes.ts'
 import { readContents } from './read-contents.ts'
 import type { RunningMesh } from './running-mesh.ts'
@@ -42,8 +41,11 @@ export async function inspectFound(
   signal: AbortSignal,
 ): Promise<Inspection> {
   const now = io.now()
+  const { id = found.expectedId, ...others } = readExpectations(input)
   const { certificates: chain, requests = [], tokens = [] } = found.contents
-  const described = withIssuers(chain.map((der) => describeCertificate(der, now)))
+  const [place = ''] = input.arguments
+  const describe = (der: Uint8Array) => inPlace(place, () => describeCertificate(der, now))
+  const described = withIssuers(chain.map(describe))
   const logged = await logReports(io, input, chain, described, signal)
   const certificates = described.map((one, at) => {
     const log = logged[at]
@@ -61,7 +63,10 @@ export async function inspectFound(
     tokens: tokens.map((token) => describeToken(token, judges, now)),
     origin: found.origin,
   }
-  return { ...inspection, chain: expected(input, found, inspection) }
+  const wanted = { ...others, ...(id !== undefined && { id }) }
+  const fault = wrongKey(found) ?? unmet(wanted, inspection)
+  if (inspection.chain.verified === false || fault === undefined) return inspection
+  return { ...inspection, chain: { ...inspection.chain, verified: false, error: fault } }
 }
 
 /** Whether nothing is wrong that peers would refuse, and everything is as it was expected. */
@@ -110,46 +115,16 @@ export async function readMeshAnchors(mesh: RunningMesh): Promise<Anchors> {
  * @throws {Error} if it cannot be read or has neither
  */
 export async function readAnchors(io: Io, file: string): Promise<Anchors & TokenJudges> {
-  const { certificates, roots, jwtKeys } = readContents(
-    await readNamed(file, io.cwd, MAX_INPUT_BYTES),
-  )
+  const bytes = await readNamed(file, io.cwd, MAX_INPUT_BYTES)
+  const { certificates, roots, jwtKeys } = inPlace(file, () => readContents(bytes))
   if (certificates.length === 0 && (jwtKeys ?? []).length === 0) {
     throw new DeployError('DEPLOY_USAGE', `Cannot verify with ${file}: it has no certificate`)
   }
   return { roots: roots ?? certificates, ...(jwtKeys && { jwtKeys }) }
 }
 
-/** A good certificate of somebody else is as bad as none, and so is one that is about to end. */
-function expected(input: Input, found: Found, inspection: Inspection): ChainReport {
-  const { chain } = inspection
-  if (chain.verified === false) return chain
-  const fault =
-    wrongKey(found) ?? wrongIdentity(input, found, inspection) ?? endsTooSoon(input, inspection)
-  return fault === undefined ? chain : { ...chain, verified: false, error: fault }
-}
-
+/** A certificate whose key is somewhere else is as bad as none. */
 function wrongKey({ contents: { certificates, key } }: Found): string | undefined {
   if (certificates.length === 0 || !key || isKeyOf(key, certificates)) return undefined
   return 'wrong-key: the private key beside it is not that of the first certificate'
-}
-
-function wrongIdentity(
-  input: Input,
-  found: Found,
-  { certificates, tokens }: Inspection,
-): string | undefined {
-  const wanted = textOption(input, 'expect') ?? found.expectedId
-  if (wanted === undefined) return undefined
-  const { spiffeId: id = null } = certificates.find(({ ca }) => !ca) ?? tokens[0] ?? {}
-  return id === wanted ? undefined : `wrong-identity: it is ${id}, expected ${wanted}`
-}
-
-/** Of all that is shown: a chain holds as long as its shortest part. */
-function endsTooSoon(input: Input, { certificates, tokens }: Inspection): string | undefined {
-  const wanted = textOption(input, 'minRemaining')
-  if (wanted === undefined) return undefined
-  const left = [...certificates, ...tokens].map(({ remainingSeconds }) => remainingSeconds ?? 0)
-  const least = Math.min(...left)
-  if (least * 1000 >= parseDuration(wanted)) return undefined
-  return `ends-too-soon: ${least > 0 ? `${inWords(least)} are left` : 'no time is left'}, expected ${wanted}`
 }

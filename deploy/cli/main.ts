@@ -83,16 +83,16 @@ const NOUNS: Readonly<Record<string, string>> = {
   ca: 'administer the certificate authority',
   log: "the CA's append-only log of certificates and calls",
   rotate: 'go from one root to the next in three steps, without an outage',
-  cert: 'look at certificates',
+  cert: 'inspect, verify, compare, request and convert certificates, of this mesh or any other',
   authz: 'ask what authorization decides',
 }
 
 function commanderOption({ flags, summary, repeat, required, choices, ...rest }: CommandOption) {
-  const option = new Option(flags, summary)
+  const notes = [...(required ? ['(required)'] : []), ...(repeat ? ['(repeatable)'] : [])]
+  const option = new Option(flags, [summary, ...notes].join(' '))
   if (choices) option.choices([...choices])
   if (required) option.makeOptionMandatory()
   if (repeat) {
-    option.default(required ? undefined : [], 'none')
     option.argParser((value: string, before: readonly string[] | undefined) => [
       ...(before ?? []),
       value,

@@ -92,6 +92,7 @@ function parse(text: string): readonly Document[] {
     )
   } catch (cause) {
     // Whatever two parsers make of hostile text: aliases in aliases are a ReferenceError, for one.
+    if (/call stack/.test(String(cause))) throw refused('it is nested too deeply', cause)
     const [line = ''] = (cause as Error).message.split('\n')
     throw refused(line.replace(/[:.]?$/, '').slice(0, 200), cause)
   }

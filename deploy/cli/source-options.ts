@@ -13,5 +13,5 @@ export const SOURCE_OPTIONS: readonly CommandOption[] = [
   { flags: '--alpn <protocol>', summary: 'protocol to offer an endpoint', repeat: true },
   { flags: '--client-cert <file>', summary: 'PEM to present to an endpoint' },
   { flags: '--client-key <file>', summary: 'its private key' },
-  { flags: '--timeout <seconds>', summary: 'how long to wait for an answer', default: '5' },
+  { flags: '--timeout <duration>', summary: 'how long to wait for an answer', default: '5s' },
 ]

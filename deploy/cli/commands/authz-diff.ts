@@ -38,7 +38,7 @@ export const authzDiff: Command = {
     },
     { flags: '--since <duration>', summary: 'only traffic that is not older, e.g. 2h' },
     STATE_OPTION,
-    { flags: '--limit <count>', summary: 'classes of requests told for a workload', default: '50' },
+    { flags: '--limit <n>', summary: 'classes of requests told for a workload', default: '50' },
     ...QUERY_OPTIONS.filter(({ flags }) => flags.startsWith('--provider')),
     OUTPUT_OPTION,
   ],

@@ -1,15 +1,15 @@
 /** `redoubt cert convert`: certificates, and the key of the first, in the container that somebody wants. */
-import { createPrivateKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { randomBytes, X509Certificate } from 'node:crypto'
 
 import { type Contents, MAX_INPUT_BYTES, toPkcs12, toPkcs7 } from '#ca/inspect/index.ts'
 import { pemFromDer } from '#ca/x509/index.ts'
 import { DeployError } from '../../error.ts'
 import { type Command, type Input, type Io, textOption } from '../command.ts'
 import { isKeyOf } from '../key-of.ts'
+import { inPlace } from '../named-place.ts'
 import { readNamed } from '../read-bytes.ts'
 import { readContents } from '../read-contents.ts'
+import { readKey } from '../read-key.ts'
 import { readPassword } from '../read-password.ts'
 import { writeNew } from '../write-new.ts'
 
@@ -70,7 +70,8 @@ export const certConvert: Command = {
 async function readInputOf(io: Io, input: Input): Promise<Contents> {
   const [place = '-'] = input.arguments
   const password = await readPassword(io, textOption(input, 'inputPasswordFile'))
-  const contents = readContents(await readNamed(place, io.cwd, MAX_INPUT_BYTES), password)
+  const bytes = await readNamed(place, io.cwd, MAX_INPUT_BYTES)
+  const contents = inPlace(place, () => readContents(bytes, password))
   if (contents.certificates.length > 0) return contents
   throw usage(`Cannot convert the ${contents.format}: there is no certificate in it`)
 }
@@ -129,8 +130,7 @@ async function readSecrets(
   if (password === undefined) {
     throw usage('Cannot write PKCS#12: it protects a key, expected --password-file')
   }
-  const key =
-    keyFile === undefined ? own : readKey(await readFile(resolve(io.cwd, keyFile), 'utf8'), keyFile)
+  const key = keyFile === undefined ? own : await readKey(io, keyFile)
   if (!key || !isKeyOf(key, certificates)) {
     throw usage(
       `Cannot write PKCS#12: ${keyFile ?? 'what came along'} is not the key of the first certificate, expected its own`,
@@ -139,14 +139,6 @@ async function readSecrets(
   return { key: key.export({ format: 'der', type: 'pkcs8' }), password }
 }
 
-function readKey(pem: string, file: string): KeyObject {
-  try {
-    return createPrivateKey(pem)
-  } catch (cause) {
-    throw usage(`Cannot read the key in ${file}: it is not an unencrypted PEM private key`, cause)
-  }
-}
-
-function usage(message: string, cause?: unknown): DeployError {
-  return new DeployError('DEPLOY_USAGE', message, { cause })
+function usage(message: string): DeployError {
+  return new DeployError('DEPLOY_USAGE', message)
 }

@@ -1,6 +1,6 @@
 /** `redoubt cert request`: a new key, or one that is there, and the request to have it certified. */
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { mkdir, readFile } from 'node:fs/promises'
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
@@ -8,6 +8,7 @@ import { buildCsr, pemFromDer } from '#ca/x509/index.ts'
 import { DeployError } from '../../error.ts'
 import { type Command, type Input, type Io, listOption, textOption } from '../command.ts'
 import { OUTPUT_OPTION, outputFormat, print } from '../output.ts'
+import { readKey } from '../read-key.ts'
 import { writeNew } from '../write-new.ts'
 
 /** What our CA signs for. */
@@ -32,7 +33,10 @@ export const certRequest: Command = {
       default: 'p256',
     },
     { flags: '--key <file>', summary: 'a private key that is there, PEM, in place of a new one' },
-    { flags: '--id <id>', summary: 'SPIFFE ID to ask for (our CA gives the one that it attests)' },
+    {
+      flags: '--id <spiffe-id>',
+      summary: 'SPIFFE ID to ask for (our CA gives the one that it attests)',
+    },
     { flags: '--dns <name>', summary: 'DNS name to ask for', repeat: true },
     OUTPUT_OPTION,
   ],
@@ -78,14 +82,6 @@ function newKey(input: Input): KeyObject {
   return make()
 }
 
-async function readKey(io: Io, file: string): Promise<KeyObject> {
-  try {
-    return createPrivateKey(await readFile(resolve(io.cwd, file)))
-  } catch (cause) {
-    throw usage(`Cannot read the key in ${file}: it is not an unencrypted PEM private key`, cause)
-  }
-}
-
 function pemOf(key: KeyObject): string {
   return pemFromDer('PRIVATE KEY', key.export({ format: 'der', type: 'pkcs8' }))
 }
@@ -106,6 +102,6 @@ async function writeFiles(
   return written
 }
 
-function usage(message: string, cause?: unknown): DeployError {
-  return new DeployError('DEPLOY_USAGE', message, { cause })
+function usage(message: string): DeployError {
+  return new DeployError('DEPLOY_USAGE', message)
 }

@@ -5,6 +5,7 @@ import { type TrustBundle, verifySvid } from '#ca/x509/index.ts'
 import { DeployError } from '../../error.ts'
 import { stateDirOf } from '../../standalone/state-dir.ts'
 import { type Command, type Input, type Io, listOption, textOption } from '../command.ts'
+import { readExpectations } from '../expectations.ts'
 import { findCertificates, type Found } from '../find-certificates.ts'
 import { readAnchors, readMeshAnchors } from '../inspection.ts'
 import { OUTPUT_OPTION, outputFormat, print, styleOf } from '../output.ts'
@@ -43,7 +44,7 @@ export const certVerify: Command = {
       default: 'server',
     },
     { flags: '--at <time>', summary: 'as of when, e.g. 2027-01-31T12:00:00Z (default: now)' },
-    { flags: '--expect <id>', summary: 'the SPIFFE ID that it has to be' },
+    { flags: '--expect <spiffe-id>', summary: 'the SPIFFE ID that it has to be' },
     { flags: '--audience <name>', summary: 'whom a JWT-SVID has to be for' },
     STATE_OPTION,
     OUTPUT_OPTION,
@@ -61,14 +62,19 @@ export const certVerify: Command = {
   ],
   async run(io, input, signal) {
     const at = instantOf(io, textOption(input, 'at'))
+    const { id: wanted } = readExpectations(input)
     const mesh = await readRunningMesh(stateDirOf(textOption(input, 'state'), io.env, io.cwd))
     const found = await findCertificates(io, input, mesh, signal)
+    const { certificates, tokens = [], format } = found.contents
+    if (certificates.length + tokens.length === 0) {
+      throw usage(`Cannot verify the ${format}: expected a certificate or a JWT-SVID`)
+    }
     const anchors = await allAnchors(io, input, found)
     if (anchors.length === 0 && mesh) anchors.push(await readMeshAnchors(mesh))
     if (anchors.length === 0) {
       throw usage('Cannot verify: no roots are known, expected --bundle FILE')
     }
-    const verdict = expected(input, judge(input, found, anchors, at))
+    const verdict = expected(wanted, judge(input, found, anchors, at))
     print(io, outputFormat(input), verdict, () => [verdictLine(io, verdict)])
     return verdict.verified ? 0 : 1
   },
@@ -168,10 +174,9 @@ function verdictOf(verified: boolean, { id, trustAnchor, error, at }: Outcome): 
   }
 }
 
-function expected(input: Input, verdict: Verdict): Verdict {
-  const wanted = textOption(input, 'expect')
+function expected(wanted: string | undefined, verdict: Verdict): Verdict {
   if (wanted === undefined || !verdict.verified || verdict.spiffeId === wanted) return verdict
-  const detail = `it is ${verdict.spiffeId}, expected ${wanted}`
+  const detail = `it is ${verdict.spiffeId ?? 'nobody'}, expected ${wanted}`
   return { ...verdict, verified: false, trustAnchor: null, reason: 'wrong-identity', detail }
 }
 

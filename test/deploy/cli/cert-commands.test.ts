@@ -84,8 +84,32 @@ test('cert inspect --min-remaining answers 1 for what ends sooner, whatever part
   t.is((await inspect('leaf.pem', { minRemaining: '59m' })).exitCode, 0)
   const { exitCode, chain } = await inspect('leaf.pem', { minRemaining: '61m' })
   t.is(exitCode, 1)
-  t.is(chain.error, 'ends-too-soon: 1 hour are left, expected 61m')
-  await t.throwsAsync(inspect('leaf.pem', { minRemaining: 'soon' }), { message: /duration "soon"/ })
+  t.is(chain.error, 'ends-too-soon: 1 hour left, expected 61m')
+  t.is((await inspect('root.pem', { minRemaining: '30d' })).exitCode, 0)
+})
+
+test('cert inspect and verify refuse an expectation that nothing could meet, whatever the certificate', async (t) => {
+  for (const place of ['leaf.pem', 'none.pem']) {
+    const soon = inspect(place, { bundle: 'other.pem', minRemaining: 'soon' })
+    await t.throwsAsync(soon, { message: /duration "soon"|no such file/ })
+    const whom = inspect('leaf.pem', { bundle: 'other.pem', expect: 'ns/pay/sa/api' })
+    await t.throwsAsync(whom, { message: /^Cannot expect "ns\/pay\/sa\/api": it is no SPIFFE ID/ })
+  }
+  const verified = run(certVerify, 'chain.pem', { bundle: ['root.pem'], expect: 'api' })
+  await t.throwsAsync(verified, { message: /it is no SPIFFE ID/ })
+})
+
+test('cert inspect answers 1 when there is nothing that an expectation could be about, and shows why', async (t) => {
+  await run(certRequest, [], { key: 'key.pem', out: 'asked', dns: [] })
+  const text = async (options: object) =>
+    run(certInspect, 'asked/request.pem', { output: 'text', ...options })
+  t.is((await text({})).exitCode, 0)
+  const ends = await text({ minRemaining: '10m' })
+  t.is(ends.exitCode, 1)
+  t.regex(ends.out, /✘ not verified: ends-too-soon: nothing in it has an end, expected 10m left/)
+  const whose = await text({ expect: ID })
+  t.is(whose.exitCode, 1)
+  t.regex(whose.out, /✘ not verified: wrong-identity: it has no SPIFFE ID, expected spiffe:/)
 })
 
 test('cert inspect verifies a Kubernetes Secret by its own roots, and its key', async (t) => {
@@ -99,7 +123,9 @@ test('cert inspect verifies a Kubernetes Secret by its own roots, and its key', 
   t.deepEqual([origin['private key'], wrong.origin['private key']], ['fits', 'DOES NOT FIT'])
   const broken = secretOf(good.keyPem).replace(/(tls.crt: )\S+/, `$1${base64(pemOfZeros)}`)
   write('broken.yaml', broken)
-  await t.throwsAsync(inspect('broken.yaml'), { message: /^Cannot read a certificate: / })
+  await t.throwsAsync(inspect('broken.yaml'), {
+    message: /^Cannot read a certificate in broken.yaml: /,
+  })
 })
 
 test('cert inspect shows no private key and no token in any form', async (t) => {
@@ -176,6 +202,11 @@ test('cert verify cannot tell without roots, or as of no time', async (t) => {
   await t.throwsAsync(none, { message: /no roots are known, expected --bundle/ })
   const when = run(certVerify, 'chain.pem', { bundle: ['root.pem'], at: 'noon' })
   await t.throwsAsync(when, { message: /as of "noon": expected a time/ })
+  await run(certRequest, [], { key: 'key.pem', out: 'wanted', dns: [] })
+  const request = run(certVerify, 'wanted/request.pem', { bundle: ['root.pem'] })
+  await t.throwsAsync(request, {
+    message: /^Cannot verify the PEM: expected a certificate or a JWT/,
+  })
 })
 
 test('cert diff answers 0 for a renewal and for nothing, 1 for another meaning', async (t) => {
@@ -217,6 +248,8 @@ test('cert request takes a key that is there, and prints', async (t) => {
     new X509Certificate(good.der).publicKey.export({ type: 'spki', format: 'der' }),
   )
   await t.throwsAsync(run(certRequest, []), { message: /nowhere to keep it/ })
+  const none = run(certRequest, [], { key: 'none.pem', dns: [] })
+  await t.throwsAsync(none, { message: 'Cannot read none.pem: there is no such file' })
 })
 
 test('cert convert goes to PKCS#12 and back, key and all, and to a SPIFFE bundle', async (t) => {
@@ -308,7 +341,36 @@ test.serial(
     )
     t.is(exitCode, 0)
     t.deepEqual(lines, [
-      `2026-11-21T12:00:00Z  first    ${ID}  serial 7f2b5a9c31e84d06b7d1c05e9a3f6218  1 hour left`,
+      `2026-11-21T12:00:00Z  first      ${ID}  serial 7f2b5a9c31e84d06b7d1c05e9a3f6218  1 hour left`,
     ])
   },
 )
+
+test.serial(
+  'cert inspect --watch tells when a certificate that nobody replaces goes bad, and who is back',
+  async (t) => {
+    const serve = () => write('watched.pem', good.pem)
+    const { exitCode, lines } = await watch(
+      { 0: serve, 2: () => rmSync(join(cwd, 'watched.pem')), 4: serve },
+      { output: 'text', minRemaining: '3593s' },
+    )
+    t.is(exitCode, 1)
+    t.deepEqual(
+      lines.map((line) => line.split('  ').map((word) => word.trim())[1]),
+      ['first', 'unreachable', 'back', 'failing'],
+    )
+    t.regex(lines[3] ?? '', /✘ ends-too-soon: 59 minutes 52 seconds left, expected 3593s$/)
+  },
+)
+
+test('cert inspect --watch refuses what it cannot watch', async (t) => {
+  const refused = async (place: string, options: object, message: RegExp) =>
+    t.throwsAsync(run(certInspect, place, { watch: true, for: '0s', ...options }), { message })
+  await refused(
+    'leaf.pem',
+    { interval: '0s' },
+    /^Cannot watch: --interval is 0s, expected at least/,
+  )
+  await refused('-', {}, /^Cannot watch: standard input can be read once/)
+  await refused('leaf.pem', { output: 'pem' }, /^Cannot watch: --output is pem, expected text/)
+})

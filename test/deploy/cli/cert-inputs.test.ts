@@ -181,6 +181,11 @@ for (const [what, text, said] of [
   ['of another kind', '{"kind":"Pod"}', /neither a Secret nor a ConfigMap/],
   ['that is too large', `kind: Secret\n# ${'x'.repeat(300_000)}`, /expected at most 262144/],
   ['of aliases in aliases', bomb(), /Cannot read/],
+  [
+    'of maps in maps',
+    `kind: Secret\ndata: ${'{a: '.repeat(900)}${'}'.repeat(900)}`,
+    /it is nested too deeply$/,
+  ],
 ] as const) {
   test(`readContents() refuses a manifest ${what}`, (t) => {
     t.regex(

@@ -178,14 +178,14 @@ const hopeless: readonly (readonly [what: string, asked: Asked, said: RegExp])[]
   ['two sources', ['good.pem', { workload: 'pay/api' }], /2 sources are named/],
   ['a file that is not there', ['none.pem'], /no such file, and it is not HOST:PORT/],
   ['a directory', ['.'], /it is a directory/],
-  ['a key', ['key.pem'], /it holds a PRIVATE KEY/],
+  ['a key', ['key.pem'], /^Cannot read certificates in key.pem: it holds a PRIVATE KEY/],
   ['a device without end', ['/dev/zero'], /more than 4194304 bytes/],
   ['an endpoint where nothing listens', ['127.0.0.1:1'], /127\.0\.0\.1:1: nothing listens there/],
   ['a name that is none', ['no-such-host.invalid:443'], /its name (is not known|could not be)/],
   ['a state without a mesh', [undefined, { workload: 'a/b', state: 'no' }], /no mesh runs here/],
   [
     'an agent that is not there',
-    [undefined, { agent: 'no.sock', timeout: '0.3' }],
+    [undefined, { agent: 'no.sock', timeout: '300ms' }],
     /no such socket/,
   ],
   [
@@ -193,7 +193,18 @@ const hopeless: readonly (readonly [what: string, asked: Asked, said: RegExp])[]
     ['127.0.0.1:1', { clientCert: 'good.pem' }],
     /both --client-cert and --client-key/,
   ],
-  ['a time that is none', ['127.0.0.1:1', { timeout: 'soon' }], /Cannot wait soon seconds/],
+  [
+    'a client whose key is that of another',
+    ['127.0.0.1:1', { clientCert: 'root.pem', clientKey: 'key.pem' }],
+    /^Cannot present root.pem: the key in key.pem is not that of its first certificate$/,
+  ],
+  [
+    'a client without a file',
+    ['127.0.0.1:1', { clientCert: 'good.pem', clientKey: 'none.pem' }],
+    /^Cannot read none.pem: there is no such file$/,
+  ],
+  ['a time that is none', ['127.0.0.1:1', { timeout: 'soon' }], /the duration "soon"/],
+  ['no time at all', ['127.0.0.1:1', { timeout: '0' }], /^Cannot wait 0: expected more than none/],
 ]
 for (const [what, asked, said] of hopeless) {
   test(`cert inspect cannot tell about ${what}, and says why`, async (t) => {
@@ -214,7 +225,7 @@ for (const [what, content] of [
     const before = process.cpuUsage()
     const error = await t.throwsAsync(inspect(file))
     const { user, system } = process.cpuUsage(before)
-    t.regex(error.message, /^Cannot read (a certificate|certificates|PEM): /)
+    t.regex(error.message, /^Cannot read (a certificate|certificates|PEM) in hostile .*: /)
     t.true(user + system < 1_000_000, `${user + system} µs`)
   })
 }

@@ -215,7 +215,7 @@ for (const [written, ms] of [
   test(`parseDuration() reads ${written}`, (t) => t.is(parseDuration(written), ms))
 }
 
-for (const written of ['', '20', 's', '-1s', '1d', '1s1s']) {
+for (const written of ['', '20', 's', '-1s', '1w', '1s1s']) {
   test(`parseDuration() refuses ${JSON.stringify(written)}`, (t) => {
     t.throws(() => parseDuration(written), { message: /^Cannot read the duration/ })
   })
@@ -229,6 +229,28 @@ test('every command has a summary and two examples that call it', async (t) => {
     for (const { what, command } of examples) {
       t.regex(what, /^[A-Z].*[^.]$/, name)
       t.true(command.includes(`redoubt ${name}`), `${name}: ${command}`)
+    }
+  }
+})
+
+/** What an option takes, where it is not the same in every command that has it. */
+const TAKES_ANOTHER: readonly string[] = [
+  'cert verify --bundle <[domain=]file>', // the roots of other trust domains, too
+  'cert convert --to <format>',
+  ...['ca issue --out <dir>', 'cert request --out <dir>'], // several files
+  ...['ca log prove --since <file>', 'ca log verify --since <file>'], // a head, whenever it was
+]
+
+test('an option means the same in every command, and a duration is a <duration>', async (t) => {
+  const takes = new Map<string, string>()
+  for (const { name, options = [] } of await loadCommands('')) {
+    for (const { flags, summary } of options) {
+      const [, long = '', value = ''] = /(--[a-z0-9-]+)( <[^>]+>)?$/.exec(flags) ?? []
+      t.true(long !== '', `${name}: ${flags}`)
+      t.notRegex(value, /<(seconds|ms|count|number)>/, `${name} ${flags}: ${summary}`)
+      if (TAKES_ANOTHER.includes(`${name} ${long}${value}`)) continue
+      t.is(takes.get(long) ?? value, value, `${name} ${flags}`)
+      takes.set(long, value)
     }
   }
 })
@@ -252,6 +274,9 @@ test('help is an answer (0), a wrong word is none (2), and every help ends with 
   const up = await redoubt('up', '--help')
   t.is(up.code, 0)
   t.regex(up.out, /\nExamples:\n {2}# .*\n {2}\$ redoubt up .*\n {2}# .*\n {2}\$ redoubt up .*\n+$/)
+  const token = (await redoubt('ca', 'token', '--help')).out.replace(/\s+/g, ' ')
+  t.regex(token, /--scope <spiffe-id> [^-]* \(required\) \(repeatable\) --ttl/)
+  t.notRegex(token, /\(default: none\)/)
   const wrong = await redoubt('upp')
   t.deepEqual([wrong.code, wrong.out], [2, ''])
   t.regex(wrong.err, /unknown command 'upp'\n\(Did you mean up\?\)/)
