@@ -19,11 +19,13 @@ export interface LeafQuery {
   /** Subjects that do not count. */
   readonly except: readonly string[]
   readonly now: Temporal.Instant
+  /** Counts those alone that have no successor. @default false */
+  readonly bare?: boolean
 }
 
-/** Reads them. One's successor is what was issued to the same caller for the same subject. */
+/** Reads them. One's successor is what was issued later, by another, to the same caller for the same subject. */
 export async function findLiveLeaves(queries: Database, query: LeafQuery): Promise<LiveLeaves> {
-  const { issuerSerials, except, now } = query
+  const { issuerSerials, except, now, bare = false } = query
   if (issuerSerials.length === 0) return { rows: [], count: 0, replaced: 0 }
   const leaves = queries
     .selectFrom('certificates')
@@ -37,9 +39,24 @@ export async function findLiveLeaves(queries: Database, query: LeafQuery): Promi
     .execute()
   if (live.length === 0) return { rows: [], count: 0, replaced: 0 }
   const others = await leaves.where('issuer_serial', 'not in', issuerSerials).execute()
-  const successors = new Set(others.map(nameOf))
-  const replaced = live.filter((row) => successors.has(nameOf(row))).length
-  return { rows: live.slice(0, MAX_TOLD), count: live.length, replaced }
+  const newest = newestOf(others)
+  const isReplaced = (row: ListedCertificate) => (newest.get(nameOf(row)) ?? -1) > row.log_index
+  const told = bare ? live.filter((row) => !isReplaced(row)) : live
+  return {
+    rows: told.slice(0, MAX_TOLD),
+    count: told.length,
+    replaced: told.filter(isReplaced).length,
+  }
+}
+
+/** Where in the log each name has its last: one from before is no successor. */
+function newestOf(leaves: readonly ListedCertificate[]): ReadonlyMap<string, number> {
+  const newest = new Map<string, number>()
+  for (const leaf of leaves) {
+    const name = nameOf(leaf)
+    newest.set(name, Math.max(newest.get(name) ?? -1, leaf.log_index))
+  }
+  return newest
 }
 
 function nameOf({ subject, requested_by }: ListedCertificate): string {

@@ -20,7 +20,7 @@ import type { SpiffeId } from '../spiffe/index.ts'
 import type { TrustBundle } from '../x509/index.ts'
 import { type Administrator, type AuditDeps, audited, callRow } from './administrator.ts'
 import { isJwtKey, type JwtKeyDeps, stepJwtKey } from './jwt-keys.ts'
-import { findLiveLeaves, type LiveLeaves } from './live-leaves.ts'
+import { findLiveLeaves, type LeafQuery, type LiveLeaves } from './live-leaves.ts'
 
 /** In the order in which they are taken; `cancel` in place of the second or the third. */
 export const ROTATE_STEPS = ['start', 'promote', 'finish', 'cancel'] as const
@@ -176,9 +176,9 @@ export function revokeAuthority(
     const { authorities, denials, ledger, now } = deps
     const book = authorities.book.current
     revokeKey(book, keyId) // says why not, before anything is denied
-    const leaves = force ? NO_LEAVES : await leavesBelow(deps, keyId)
+    const leaves = force ? NO_LEAVES : await leavesBelow(deps, keyId, { bare: true })
     const laggards = force ? [] : await agentsBelow(deps, keyId)
-    const bare = leaves.count - leaves.replaced + laggards.length
+    const bare = leaves.count + laggards.length
     if (bare > 0) {
       const notYet = new CaError(
         'CA_ROTATION_NOT_YET',
@@ -220,11 +220,12 @@ async function agentsBelow(
 async function leavesBelow(
   { authorities, queries, transient, now }: RotateDeps,
   keyId: string,
+  { bare = false }: Pick<LeafQuery, 'bare'> = {},
 ): Promise<LiveLeaves> {
   const issuerSerials = serialsBelow(authorities.book.current, keyId)
   const agents = await queries.selectFrom('agents').select('agent_id').execute()
   const except = [...transient, ...agents.map(({ agent_id }) => agent_id)]
-  return findLiveLeaves(queries, { issuerSerials, except, now: now() })
+  return findLiveLeaves(queries, { issuerSerials, except, now: now(), bare })
 }
 
 function serialsBelow(book: Book, keyId: string): readonly string[] {

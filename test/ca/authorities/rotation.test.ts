@@ -296,6 +296,36 @@ test('identity-standards §5.9: revoke takes a tainted key only; what it signed 
   t.deepEqual(await statesOf(fresh), ['root active', 'issuing revoked', 'issuing active'])
 })
 
+test('users §1.2.25: revoke of a key takes nothing for a successor that is older, and tells of what has none alone', async (t) => {
+  await using running = await story()
+  const { ca, clock } = running
+  using admin = await administrator(ca)
+  const keyId = (await admin.call('status', {})).authorities[1]?.keyId ?? ''
+  const issue = async (name: string) => {
+    await clock.advance(1000)
+    const spiffeId = `spiffe://prod.example/ns/pay/sa/${name}`
+    await admin.call('issueFor', { spiffeId, csr: newCsr(), ttlSeconds: 600 })
+  }
+  // There and back: what the other root signed meanwhile is older than what is in use again.
+  await step(admin, 'start')
+  await step(admin, 'promote')
+  await issue('api')
+  await step(admin, 'cancel')
+  await issue('api')
+  await issue('web')
+  await admin.call('taint', { keyId })
+  await issue('web')
+  const refused = await admin.call('revoke', { subject: keyId, undo: false, force: false })
+  t.regex(refused.notYet?.message ?? '', /1 live leaves that it signed have no successor yet$/)
+  t.deepEqual(
+    refused.leaves.map(({ subject }) => subject),
+    ['spiffe://prod.example/ns/pay/sa/api'],
+  )
+  await issue('api')
+  const done = await admin.call('revoke', { subject: keyId, undo: false, force: false })
+  t.is(done.notYet, undefined)
+})
+
 test('the active root is not tainted but left: taint says how, and takes the old one', async (t) => {
   await using running = await story()
   const { ca } = running
