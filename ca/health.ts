@@ -1,5 +1,6 @@
 import { activePair, type Book } from './authorities/book.ts'
 import type { Authorities } from './authorities/open-authorities.ts'
+import type { Certificate } from './x509/index.ts'
 
 /** Whether the CA can sign, and what it would be well to know. */
 export interface CaHealth {
@@ -8,7 +9,7 @@ export interface CaHealth {
   readonly reasons: readonly string[]
 }
 
-/** Days before its end at which a root that lives long is told of: time to plan, to act, to hurry. */
+/** Days before its end at which a root, or a CA of somebody else's, that lives long is told of: time to plan, to act, to hurry. */
 const WARN_DAYS = [7, 30, 60] as const
 
 /** Ready while the chain of what signs is in order; what will break is told in time. */
@@ -42,11 +43,24 @@ function rootReason(
   if (Temporal.Instant.compare(now.add(caTtl), end) > 0) {
     return `the root ends at ${end}, before a new issuing CA would`
   }
-  const days = (root.notAfter - now.epochMilliseconds) / DAY_MS
-  const lifeDays = (root.notAfter - root.issuedAt) / DAY_MS
-  const within = WARN_DAYS.find((each) => days <= each && each < lifeDays / 3)
+  const notBefore = Temporal.Instant.fromEpochMilliseconds(root.issuedAt)
+  const within = warnedDays({ notBefore, notAfter: end }, now)
   if (within === undefined) return undefined
   return `the root ends at ${end}, within ${within} days (redoubt ca rotate start)`
+}
+
+/** The least number of days within which a certificate ends whose end it is time to speak of; none before. */
+export function warnedDays(
+  { notBefore, notAfter }: Pick<Certificate, 'notBefore' | 'notAfter'>,
+  now: Temporal.Instant,
+): number | undefined {
+  const days = daysBetween(now, notAfter)
+  const lifeDays = daysBetween(notBefore, notAfter)
+  return WARN_DAYS.find((each) => days <= each && each < lifeDays / 3)
+}
+
+function daysBetween(from: Temporal.Instant, to: Temporal.Instant): number {
+  return (to.epochMilliseconds - from.epochMilliseconds) / DAY_MS
 }
 
 const DAY_MS = 86_400_000

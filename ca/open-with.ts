@@ -2,7 +2,7 @@
 import { type CaConfig, exactLives } from './config.ts'
 import { openKeyStore } from './keys/open-keys.ts'
 import type { KeyStore } from './keys/signing-key.ts'
-import type { CaHealth } from './health.ts'
+import { type CaHealth, warnedDays } from './health.ts'
 import type { CaDeps } from './open-ca.ts'
 import type { OpenAuthority, OpenWith } from './open-authority.ts'
 import { openPlugged, type Plugged } from './plugged/keep-plugged.ts'
@@ -55,9 +55,11 @@ export function pluggedHealth(
 ): CaHealth {
   const dir = config.pluggedIn
   if (!plugged || dir === undefined) return { ready, reasons }
-  const { notAfter } = plugged.live.current.authority.certificate
+  const { endsAt, authority } = plugged.live.current
   const leafMs = exactLives(config).leafTtl.total('milliseconds')
-  const isShort = notAfter.epochMilliseconds - now.epochMilliseconds < LEAVES_LEFT * leafMs
+  const isShort =
+    endsAt.epochMilliseconds - now.epochMilliseconds < LEAVES_LEFT * leafMs ||
+    warnedDays({ notBefore: authority.certificate.notBefore, notAfter: endsAt }, now) !== undefined
   const fault = plugged.fault()
   return {
     ready,
@@ -65,7 +67,7 @@ export function pluggedHealth(
       ...reasons.map((reason) =>
         reason.replace(/redoubt ca rotate [^)]*/, `put the next CA into ${dir}`),
       ),
-      ...(isShort ? [`the CA in ${dir} ends at ${notAfter}: put the next one there`] : []),
+      ...(isShort ? [`the CA in ${dir} ends at ${endsAt}: put the next one there`] : []),
       ...(fault === undefined ? [] : [`${fault}; the last that was in order signs`]),
     ],
   }

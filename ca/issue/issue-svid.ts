@@ -15,7 +15,7 @@ import {
   type SvidRequest,
   type SvidTemplate,
 } from './template.ts'
-import { type Authority, skiOf } from '../keys/authority.ts'
+import { type Authority, endOf, skiOf } from '../keys/authority.ts'
 
 /** A leaf that is in the ledger and may be handed out. */
 export interface IssuedSvid {
@@ -92,14 +92,15 @@ export async function signSvid(
   issuedAt: Temporal.Instant,
 ): Promise<IssuedSvid> {
   const { certificate } = authority
-  if (issuedAt.epochMilliseconds >= certificate.notAfter.epochMilliseconds) {
+  const endsAt = endOf(authority)
+  if (issuedAt.epochMilliseconds >= endsAt.epochMilliseconds) {
     throw new CaError(
       'CA_SIGNER_UNAVAILABLE',
-      `Cannot issue an SVID: the issuing CA ended at ${certificate.notAfter}`,
+      `Cannot issue an SVID: the issuing CA ended at ${endsAt}`,
     )
   }
   const entropy = drawSerial(issuedAt)
-  const template = planSvid(request, issuedAt, entropy, certificate.notAfter)
+  const template = planSvid(request, issuedAt, entropy, endsAt)
   const leafDer = await seal(template)
   return {
     spiffeId: template.spiffeId,

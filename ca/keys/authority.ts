@@ -24,6 +24,13 @@ export interface Authority {
   readonly key: SigningKey
   /** DER of what goes with each leaf after it. @default the certificate */
   readonly presented?: readonly Uint8Array[]
+  /** When the first of its chain below the root ends; peers believe nothing after. @default the certificate's end */
+  readonly endsAt?: Temporal.Instant
+}
+
+/** Until when leaves of `authority` can be believed. */
+export function endOf({ certificate, endsAt }: Authority): Temporal.Instant {
+  return endsAt ?? certificate.notAfter
 }
 
 /** An authority from its parts. @throws {CaError} `CA_DER_INVALID` */

@@ -7,7 +7,7 @@ import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 
 import { CaError } from '../error.ts'
 import { createSvidSigner } from '../issue/issue-svid.ts'
-import { planSvid, SERIAL_BYTES } from '../issue/template.ts'
+import { earlier, planSvid, SERIAL_BYTES } from '../issue/template.ts'
 import type { Authority } from '../keys/authority.ts'
 import { localKey, type SigningKey, storeIdOf } from '../keys/signing-key.ts'
 import { serviceAccountId, type TrustDomain } from '../spiffe/index.ts'
@@ -26,6 +26,8 @@ export interface PluggedCa {
   readonly roots: readonly Uint8Array[]
   /** DER of the root that it chains to: one of `roots`. */
   readonly anchor: Uint8Array
+  /** When the first of the authority and its intermediates ends: all that it signs ends by then. */
+  readonly endsAt: Temporal.Instant
 }
 
 export interface JudgeInput {
@@ -53,9 +55,11 @@ export async function judgePlugged(files: PluggedFiles, input: JudgeInput): Prom
     (one) => !sameBytes(one.der, certificate.der) && !isSelfIssued(one),
   )
   faults.push(...ruleFaults([certificate, ...intermediates], roots, input))
+  const above = ordered(certificate, intermediates)
   const plugged = {
     authority: { certificate, key },
-    intermediates: ordered(certificate, intermediates).map(({ der }) => der),
+    intermediates: above.map(({ der }) => der),
+    endsAt: above.map(({ notAfter }) => notAfter).reduce(earlier, certificate.notAfter),
     roots: roots.map(({ der }) => der),
     anchor: anchorOf([certificate, ...intermediates], roots).der,
   }

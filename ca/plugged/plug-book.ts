@@ -52,7 +52,9 @@ function entriesOf(ca: PluggedCa): readonly AuthorityEntry[] {
   })
   const anchor = roots.find(({ state }) => state === 'active')
   const issuing = entryFor(ca.authority.certificate, 'issuing', 'active')
-  return [...roots, { ...issuing, issuerKeyId: anchor?.keyId ?? issuing.keyId }]
+  // What stands between it and the root may end before it does; then peers refuse what it signs.
+  const notAfter = ca.endsAt.epochMilliseconds
+  return [...roots, { ...issuing, notAfter, issuerKeyId: anchor?.keyId ?? issuing.keyId }]
 }
 
 function entryFor(

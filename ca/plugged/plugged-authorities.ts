@@ -42,10 +42,10 @@ export function pluggedSource(
 }
 
 /** With each leaf goes what leads to the root, and never the root itself. */
-function authorityOf({ authority, intermediates, roots }: PluggedCa): Authority {
+function authorityOf({ authority, intermediates, roots, endsAt }: PluggedCa): Authority {
   const { der } = authority.certificate
   const isRoot = roots.some((root) => sameBytes(root, der))
-  return { ...authority, presented: isRoot ? [] : [der, ...intermediates] }
+  return { ...authority, endsAt, presented: isRoot ? [] : [der, ...intermediates] }
 }
 
 /**

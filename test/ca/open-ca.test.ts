@@ -4,8 +4,9 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import test from 'ava'
+import { healthOf } from '#ca/health.ts'
 import { openCa } from '#ca/index.ts'
-import { verifySvid } from '#ca/x509/index.ts'
+import { readCertificate, verifySvid } from '#ca/x509/index.ts'
 import { FakeClock } from '../fakes/fake-clock.ts'
 import { administrator } from './admin/harness.ts'
 import {
@@ -133,6 +134,25 @@ test('openCa() tells in health when the root would cut a new issuing CA short', 
   t.true(ready)
   t.is(reasons.length, 1)
   t.regex(reasons[0] ?? '', /^the root ends at .*, before a new issuing CA would$/)
+})
+
+test('users §1.2.27: health tells of the end of the root 60, 30 and 7 days ahead, and not before', async (t) => {
+  await using running = await startCa()
+  const { book } = running.ca.authorities
+  const { notAfter } = readCertificate(running.ca.bundle.current.roots[0] ?? new Uint8Array())
+  const toldAt = (daysLeft: number) => {
+    const now = notAfter.subtract({ hours: 24 * daysLeft })
+    return healthOf({ book, fault: () => undefined }, Temporal.Duration.from('PT1H'), now)
+  }
+  t.deepEqual(toldAt(61), { ready: true, reasons: [] })
+  for (const [daysLeft, within] of [
+    [59, 60],
+    [29, 30],
+    [6, 7],
+  ] as const) {
+    const reason = `the root ends at ${notAfter}, within ${within} days (redoubt ca rotate start)`
+    t.deepEqual(toldAt(daysLeft), { ready: true, reasons: [reason] })
+  }
 })
 
 const deps = { now: () => Temporal.Now.instant(), clock: realClock, log: () => undefined }

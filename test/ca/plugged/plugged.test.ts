@@ -15,7 +15,7 @@ import { openWith } from '#ca/open-with.ts'
 import { pluggedStamp, readPluggedFiles } from '#ca/plugged/files.ts'
 import { judgePlugged, type JudgeInput, type PluggedCa } from '#ca/plugged/judge.ts'
 import { openPlugged } from '#ca/plugged/keep-plugged.ts'
-import { pemFromDer, verifySvid } from '#ca/x509/index.ts'
+import { pemFromDer, readCertificate, verifySvid } from '#ca/x509/index.ts'
 import { FakeClock } from '../../fakes/fake-clock.ts'
 import {
   attestedClient,
@@ -549,6 +549,36 @@ test('a CA with a plugged-in CA serves its chain, and survives restarts and chan
   )
   await ca[Symbol.asyncDispose]()
   await t.throwsAsync(open(), { code: 'CA_CONFIG_INVALID', message: /the roots cannot be read/ })
+})
+
+test('users §1.2.27: a plugged-in CA signs nothing that outlives its chain, which is told of 60, 30 and 7 days ahead', async (t) => {
+  await using dir = await temporaryDir()
+  const from = today.subtract({ hours: 1 })
+  const until = (days: number) => ({ notBefore: from, notAfter: today.add({ hours: 24 * days }) })
+  const top = forgeRoot(until(1000))
+  const shortest = forgeIssuing(top, { ...until(200), key: newKey(), name: nameOf('middle') })
+  const files = setOf(forgeIssuing(shortest, until(400)), [shortest], [top])
+  const pluggedIn = await put(join(dir.path, 'cacerts'), files)
+  let days = 0
+  const now = () => today.add({ seconds: Math.round(86_400 * days) })
+  const config = configIn(join(dir.path, 'state'), { pluggedIn })
+  await using ca = await openCa(config, { now, clock: new FakeClock(), log: () => {} })
+  const issue = async () => (await ca.admitAdministrator({ name: 'uid:1000' }, newCsr())).notAfter
+  const ends = readCertificate(shortest.der).notAfter
+  for (days of [0, 139]) t.deepEqual(ca.health(), { ready: true, reasons: [] })
+  for (days of [141, 171, 194]) {
+    const reasons = [`the CA in ${pluggedIn} ends at ${ends}: put the next one there`]
+    t.deepEqual(ca.health(), { ready: true, reasons })
+  }
+  days = 200 - 1 / 1440
+  t.is(String(await issue()), String(ends), 'a certificate above the CA ends before the CA does')
+  days = 200
+  t.false(ca.health().ready)
+  t.is(
+    ca.health().reasons[0],
+    `nothing is signed: the issuing CA ended at ${ends} (put the next CA into ${pluggedIn})`,
+  )
+  await t.throwsAsync(issue(), { code: 'CA_SIGNER_UNAVAILABLE' })
 })
 
 test('a CA that made its own keys goes over to a plugged-in CA, and is trusted with both meanwhile', async (t) => {
