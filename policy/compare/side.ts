@@ -25,7 +25,7 @@ import {
   readCondition,
   readFields,
 } from './literal.ts'
-import { refusedTokens, withTokens } from './token-boxes.ts'
+import { refusedTokens, viewsOf, withTokens } from './token-boxes.ts'
 import type { TokenView } from './tokens.ts'
 
 /**
@@ -224,16 +224,18 @@ function policyBoxes(
     const word = group.action === 'ALLOW' ? 'allow' : 'deny'
     const purpose =
       group.action !== 'CUSTOM' || answer === 'deny' ? word : (`ask ${group.provider}` as const)
-    const tokens = group.action === 'CUSTOM' ? undefined : side.tokens
-    return group.lines.flatMap((line) =>
-      withTokens(alternativesOf(line, chain), tokens).flatMap((literals): readonly Box[] => {
-        const stripped = literals.map(onStrippedPath)
-        return [
-          { purpose, literals: [here, ...literals] },
-          { purpose: `stripped ${purpose}`, literals: [here, ...stripped] },
-        ]
-      }),
-    )
+    const views = viewsOf(side.tokens, group.action, kind === undefined)
+    const readings = group.lines.flatMap((line) => {
+      const alternatives = alternativesOf(line, chain)
+      return views.flatMap((tokens) => withTokens(alternatives, tokens))
+    })
+    return readings.flatMap((literals): readonly Box[] => {
+      const stripped = literals.map(onStrippedPath)
+      return [
+        { purpose, literals: [here, ...literals] },
+        { purpose: `stripped ${purpose}`, literals: [here, ...stripped] },
+      ]
+    })
   })
 }
 

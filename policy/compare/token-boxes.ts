@@ -1,6 +1,7 @@
 /** What tokens are to boxes: which requests are refused for theirs, and whose claims policies see. */
 import { exactPattern } from './pattern.ts'
 import { type Alternatives, type Atom, claimId, type Literal } from './literal.ts'
+import type { Action } from '../model/index.ts'
 import type { TokenKind, TokenView } from './tokens.ts'
 
 /** A request's token is one of `ids`. */
@@ -32,6 +33,20 @@ function audienceAtoms(audience: string): readonly Atom[] {
       return { phrase, exact: text, pattern, meets: (value) => value === text }
     }),
   )
+}
+
+/**
+ * The request as policies of `action` see it: CUSTOM as it came, all others as its token made it (§1.3). What a
+ * provider that is not there would be asked about is refused either way.
+ */
+export function viewsOf(
+  tokens: TokenView,
+  action: Action,
+  isNobodyThere: boolean,
+): readonly (TokenView | undefined)[] {
+  if (action !== 'CUSTOM') return [tokens]
+  const differ = tokens.taken.size > 0 || tokens.dropped.size > 0
+  return isNobodyThere && differ ? [undefined, tokens] : [undefined]
 }
 
 /**

@@ -38,7 +38,17 @@ const OF_ISSUER = '[{ from: [{ source: { requestPrincipals: ["https://iss/*"] } 
 const OF_SUBJECT = '[{ from: [{ source: { requestPrincipals: ["https://iss/x"] } }] }]'
 const OF_OTHER_SUBJECT = '[{ from: [{ source: { requestPrincipals: ["https://iss/u"] } }] }]'
 const WITHOUT_TOKEN = '[{ from: [{ source: { notRequestPrincipals: ["*"] } }] }]'
+const NOT_V = '[{ when: [{ key: "request.headers[x-sub]", notValues: ["v"] }] }]'
 const BY_HEADER = '[{ when: [{ key: "request.headers[x-sub]", values: ["*"] }] }]'
+
+/** A provider that there is, so that others are none. */
+const PROVIDERS = `---
+apiVersion: redoubt.io/v1alpha1
+kind: Mesh
+metadata: { name: mesh }
+spec: { extensionProviders: [{ name: there, envoyExtAuthzHttp: { service: a.example, port: 80 } }] }
+`
+const ASK_NOBODY = policy(NOT_V, 'CUSTOM').replace('spec: {', 'spec: { provider: { name: gone },')
 
 const mesh = (...manifests: readonly string[]): Intent => {
   const { intent, documents } = readManifests([
@@ -68,6 +78,8 @@ function asSent({ claims, ...query }: CheckQuery, token: TokenKind | undefined):
 const decide = async (intent: Intent, query: CheckQuery): Promise<string> =>
   (await createTokenChecker(intent, TOKENS)(query)).decision
 
+const FILLS = 'outputClaimToHeaders: [{ header: x-sub, claim: nobody-has-it }]'
+
 const CASES: readonly (readonly [string, Intent, Intent, readonly string[]])[] = [
   [
     '§3.3 with the first rule invalid tokens are refused, and those of the issuer are who they say',
@@ -96,11 +108,14 @@ const CASES: readonly (readonly [string, Intent, Intent, readonly string[]])[] =
   [
     '§3.4 a header that claims are put into is the client’s to nobody',
     mesh(authentication(rule('')), policy(BY_HEADER)),
-    mesh(
-      authentication(rule('outputClaimToHeaders: [{ header: x-sub, claim: nobody-has-it }]')),
-      policy(BY_HEADER),
-    ),
+    mesh(authentication(rule(FILLS)), policy(BY_HEADER)),
     ['allow → deny'],
+  ],
+  [
+    '§3.4 what nobody is there to be asked about is refused, with the header as it came and as tokens leave it',
+    mesh(PROVIDERS, authentication(rule(FILLS)), ASK_NOBODY),
+    mesh(PROVIDERS, authentication(rule(FILLS)), policy('[]')),
+    [],
   ],
   [
     '§1.3 DENY of who has no token does not see refused ones',
