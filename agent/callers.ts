@@ -24,6 +24,8 @@ export interface CallerSession extends Disposable {
    * @throws {AgentError} `AGENT_PEER_UNKNOWN`
    */
   readonly identify: () => Promise<SpiffeId>
+  /** @throws {AgentError} `AGENT_PEER_UNKNOWN` if that is what ended it: see {@link Callers.rejudge} */
+  readonly throwIfUnknown: () => void
 }
 
 export interface Callers {
@@ -31,6 +33,8 @@ export interface Callers {
   readonly accept: (socket: Socket) => void
   /** @throws {AgentError} `AGENT_OVERLOADED`, `AGENT_PEER_UNKNOWN` */
   readonly open: (call: CallerCall) => CallerSession
+  /** Judges everybody anew: the calls of who is not who he was when they began end, as of an unknown. */
+  readonly rejudge: () => void
   /** Closes every connection, whatever is on its way. */
   readonly close: () => void
   readonly connections: () => number
@@ -58,8 +62,13 @@ interface Connection {
   /** Of whoever connected, once it is known. */
   owner: SpiffeId | undefined
   identified: boolean
-  /** Ends each of its calls. */
-  readonly calls: Set<AbortController>
+  readonly calls: Set<Call>
+}
+
+interface Call {
+  readonly ended: AbortController
+  /** Who called, once it is known. */
+  caller: SpiffeId | undefined
 }
 
 /**
@@ -109,7 +118,7 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
       Object.defineProperty(socket, 'remoteAddress', { value: name })
       Object.defineProperty(socket, 'remotePort', { value: undefined })
       const closed = new AbortController()
-      const fresh = { owner: undefined, identified: false, calls: new Set<AbortController>() }
+      const fresh = { owner: undefined, identified: false, calls: new Set<Call>() }
       const connection: Connection = { socket, closed, ...fresh }
       if (signal.aborted) endAll(connection, signal.reason)
       connections.set(name, connection)
@@ -140,33 +149,46 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
       const connection = connections.get(call.getPeer())
       if (!connection) throw unknownCaller()
       const ended = new AbortController()
-      connection.calls.add(ended)
+      const own: Call = { ended, caller: undefined }
+      connection.calls.add(own)
       const end = (): void => {
-        connection.calls.delete(ended)
+        connection.calls.delete(own)
         ended.abort(new Error('the call has ended'))
       }
       for (const event of ['cancelled', 'close', 'finish'] as const) call.on(event, end)
       if (call.cancelled || connection.closed.signal.aborted) end()
-      let counted: SpiffeId | undefined
 
       return {
         signal: ended.signal,
         async identify() {
           const id = await identify(connection.socket, ended.signal)
           ended.signal.throwIfAborted()
-          if (!id || (counted && id !== counted)) throw unknownCaller()
+          if (!id || (own.caller && id !== own.caller)) throw unknownCaller()
           connection.identified = true
-          if (!counted) {
+          if (!own.caller) {
             count(calls, id)
-            counted = id
+            own.caller = id
           }
           return id
         },
+        throwIfUnknown() {
+          if (ended.signal.reason instanceof AgentError) throw ended.signal.reason
+        },
         [Symbol.dispose]() {
           end()
-          if (counted) uncount(calls, counted)
-          counted = undefined
+          if (own.caller) uncount(calls, own.caller)
+          own.caller = undefined
         },
+      }
+    },
+
+    rejudge() {
+      for (const { socket, calls: open, closed } of connections.values()) {
+        if (open.size === 0) continue
+        identify(socket, closed.signal).then(
+          (id) => endOthers(open, id),
+          () => !closed.signal.aborted && socket.destroy(),
+        )
       }
     },
 
@@ -180,8 +202,15 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
 
 function endAll({ closed, calls }: Connection, reason: unknown): void {
   closed.abort(reason)
-  for (const call of calls) call.abort(reason)
+  for (const { ended } of calls) ended.abort(reason)
   calls.clear()
+}
+
+/** Those that began as somebody else; who is not known yet will be judged at his first message. */
+function endOthers(calls: Iterable<Call>, id: SpiffeId | undefined): void {
+  for (const { caller, ended } of [...calls]) {
+    if (caller && caller !== id) ended.abort(unknownCaller())
+  }
 }
 
 function count(calls: Map<SpiffeId, number>, id: SpiffeId): void {

@@ -38,6 +38,11 @@ export interface Agent extends AsyncDisposable {
   readonly held: () => readonly HeldSvid[]
   /** Told of each workload SVID that comes into force, the first ones too. */
   readonly onRotated: (listener: (rotation: Rotation) => void) => void
+  /**
+   * To be called when somebody is not who he was, or not known any more: his streams end with
+   * PermissionDenied. Otherwise that is found out at the next message to him.
+   */
+  readonly callersChanged: () => void
   /** Calls being answered and connections open: zero of both when every caller is gone. */
   readonly load: () => { readonly calls: number; readonly connections: number }
 }
@@ -102,8 +107,11 @@ async function serve(
     metrics.add('redoubt_agent_sds_rejected_total', {})
     log('warn', 'sds-rejected', { id, version, reason: reason.slice(0, 200) })
   }
+  const stale = (id: SpiffeId, nonce: string): void =>
+    log('debug', 'sds-stale-nonce', { id, nonce: nonce.slice(0, 64) })
   const { bundle } = trust
-  const shared = { callers, cache, tokens, trust, followers, bundle, now, clock, refused, rejected }
+  const told = { refused, rejected, stale }
+  const shared = { callers, cache, tokens, trust, followers, bundle, now, clock, ...told }
   server.addService(SpiffeWorkloadAPIService, createWorkloadApi(shared))
   server.addService(SecretDiscoveryServiceService, createSds(shared))
   server.addService(TrustService, createTrustService(shared))
@@ -133,6 +141,7 @@ function agentOf(
     health: () => healthOf(healthInput(core), now()),
     held: cache.held,
     onRotated: (listener) => void listeners.add(listener),
+    callersChanged: callers.rejudge,
     load: () => ({ calls: callers.calls(), connections: callers.connections() }),
     metrics() {
       metrics.set('redoubt_agent_bundle_generation', gauge(bundle.current.generation))

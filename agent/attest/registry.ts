@@ -14,8 +14,12 @@ export interface RegisteredWorkload {
 }
 
 export interface WorkloadRegistry {
-  /** Replaces the whole list; callers that wait are looked at again. */
-  readonly setWorkloads: (list: readonly RegisteredWorkload[]) => void
+  /**
+   * Replaces the whole list; callers that wait are looked at again.
+   *
+   * @returns Whether anything was taken away: somebody who was known may be nobody, or somebody else
+   */
+  readonly setWorkloads: (list: readonly RegisteredWorkload[]) => boolean
   /**
    * Who the process behind a socket is, or `undefined` if after 1 s nobody has registered it. To be
    * called in the turn in which the socket was accepted, and again whenever it should be re-judged.
@@ -53,7 +57,10 @@ export function createWorkloadRegistry(deps: WorkloadRegistryDeps): WorkloadRegi
 
   return {
     setWorkloads(list) {
-      workloads.set(new Map(list.map((workload) => [workload.pid, workload])))
+      const before = workloads.live.current
+      const after = new Map(list.map((workload) => [workload.pid, workload]))
+      workloads.set(after)
+      return [...before.values()].some((one) => !isSame(one, after.get(one.pid)))
     },
 
     async identify(socket, signal) {
@@ -80,6 +87,10 @@ export function createWorkloadRegistry(deps: WorkloadRegistryDeps): WorkloadRegi
       }
     },
   }
+}
+
+function isSame(one: RegisteredWorkload, other: RegisteredWorkload | undefined): boolean {
+  return one.startTime === other?.startTime && one.spiffeId === other.spiffeId
 }
 
 /**

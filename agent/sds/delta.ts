@@ -23,9 +23,7 @@ export async function serveDelta(
 
   const apply = async (event: DeltaEvent): Promise<void> => {
     const step = stepDelta(state, event)
-    if (step.heard === 'rejected' && event.kind === 'request') {
-      deps.rejected(id, event.nonce, event.error ?? '')
-    }
+    if (event.kind === 'request') report(deps, id, step, event)
     state = step.state
     if (step.send) await send(step.send, String(state.sent))
   }
@@ -85,4 +83,14 @@ export async function serveDelta(
   }
 
   await eitherEnds(listen(), push())
+}
+
+function report(
+  deps: SdsDeps,
+  id: SecretSession['id'],
+  { heard }: DeltaStep,
+  { nonce, error = '' }: Extract<DeltaEvent, { kind: 'request' }>,
+): void {
+  if (heard === 'rejected') deps.rejected(id, nonce, error)
+  if (heard === 'stale') deps.stale(id, nonce)
 }

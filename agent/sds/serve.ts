@@ -41,6 +41,7 @@ async function stream(
     using caller = deps.callers.open(call)
     const session = await openSession(deps, caller)
     await run(session)
+    caller.throwIfUnknown()
     call.end()
   } catch (cause) {
     if (!call.cancelled) call.emit('error', failure(deps, cause))

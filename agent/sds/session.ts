@@ -15,6 +15,8 @@ export interface SdsDeps extends WatchIdentityDeps {
   readonly refused: (api: 'sds', cause: unknown) => void
   /** Told of each NACK. */
   readonly rejected: (id: SpiffeId, version: string, reason: string) => void
+  /** Told of each request that answers to another response than the last. */
+  readonly stale: (id: SpiffeId, nonce: string) => void
 }
 
 /** What a stream's driver works with: who calls, what it may have now, and what it may have next. */

@@ -52,7 +52,10 @@ export function stepStream(state: StreamState, event: StreamEvent): StreamStep {
       return { state: sending(state, event.version), send: true, heard: 'nothing' }
 
     case 'request': {
-      if (event.nonce !== state.nonce) return { state, send: false, heard: 'stale' }
+      // Of an earlier stream's nonce the first request tells nothing that matters here.
+      if (state.names && event.nonce !== state.nonce) {
+        return { state, send: false, heard: 'stale' }
+      }
       const heard = heardOf(state, event.error)
       const acked = heard === 'accepted' ? state.version : state.acked
       const next = { ...state, names: event.names, acked }

@@ -23,7 +23,7 @@ export async function serveStream(
 
   const apply = async (event: StreamEvent): Promise<void> => {
     const step = stepStream(state, event)
-    if (step.heard === 'rejected') report(deps, id, step, event)
+    if (event.kind === 'request') report(deps, id, step, event)
     state = step.state
     if (step.send) await send()
   }
@@ -63,8 +63,8 @@ function report(
   deps: SdsDeps,
   id: SecretSession['id'],
   step: StreamStep,
-  event: StreamEvent,
+  { nonce, error = '' }: Extract<StreamEvent, { kind: 'request' }>,
 ): void {
-  const reason = event.kind === 'request' ? (event.error ?? '') : ''
-  deps.rejected(id, step.state.version, reason)
+  if (step.heard === 'rejected') deps.rejected(id, step.state.version, error)
+  if (step.heard === 'stale') deps.stale(id, nonce)
 }

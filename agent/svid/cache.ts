@@ -172,17 +172,25 @@ async function rotate(
   const { source } = entry
   const first = await fetchFirst(deps, id, entry, signal)
   if (!first) return
+  let refusal: AgentError | undefined
+  /** Of a refusal nobody is told while there is something to serve. */
+  const giveUp = (): void => {
+    if (refusal && source.live.current.kind === 'pending') refuse(entry, refusal)
+  }
   const fresh = {
     ...deps,
     fetch: () => deps.issue(id),
     failed(cause: unknown) {
       entry.fault = messageOf(cause)
       deps.failed(id, cause)
+      refusal = isRefusal(cause) ? cause : undefined
+      giveUp()
     },
     wanted: () => isWanted(entry),
     accept(svid: IssuedSvid, renewAt: Temporal.Instant) {
       entry.renewAt = renewAt
       entry.fault = undefined
+      refusal = undefined
       source.set({ kind: 'ready', svid })
       entry.hurry = new AbortController()
       entry.isHurried = false
@@ -194,6 +202,7 @@ async function rotate(
     expired() {
       deps.log('error', 'svid-expired', { id })
       source.set({ kind: 'pending' })
+      giveUp()
     },
   }
   await keepFresh(fresh, first, signal)
@@ -238,15 +247,25 @@ async function fetchFirst(
       failed(id, cause)
       const waitMs = waits.next().value
       log('warn', 'svid-fetch-failed', { id, waitMs, cause: String(cause) })
-      if (cause instanceof AgentError && cause.code === 'AGENT_ISSUE_REFUSED') {
-        entry.drop()
-        entry.source.set({ kind: 'refused', cause })
+      if (isRefusal(cause)) {
+        refuse(entry, cause)
         return undefined
       }
       await clock.sleep(waitMs, signal)
     }
   } while (isWanted(entry))
   return undefined
+}
+
+/** Tells those who hold it, who may come again, and ends it. */
+function refuse({ drop, source, ended }: Entry, cause: AgentError): void {
+  drop()
+  source.set({ kind: 'refused', cause })
+  ended.abort(cause)
+}
+
+function isRefusal(cause: unknown): cause is AgentError {
+  return cause instanceof AgentError && cause.code === 'AGENT_ISSUE_REFUSED'
 }
 
 function isWanted({ holders, drop }: Entry): boolean {

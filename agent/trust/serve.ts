@@ -35,6 +35,7 @@ async function serve(deps: TrustServiceDeps, call: Call): Promise<void> {
     using session = callers.open(call)
     using follower = followers.open(await session.identify())
     await tell(deps, call, session, follower)
+    session.throwIfUnknown()
     call.end()
   } catch (cause) {
     if (call.cancelled) return

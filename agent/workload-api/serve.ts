@@ -62,6 +62,7 @@ async function serve<Response>(
       await session.identify()
       await write(call, response(), session.signal)
     }
+    session.throwIfUnknown()
     call.end()
   } catch (cause) {
     if (call.cancelled) return

@@ -17,7 +17,7 @@ import { type ProcessDeps, serveProcess } from './serve-process.ts'
 
 await serveProcess<AgentProcessConfig>('agent', async (config, deps) => {
   const registry = createWorkloadRegistry(deps)
-  const register = (list: readonly RegisteredProcess[]): void =>
+  const register = (list: readonly RegisteredProcess[]): boolean =>
     registry.setWorkloads(list.map((one) => ({ ...one, spiffeId: parseSpiffeId(one.spiffeId) })))
   register(config.workloads)
   const agent = await openAgent(
@@ -40,7 +40,9 @@ await serveProcess<AgentProcessConfig>('agent', async (config, deps) => {
   return {
     ready: { metrics: health.address } satisfies AgentReady,
     calls: {
-      workloads: register,
+      workloads(list: readonly RegisteredProcess[]) {
+        if (register(list)) agent.callersChanged()
+      },
       attest: (joinToken: string) => agent.attest(joinToken),
     },
     async [Symbol.asyncDispose]() {

@@ -26,8 +26,10 @@ import { credentials, Metadata } from '@grpc/grpc-js'
 
 const NOW = Temporal.Instant.from('2026-11-21T12:00:00Z')
 
+const CALL = { at: 0, caller: 'admin', action: 'revoke', detail: '', outcome: 'done' } as const
+
 function deny(story: AgentStory, kind: DenyKind, value: string): Promise<number> {
-  const call = { at: 0, caller: 'admin', action: 'revoke', detail: value, outcome: 'done' }
+  const call = { ...CALL, detail: value }
   return story.ca().denials.deny([{ kind, value, until: story.now().add({ hours: 1 }) }], call)
 }
 
@@ -41,6 +43,22 @@ test('an SVID that is revoked is served no more, and replaced at once', async (t
   t.is(story.rotations.length, 2)
   t.not(story.rotations[1]?.serial, story.rotations[0]?.serial)
   t.is(story.clock.nowMs(), 0, 'no clock had to move')
+})
+
+test('users §1.3.34: a workload whose identity is revoked hears PermissionDenied at once, and gets it back when that is undone', async (t) => {
+  await using story = await startStory()
+  using client = new WorkloadClient(story.agent)
+  const heard = client.svids()
+  await until(() => heard.messages.length === 1)
+  await deny(story, 'spiffe-id', workloadId)
+  await until(() => heard.failure() !== undefined, 'its end')
+  t.is(heard.failure()?.code, status.PERMISSION_DENIED)
+  t.deepEqual([heard.messages.length, story.agent.held().length], [1, 0])
+  t.is(story.clock.nowMs(), 0, 'no clock had to move')
+  await story.ca().denials.lift([{ kind: 'spiffe-id', value: workloadId }], CALL)
+  await until(() => story.agent.denials.current.entries.every(({ lifted }) => lifted), 'it')
+  const again = client.svids()
+  await until(() => again.messages.length === 1)
 })
 
 test('an agent whose own certificate is revoked has to prove its node again, and can', async (t) => {

@@ -1,12 +1,14 @@
 /** The Workload API as a stranger's client meets it: real socket, real CA, a clock that the test moves. */
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { status } from '@grpc/grpc-js'
 import test from 'ava'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { verifySvid } from '#ca/x509/index.ts'
 import { splitDer } from '../../agent/client/split-der.ts'
 import { trustDomain, workloadId } from '#test/ca/harness.ts'
-import { securityHeader, startStory, until, WorkloadClient } from './harness.ts'
+import type { DiscoveryResponse } from '#agent/proto/gen/envoy/service/discovery/v3/discovery.ts'
+import { hear, sdsClient, securityHeader, startStory, until, WorkloadClient } from './harness.ts'
 import { openRawCall, rawCall } from '#test/fakes/raw-grpc.ts'
 
 const otherId = parseSpiffeId('spiffe://prod.example/ns/pay/sa/other')
@@ -96,6 +98,30 @@ test('a caller that lost its identity gets PermissionDenied at the next push, an
   await until(() => heard.failure() !== undefined)
   t.is(heard.failure()?.code, status.PERMISSION_DENIED)
   t.is(heard.messages.length, 1)
+})
+
+test('identity-standards §5.6: PermissionDenied in mid-stream, at once, when the caller is taken off the list', async (t) => {
+  await using story = await startStory()
+  using client = new WorkloadClient(story.agent)
+  using secrets = sdsClient(story.agent)
+  const stream = secrets.raw.streamSecrets()
+  const sds = hear<DiscoveryResponse>(stream)
+  const nothing = { versionInfo: '', node: undefined, responseNonce: '', errorDetail: undefined }
+  stream.write({ ...nothing, typeUrl: '', resourceNames: ['default'] })
+  const heard = [client.svids(), client.bundles(), sds]
+  for (const one of heard) await until(() => one.messages.length === 1)
+  story.agent.callersChanged() // of somebody else
+  await setImmediate()
+  t.true(heard.every((one) => one.failure() === undefined))
+  story.callersAre(undefined)
+  story.agent.callersChanged()
+  for (const one of heard) {
+    await until(() => one.failure() !== undefined)
+    t.is(one.failure()?.code, status.PERMISSION_DENIED)
+    t.is(one.messages.length, 1)
+  }
+  await until(() => story.agent.load().calls === 0)
+  t.is(story.clock.nowMs(), 0, 'no clock had to move')
 })
 
 test('a caller that became another identity is not given the other one on the same stream', async (t) => {

@@ -243,6 +243,12 @@ test('StreamSecrets answers changed names, ignores a stale nonce, refuses a name
     ['default', 'ROOTCA'],
   )
   t.is(heard.newest().versionInfo, `${story.rotations[0]?.serial}.g1`)
+  t.deepEqual(
+    story.log
+      .filter(({ event }) => event === 'sds-stale-nonce')
+      .map(({ fields }) => fields?.['nonce']),
+    ['stale'],
+  )
   stream.write(request({ responseNonce: heard.newest().nonce, resourceNames: ['nobody'] }))
   await until(() => heard.failure() !== undefined)
   t.is(heard.failure()?.code, status.INVALID_ARGUMENT)

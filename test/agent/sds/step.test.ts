@@ -27,6 +27,11 @@ test('stepStream() answers the first request with a fresh nonce', (t) => {
   t.deepEqual(state, { names: ['default'], nonce: '1', version: 'v1', acked: '', sent: 1 })
 })
 
+test('identity-standards §2.3.5: stepStream() answers a first request whatever nonce of another stream it has', (t) => {
+  const { state, send, heard } = stepStream(STREAM_START, request({ nonce: '7', error: 'old' }))
+  t.deepEqual([send, heard, state.nonce], [true, 'nothing', '1'])
+})
+
 test('stepStream() is silent on an ACK', (t) => {
   const { state, send, heard } = stepStream(subscribed, request({ nonce: '1' }))
   t.deepEqual([send, heard, state.acked], [false, 'accepted', 'v1'])
