@@ -121,7 +121,8 @@ function inboundPort(
   return {
     port,
     name,
-    protocol: (backed && proxiedProtocol(backed.port)) ?? (own === 'udp' ? 'auto' : own),
+    // What comes here is TCP, whatever else a Service has declared: it is carried as such, as in Istio.
+    protocol: backed ? (proxiedProtocol(backed.port) ?? 'tcp') : own === 'udp' ? 'auto' : own,
     mtls: portMode(modes, port),
     ...triedOn(port, tried),
     ...serviceOf(backed),
@@ -147,9 +148,7 @@ function backedBy(
   services: readonly Service[],
 ): { readonly service: Service; readonly port: ServicePort } | undefined {
   for (const service of services) {
-    const port = service.ports.find(
-      (candidate) => targets(candidate, declared) && candidate.protocol !== 'udp',
-    )
+    const port = service.ports.find((candidate) => targets(candidate, declared))
     if (port) return { service, port }
   }
   return undefined

@@ -16,7 +16,7 @@ import {
   type Rule,
   type Source,
 } from '../model/index.ts'
-import { isHttpKey } from './condition-key.ts'
+import { isHttpKey, isMisreadKey } from './condition-key.ts'
 import { expandPrincipal, expandTrustDomain } from './trust.ts'
 
 /** Which of a port's two chains the lines are for (§1.8). */
@@ -105,6 +105,7 @@ export interface FieldRule {
 
 const BLOCK: FieldRule = { readable: (written) => readBlock(written) !== undefined }
 const HTTP_ONLY: FieldRule = { httpOnly: true }
+const MISREAD: FieldRule = { httpOnly: true, readable: () => false }
 const PRINCIPAL: FieldRule = {
   expand: (written, _policy, { trustDomains }) => expandPrincipal(written, trustDomains),
 }
@@ -196,7 +197,8 @@ function createShaper(policy: AuthorizationPolicy, context: LineContext): Shape 
 
 function shapeCondition({ key, values, notValues }: Condition, shape: Shape): Shaped {
   const own = Object.hasOwn(CONDITION_RULES, key) ? CONDITION_RULES[key] : undefined
-  const rule: FieldRule = isHttpKey(key) ? HTTP_ONLY : (own ?? {})
+  const http = isMisreadKey(key) ? MISREAD : HTTP_ONLY
+  const rule: FieldRule = isHttpKey(key) ? http : (own ?? {})
   const { kept, dropped } = shape({ values, notValues }, { values: rule, notValues: rule })
   return { kept: { key, ...kept }, dropped }
 }

@@ -66,6 +66,9 @@ export function readHttpRequest(
 
   if (!isKnownMethod(method)) return refused(400, 'unknown-method')
   if (path === '*' && method === 'OPTIONS') return refused(404, 'no-resource')
+  // A sidecar carries no tunnels to its app; a target with a path is none of CONNECT's (RFC 9110 §9.3.6).
+  if (method === 'CONNECT' && !path.startsWith('/')) return refused(404, 'no-resource')
+  if (method === 'CONNECT') return refused(400, 'not-a-path')
   if (!hasValidHeaders(query, lines)) return refused(400, 'invalid-header')
   if (method === 'QUERY' && header('content-type').length === 0) {
     return refused(400, 'missing-content-type')

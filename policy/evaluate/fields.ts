@@ -35,6 +35,8 @@ export interface Field {
 }
 
 const ALWAYS = () => true
+const NEVER = () => false
+const NOTHING = () => []
 
 const principal = ofPeer((written, uri, scene) =>
   aliasesOf(written, scene.trustDomains).some((one) => matchesPrincipal(one, uri)),
@@ -127,8 +129,16 @@ const KEYS = new Map<string, Field>([
 /** The field that a `when` key names. */
 export function fieldOfKey(key: string): Field {
   if (key.startsWith('request.headers[')) return ofHeader(key.slice(16, -1).toLowerCase())
-  if (key.startsWith('request.auth.claims[')) return ofClaim(key.slice(20, -1).split(']['))
+  if (key.startsWith('request.auth.claims[')) return ofClaim(claimNames(key.slice(20, -1)))
+  if (/^request\.(headers|auth\.claims)/.test(key))
+    return { ...ofHttp(NOTHING, NEVER), readable: NEVER }
   return KEYS.get(key) ?? metadata
+}
+
+/** `a][b` names a claim in a claim; other brackets belong to the name of one. */
+function claimNames(text: string): readonly string[] {
+  const names = text.split('][')
+  return names.some((name) => /[[\]]/.test(name)) ? [text] : names
 }
 
 /** A principal in every trust domain that it stands for (§1.9). */

@@ -5,10 +5,10 @@ interface Address {
   readonly width: 32 | 128
 }
 
-/** Whether `written` is an address or a CIDR block. */
+/** Whether `written` is an address, the zone of which counts nothing, or a CIDR block, which has none. */
 export function isBlock(written: string): boolean {
   const [address = '', length, ...more] = written.split('/')
-  const parsed = address.includes('%') ? undefined : parseAddress(address)
+  const parsed = length !== undefined && address.includes('%') ? undefined : parseAddress(address)
   if (parsed === undefined || more.length > 0) return false
   return length === undefined || (isDecimal(length, 3) && Number(length) <= parsed.width)
 }

@@ -23,13 +23,16 @@ export function readSocketAddress(text: string): readonly number[] | undefined {
     : bytes
 }
 
-/** A block, from `10.0.0.0/8` or a bare address (its own length); `undefined` when it is neither. */
+/**
+ * A block, from `10.0.0.0/8` or a bare address (its own length, a zone left out); `undefined` when it is
+ * neither, as an address with both a zone and a length.
+ */
 export function readBlock(
   written: string,
 ): { readonly bytes: readonly number[]; readonly bits: number } | undefined {
   const slash = written.indexOf('/')
   const address = slash === -1 ? written : written.slice(0, slash)
-  const bytes = address.includes('%') ? undefined : readAddress(address)
+  const bytes = slash !== -1 && address.includes('%') ? undefined : readAddress(address)
   if (bytes === undefined) return undefined
   if (slash === -1) return { bytes, bits: bytes.length * 8 }
   const length = written.slice(slash + 1)

@@ -40,7 +40,7 @@ export function portProtocol(declared: PortDeclaration): PortProtocol | 'udp' {
   if (protocol.toLowerCase() === 'udp') return 'udp'
   if (appProtocol !== undefined) {
     const special = APP_PROTOCOLS[appProtocol.toLowerCase()]
-    return special ?? protocolNamed(appProtocol) ?? detected(port)
+    return special ?? protocolFromName(appProtocol) ?? detected(port)
   }
   return protocolFromName(name) ?? detected(port)
 }

@@ -87,6 +87,13 @@ export const DIFFERENCES: readonly Difference[] = [
       /[/\\](\.|%2e){1,2};/i.test(path) && (!ours.isAllowed || theirs.decision === 'allow'),
   },
   {
+    name: 'connect',
+    reason:
+      'CONNECT has nowhere to go at a sidecar, which says 404 whatever policies say; Envoy says 403 where they deny, and 404 then',
+    explains: ({ request: { method }, ours, theirs }) =>
+      method === 'CONNECT' && ours.status === 404 && theirs.status === 403,
+  },
+  {
     name: 'user-information',
     reason: 'user information in an absolute target is 400 (RFC 9110 §4.2.4); Envoy leaves it out',
     explains: ({ request: { path = '' }, ours, decided }) =>

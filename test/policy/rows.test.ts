@@ -171,6 +171,8 @@ test('§0.7 rows 1, 2: transport UDP, then appProtocol', (t) => {
   t.is(of({ protocol: 'UDP' }), 'udp')
   t.is(of({ protocol: 'UDP', appProtocol: 'http2' }), 'udp')
   t.is(of({ appProtocol: 'grpc' }), 'grpc')
+  t.is(of({ name: 'tcp', appProtocol: 'http-x' }), 'http', 'read as a name is')
+  t.is(of({ name: 'tcp', appProtocol: 'GRPC-web-x' }), 'http')
   t.is(of({ appProtocol: 'kubernetes.io/h2c' }), 'http2')
   t.is(of({ appProtocol: 'kubernetes.io/ws' }), 'http')
   t.is(of({ appProtocol: 'kubernetes.io/wss' }), 'tls')

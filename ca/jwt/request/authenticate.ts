@@ -4,8 +4,8 @@
  * The requirement is Istio's (§3.3): some rule has tokens that all verify; or no rule refuses one. A token
  * that a rule has verified goes no further, unless it is to be forwarded: not to the rules behind it either.
  */
-import { type Course, type Passed, takeToken, withoutOutputs } from './course.ts'
-import { findTokens, type FoundToken, type TokenRequest } from './find-tokens.ts'
+import { type Course, type Passed, takeToken, withoutHeaders, withoutOutputs } from './course.ts'
+import { findTokens, type FoundToken, tokenHeaders, type TokenRequest } from './find-tokens.ts'
 import { createIssuer, type Issuer, judgeToken, type Moment, openMoment } from './judge-token.ts'
 import { outputHeaderNames } from './outputs.ts'
 import type { TokenReading } from './parse-token.ts'
@@ -42,6 +42,7 @@ export function compileTokenRules(
     }),
   )
   const dropped = [...new Set(rules.flatMap(outputHeaderNames))]
+  const hide = hiderOf(rules)
   const anonymous: Passed = {
     kind: 'passed',
     claims: undefined,
@@ -49,14 +50,22 @@ export function compileTokenRules(
     added: [],
     target: undefined,
   }
-  return (request) => {
-    if (isPreflight(request)) return anonymous
+  return (given) => {
+    if (isPreflight(given)) return anonymous
+    const request = hide(given)
     const presented = new Map(issuers.map((one) => [one, findTokens(one.rule, request)]))
     if (issuers.every((one) => presented.get(one)?.length === 0)) return anonymous
     const nowSeconds = Math.floor(now().epochMilliseconds / 1000)
     const question = { ...openMoment(nowSeconds), issuers, request, presented }
     return settle(question, { request, answer: anonymous }, [])
   }
+}
+
+/** A header that some rule answers in is gone before any looks for tokens, in it too, as in Envoy (§0.8.22). */
+function hiderOf(rules: readonly TokenRule[]): (request: TokenRequest) => TokenRequest {
+  const searched = new Set(rules.flatMap(tokenHeaders))
+  const hidden = rules.flatMap(outputHeaderNames).filter((name) => searched.has(name))
+  return hidden.length === 0 ? (request) => request : (request) => withoutHeaders(request, hidden)
 }
 
 interface Question extends Moment {

@@ -39,9 +39,8 @@ export function takeToken(
   if (rule.forwardOriginalToken || place === 'cookie') return { request, answer: taken }
   const { method, target, header } = request
   if (place === 'header') {
-    const others = (other: string) => (other === name ? [] : header(other))
     const dropped = [...answer.dropped, name]
-    return { request: { method, target, header: others }, answer: { ...taken, dropped } }
+    return { request: withoutHeaders(request, [name]), answer: { ...taken, dropped } }
   }
   const rest = withoutParameters(target, [name])
   return { request: { method, target: rest, header }, answer: { ...taken, target: rest } }
@@ -53,6 +52,12 @@ export function withoutOutputs({ request, answer }: Course, rule: TokenRule): Co
   const names = outputHeaderNames(rule)
   const added = answer.added.filter(({ name }) => !names.includes(name))
   return { request, answer: { ...answer, added } }
+}
+
+/** `request` as one who has not said the headers `names`. */
+export function withoutHeaders(request: TokenRequest, names: readonly string[]): TokenRequest {
+  const { method, target, header } = request
+  return { method, target, header: (name) => (names.includes(name) ? [] : header(name)) }
 }
 
 /** Named claims become lists at their spaces; one without words stays, and nested ones do (§0.8.24). */

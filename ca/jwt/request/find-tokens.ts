@@ -45,6 +45,12 @@ export function findTokens(rule: TokenRule, request: TokenRequest): readonly Fou
   return found
 }
 
+/** Names of headers, lower case, in which the rule looks for tokens. */
+export function tokenHeaders(rule: TokenRule): readonly string[] {
+  const { fromHeaders, fromCookies } = placesOf(rule)
+  return [...fromHeaders.map(({ name }) => name), ...(fromCookies.length > 0 ? ['cookie'] : [])]
+}
+
 /** As soon as one list is given, only what is listed is searched. */
 function placesOf({
   fromHeaders,
@@ -102,26 +108,25 @@ export function withoutParameters(target: string, names: readonly string[]): str
 }
 
 function unescaped(text: string): string {
-  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
+  if (!text.includes('%')) return text
+  const bytes = text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   )
+  return Buffer.from(bytes, 'latin1').toString('utf8')
 }
 
-/** The first of each name counts. */
+/**
+ * The first of each name counts. Spaces before a name are none of it, as Envoy reads cookies, and those behind it
+ * are; those behind a value are ignored as what a token is decoded from has none.
+ */
 function cookiesOf(lines: readonly string[]): ReadonlyMap<string, string> {
   const cookies = new Map<string, string>()
   for (const pair of lines.flatMap((line) => line.split(';'))) {
     const equals = pair.indexOf('=')
     if (equals === -1) continue
-    const name = pair.slice(0, equals).trim()
-    if (!cookies.has(name))
-      cookies.set(
-        name,
-        pair
-          .slice(equals + 1)
-          .trim()
-          .replace(/^"(.*)"$/, '$1'),
-      )
+    const name = pair.slice(0, equals).replace(/^ +/, '')
+    const value = pair.slice(equals + 1).replace(/^"(.*)"$/, '$1')
+    if (!cookies.has(name)) cookies.set(name, value.trimEnd())
   }
   return cookies
 }

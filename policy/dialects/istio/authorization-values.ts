@@ -16,7 +16,7 @@ const filled =
     anything(value) ?? check(value)
 
 const portFault: ValueFault = (value) =>
-  /^\d{1,10}$/.test(value) && Number(value) <= 65535
+  /^\d+$/.test(value) && Number(value) <= 65535
     ? undefined
     : `found ${JSON.stringify(value)}, expected a port from 0 to 65535`
 
@@ -33,7 +33,13 @@ const serviceAccountFault: ValueFault = (value) => {
 const trustDomainFault: ValueFault = (value) => {
   const wrong = (why: string): string =>
     `found ${JSON.stringify(value)}, expected a trust domain: ${why}`
-  if (value.includes('/')) return wrong('it has a "/"')
+  return value.includes('/') ? wrong('it has a "/"') : starsFault(value)
+}
+
+/** In a condition Istio minds the stars alone (§1.7). */
+const starsFault: ValueFault = (value) => {
+  const wrong = (why: string): string =>
+    `found ${JSON.stringify(value)}, expected a trust domain: ${why}`
   const stars = value.split('*').length - 1
   if (stars > 1) return wrong('it has more than one "*"')
   if (stars === 1 && !value.startsWith('*') && !value.endsWith('*')) {
@@ -61,7 +67,7 @@ const CONDITION_KEYS: Readonly<Record<string, ValueFault>> = {
   'source.namespace': anything,
   'source.serviceAccount': VALUES.serviceAccount,
   'source.principal': anything,
-  'source.trustDomain': VALUES.trustDomain,
+  'source.trustDomain': filled(starsFault),
   'request.auth.principal': anything,
   'request.auth.audiences': anything,
   'request.auth.presenter': anything,
@@ -70,12 +76,12 @@ const CONDITION_KEYS: Readonly<Record<string, ValueFault>> = {
   'connection.sni': anything,
 }
 
-/** Keys with a name in brackets. */
-const CONDITION_MAPS: readonly RegExp[] = [
-  /^request\.headers\[[^\]]+\]$/,
-  /^request\.auth\.claims\[[^\]]+\](\[[^\]]*\])*$/,
-  /^experimental\.envoy\.filters\.[^[\]]+\[[^\]]+\]$/,
-]
+/** Keys with a name in brackets; Istio looks at how they begin, and for something between the outer ones. */
+const CONDITION_MAPS =
+  /^(?:request\.headers|request\.auth\.claims|experimental\.envoy\.filters\.)[^[]*\[.+\]$/s
+
+/** Of those: what no part of Istio can take apart afterwards, so that it is no condition (§1.8). */
+export const MISREAD_KEY: RegExp = /^request\.(?:headers|auth\.claims)[^[]/
 
 /** Keys that others have or had, with what to do instead. */
 const REPLACED_KEYS: readonly (readonly [RegExp, string])[] = [
@@ -102,7 +108,7 @@ export function conditionKey(
   | { readonly kind: 'refused'; readonly why: string } {
   if (Object.hasOwn(CONDITION_KEYS, key))
     return { kind: 'known', value: CONDITION_KEYS[key] ?? anything }
-  if (CONDITION_MAPS.some((pattern) => pattern.test(key))) return { kind: 'known', value: anything }
+  if (CONDITION_MAPS.test(key)) return { kind: 'known', value: anything }
   const why = REPLACED_KEYS.find(([pattern]) => pattern.test(key))?.[1]
   return { kind: 'refused', why: why ?? 'unknown attribute' }
 }

@@ -1,7 +1,7 @@
 /** What is legal in an AuthorizationPolicy and probably not meant. */
 import type { Warning } from '../kind.ts'
 import type { PathKey } from '../pointer.ts'
-import { filledLists } from './authorization-values.ts'
+import { filledLists, MISREAD_KEY } from './authorization-values.ts'
 import { isTargeted } from './target-ref.ts'
 
 type Lists = Readonly<Record<string, readonly string[] | undefined>>
@@ -21,7 +21,23 @@ interface RawPolicy {
 
 /** Everything doubtful in `policy`, which stands at `/spec`. */
 export function warnPolicy(policy: RawPolicy): readonly Warning[] {
-  return [...warnEmptyLists(policy), ...warnHttpOnlyDeny(policy), ...warnTargets(policy)]
+  return [
+    ...warnEmptyLists(policy),
+    ...warnHttpOnlyDeny(policy),
+    ...warnMisreadKeys(policy),
+    ...warnTargets(policy),
+  ]
+}
+
+/** Istio takes the object and does otherwise than it says. */
+function warnMisreadKeys({ rules = [] }: RawPolicy): readonly Warning[] {
+  const message =
+    'the key is not of the form key[name], so that nothing understands it: in ALLOW its rule matches nothing, elsewhere the condition is ignored'
+  return rules.flatMap(({ when = [] }, index) =>
+    when.flatMap(({ key }, at) =>
+      MISREAD_KEY.test(key) ? [{ path: ['spec', 'rules', index, 'when', at, 'key'], message }] : [],
+    ),
+  )
 }
 
 function warnEmptyLists({ rules = [] }: RawPolicy): readonly Warning[] {

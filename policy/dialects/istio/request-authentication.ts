@@ -3,9 +3,10 @@ import { z } from 'zod'
 
 import type { JwtRule } from '../../model/request-authentication.ts'
 import { durationFault, isControl, parseDurationMs } from '../grammar.ts'
+import { judged, partly } from '../carried-out.ts'
 import { defineKind, type Kind, type Warning } from '../kind.ts'
 import { refOf } from '../metadata.ts'
-import { fields, type Report, text } from '../schema.ts'
+import { fields, type Finding, type Report, text } from '../schema.ts'
 import { readKeySet } from './key-set.ts'
 import { matchLabelsSchema, selectorOf, warnEmptySelector } from './selector.ts'
 import { checkAttachment, isTargeted, targetFields } from './target-ref.ts'
@@ -16,6 +17,16 @@ const MAX_RULES = 4096
 const MAX_SPLIT_CLAIMS = 64
 
 const filled = z.string().min(1)
+
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/i
+
+/** A name that no header can have: Istio takes it, and then every request that it would be put into is 503. */
+function noField(name: string): readonly Finding[] {
+  if (name === '' || TOKEN.test(name)) return []
+  const message = `found ${JSON.stringify(name)}, which no header can be called: no mesh starts with it`
+  return [{ path: [], message, hint: 'use letters, digits and dashes' }]
+}
+
 const uri = text(uriFault)
 
 const jwtRule = fields(
@@ -26,10 +37,12 @@ const jwtRule = fields(
     // The field's name of long ago.
     jwks_uri: uri.optional(),
     jwks: text(jwksFault).optional(),
-    fromHeaders: z.array(fields({ name: filled, prefix: z.string().optional() })).optional(),
+    fromHeaders: z
+      .array(fields({ name: judged(z.string().min(1), noField), prefix: z.string().optional() }))
+      .optional(),
     fromParams: z.array(filled).optional(),
     fromCookies: z.array(filled).optional(),
-    outputPayloadToHeader: z.string().optional(),
+    outputPayloadToHeader: partly(z.string(), noField),
     forwardOriginalToken: z.boolean().optional(),
     outputClaimToHeaders: z.array(fields({ header: text(headerFault), claim: filled })).optional(),
     timeout: text(durationFault).optional(),

@@ -237,6 +237,36 @@ test('§3.1 rows 7, 8, 9, §3.3: as soon as one place is listed, no other is sea
   t.is(await verdict(rules, { headers: { cookie: ['c=x', `c=${token}`] } }), 'bad-form')
 })
 
+test('§3.1 row 9: spaces before the name of a cookie are none of it, those behind it are', async (t) => {
+  const token = makeToken()
+  const rules = [rule({ fromCookies: ['c'] })]
+  const asked = (cookie: string) => verdict(rules, { headers: { cookie: [cookie] } })
+  for (const cookie of [`  c=${token}`, `a=1;  c=${token}`, `c=${token} ; a=1`, `;;c="${token}"`])
+    t.is(await asked(cookie), 'u', cookie)
+  for (const cookie of [`c =${token}`, `a=1;\tc=${token}`, `x, c=${token}`, `C=${token}`])
+    t.is(await asked(cookie), 'nobody', cookie)
+})
+
+test('§3.1 row 8: a parameter is named in UTF-8', async (t) => {
+  const rules = [rule({ fromParams: ['é b'] })]
+  t.is(await verdict(rules, { target: `/a?%C3%A9%20b=${makeToken()}` }), 'u')
+  t.is(await verdict(rules, { target: `/a?%E9%20b=${makeToken()}` }), 'nobody')
+})
+
+test('§0.8.22, §3.4: a header that a rule answers in is gone before any rule looks for tokens', async (t) => {
+  const token = makeToken()
+  const places = { fromHeaders: [{ name: 'h', prefix: '' }] }
+  const given = { headers: { h: [token], authorization: [`Bearer ${token}`] } }
+  const claim = { outputClaimToHeaders: [{ header: 'h', claim: 'sub' }] }
+  t.is(await verdict([rule({ ...places, ...claim })], given), 'nobody')
+  t.is(await verdict([rule({ ...places, outputPayloadToHeader: 'h' })], given), 'nobody')
+  const bad = { headers: { h: ['abc'] } }
+  t.is(await verdict([rule({ ...places, ...claim })], bad), 'nobody', 'nor is it refused')
+  const other = rule({ issuer: 'other', ...claim })
+  t.is(await verdict([rule(places), other], { headers: { h: [token] } }), 'nobody')
+  t.is(await verdict([rule(claim)], given), 'u', 'other places are as they were')
+})
+
 test('§0.8.24 all tokens of a rule must verify, and the first one found is who it is', async (t) => {
   const rules = [rule({ fromHeaders: [{ name: 'h', prefix: '' }], fromParams: ['p'] })]
   const both = (h: string, p: string): Given => ({ target: `/?p=${p}`, headers: { h: [h] } })

@@ -235,6 +235,18 @@ test('a service port by name finds the workload port of that name; protocols com
   t.like(port, { port: 8080, protocol: 'grpc', service: { name: 's' } })
 })
 
+test('§0.7 row 1: what comes to a port that a Service calls UDP is TCP, and the first to name a port is the one', (t) => {
+  const declared = (...ports: readonly string[]) => {
+    const list = ports.map((port, index) => `{ ${port}, port: ${80 + index}, targetPort: 8080 }`)
+    const service = `apiVersion: v1\nkind: Service\nmetadata: { name: s, namespace: qotm }\nspec: { selector: { app: qotm }, ports: [${list}] }\n`
+    return inbound(qotm, service).ports[0]?.protocol
+  }
+  t.is(declared('name: http, protocol: UDP'), 'tcp')
+  t.is(declared('name: udp-x'), 'tcp')
+  t.is(declared('name: http', 'name: h3, protocol: UDP'), 'http')
+  t.is(declared('name: h3, protocol: UDP', 'name: http'), 'tcp')
+})
+
 test('without a service the port name tells the protocol', (t) => {
   const ports = ['tcp-x', 'grpc', 'plain', ''].map((name, index) => ({
     port: 1000 + index,

@@ -484,6 +484,21 @@ rows({
     hits: [{ claims: { a: { b: 'v' } } }, { claims: { a: { b: ['w', 'v'] } } }],
     misses: [{ claims: { 'a][b': 'v' } }, { claims: { a: 'v' } }, { claims: { a: [{ b: 'v' }] } }],
   },
+  '§1.7 row 11: brackets that are no pairs belong to the name of one claim': {
+    rule: {
+      when: [
+        { key: 'request.auth.claims[a[b]]', values: ['v'] },
+        { key: 'request.auth.claims[c]d[e]', values: ['v'] },
+      ],
+    },
+    hits: [{ claims: { 'a[b]': 'v', 'c]d[e': 'v' } }],
+    misses: [{ claims: { 'a[b]': 'v' } }, { claims: { a: { b: 'v' }, 'c]d[e': 'v' } }],
+  },
+  '§1.14 row 11: an address with a zone is the address': {
+    rule: from({ notIpBlocks: ['fe80::1%eth0'] }),
+    hits: [{}, { sourceIp: 'fe80::2' }],
+    misses: [{ sourceIp: 'fe80::1' }, { sourceIp: 'fe80::1%lo' }],
+  },
   '§1.5 claims that are numbers, booleans or objects do not match': {
     rule: condition('request.auth.claims[n]', '*', '5', 'true'),
     hits: [{ claims: { n: 'x' } }],
@@ -673,6 +688,8 @@ for (const [what, rule] of Object.entries({
   'a block': from({ ipBlocks: ['10.0.0.0/33'] }),
   'a port': to({ ports: ['99999'] }),
   'a condition': when({ key: 'source.ip', values: ['x'] }),
+  'a key of headers': when({ key: 'request.headersx[a]', values: ['v'] }),
+  'a key of claims': when({ key: 'request.auth.claims.a[b]', notValues: ['v'] }),
 })) {
   test(`§1.8 ${what} that cannot be read: an ALLOW rule vanishes, a DENY rule grows`, (t) => {
     t.deepEqual(kindsOf(ask([policy('ALLOW', [rule])], {})), both('no-allow-matched'))

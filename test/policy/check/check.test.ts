@@ -182,6 +182,14 @@ const changes: Readonly<Record<string, [Partial<CheckQuery>, object]>> = {
     { method: 'OPTIONS', path: '*' },
     { decision: 'deny', status: 404 },
   ],
+  'CONNECT, which no sidecar carries to its app': [
+    { method: 'CONNECT', path: 'web:80' },
+    { decision: 'deny', status: 404, reason: 'no-resource' },
+  ],
+  'CONNECT with a path': [
+    { method: 'CONNECT' },
+    { decision: 'deny', status: 400, reason: 'not-a-path' },
+  ],
   'QUERY without content-type': [{ method: 'QUERY' }, { decision: 'deny', status: 400 }],
   'claims: scopes are divided at spaces': [
     { path: '/b', claims: { scope: 'write read' } },

@@ -113,6 +113,28 @@ test('what is valid and not carried out is told apart from a fault, and is no in
   ])
 })
 
+test('§3.1 rows 7, 10: names that no header can have are valid, and not carried out', (t) => {
+  const text = `
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: a, namespace: b }
+spec:
+  jwtRules:
+    - { issuer: i, outputPayloadToHeader: "x pay", fromHeaders: [{ name: x-a }, { name: ":path" }] }
+    - { issuer: j, outputPayloadToHeader: "" }
+`
+  const { intent, documents } = readManifests([{ path: 'a.yaml', text }])
+  t.true(documents[0]?.valid)
+  t.deepEqual(
+    documents[0]?.unsupported.map(({ pointer, line }) => [pointer, line]),
+    [
+      ['/spec/jwtRules/0/outputPayloadToHeader', 7],
+      ['/spec/jwtRules/0/fromHeaders/1/name', 7],
+    ],
+  )
+  t.deepEqual(intent.requestAuthentications, [])
+})
+
 test('a kind that no mesh carries out is checked, and is no intent', (t) => {
   const text = `
 apiVersion: networking.istio.io/v1

@@ -393,8 +393,15 @@ export const VERDICTS: Readonly<Record<string, VerdictRow>> = {
     ],
   },
   '§1.14 row 10: values of trustDomains': {
-    accepted: ['td', '*', 'td*', '*td'].map((one) => source({ trustDomains: [one] })),
-    refused: ['*a*', 'a*b', 'a/b', ''].map((one) => source({ trustDomains: [one] })),
+    accepted: [
+      ...['td', '*', 'td*', '*td'].map((one) => source({ trustDomains: [one] })),
+      // §1.7: in a condition the stars alone are minded.
+      condition('source.trustDomain', ['a/b', '*a/', 'td*']),
+    ],
+    refused: [
+      ...['*a*', 'a*b', 'a/b', ''].map((one) => source({ trustDomains: [one] })),
+      ...['*a*', 'a*b', ''].map((one) => condition('source.trustDomain', [one])),
+    ],
   },
   '§1.14 row 11: addresses and blocks': {
     accepted: ['10.0.0.1', '10.0.0.0/8', '::1', '2001:db8::/32'].map((one) =>
@@ -411,7 +418,7 @@ export const VERDICTS: Readonly<Record<string, VerdictRow>> = {
     ],
   },
   '§1.14 row 12: ports are 0 to 65535': {
-    accepted: ['0', '80', '65535'].map((one) => operation({ ports: [one] })),
+    accepted: ['0', '80', '65535', '00000000000000080'].map((one) => operation({ ports: [one] })),
     refused: ['65536', '-1', 'http', '1.5'].flatMap((one) => [
       operation({ ports: [one] }),
       condition('destination.port', [one]),
@@ -451,8 +458,16 @@ export const VERDICTS: Readonly<Record<string, VerdictRow>> = {
       'connection.sni',
       'experimental.envoy.filters.network.x[k]',
       'request.auth.claims[a][b]',
+      // What stands between the outer brackets is not looked at, and neither is what stands before them.
+      ...['request.auth.claims[a[b]]', 'request.auth.claims[[a]]', 'request.auth.claims[a]b]'],
+      ...['request.headers[a[b]]', 'request.headers[x][y]', 'request.headersx[a]'],
+      ...['request.auth.claims.a[b]', 'experimental.envoy.filters.a[b][c]'],
+      'experimental.envoy.filters.[b]',
     ].map((key) => condition(key)),
     refused: [
+      ...['request.headers[a]b', 'request.auth.claimsx', 'experimental.envoy.filters[a]'].map(
+        (key) => condition(key),
+      ),
       ...['', 'x', 'request.headers', 'request.headers[]', 'request.header[x]', 'source.user'].map(
         (key) => condition(key),
       ),

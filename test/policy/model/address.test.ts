@@ -75,7 +75,7 @@ test('readBlock() and isBlock() refuse what is neither address nor block', (t) =
     '01.2.3.4',
     '1.2.3',
     '1.2.3.4.5',
-    'fe80::1%eth0',
+    'fe80::1%eth0/64',
     ':::',
     '1::2::3',
     'x',
@@ -91,6 +91,7 @@ test('readBlock() and isBlock() refuse what is neither address nor block', (t) =
     '::/0',
     '2001:db8::/32',
     '::ffff:1.2.3.4/104',
+    'fe80::1%eth0',
   ]) {
     t.truthy(readBlock(text), text)
     t.true(isBlock(text), text)
