@@ -1,6 +1,8 @@
+import type { Log } from '#core/log.ts'
 import { activePair, type Book } from './authorities/book.ts'
 import type { Authorities } from './authorities/open-authorities.ts'
-import type { Certificate } from './x509/index.ts'
+import type { Renewals } from './renewals.ts'
+import type { Certificate, Life } from './x509/index.ts'
 
 /** Whether the CA can sign, and what it would be well to know. */
 export interface CaHealth {
@@ -47,6 +49,33 @@ function rootReason(
   const within = warnedDays({ notBefore, notAfter: end }, now)
   if (within === undefined) return undefined
   return `the root ends at ${end}, within ${within} days (redoubt ca rotate start)`
+}
+
+/** Health with what the CA shows itself by, and what it cannot replace now. */
+export function withOwn(
+  { ready, reasons }: CaHealth,
+  { reasons: failing }: Pick<Renewals, 'reasons'>,
+  own: { readonly life: Pick<Life, 'notAfter'> } | undefined,
+  now: Temporal.Instant,
+): CaHealth {
+  if (!ready) return { ready, reasons } // All else that fails comes of that.
+  const isOver = own !== undefined && Temporal.Instant.compare(own.life.notAfter, now) <= 0
+  const over = `nobody is answered: the CA's own certificate ended at ${own?.life.notAfter}`
+  return { ready: !isOver, reasons: [...(isOver ? [over] : []), ...reasons, ...failing()] }
+}
+
+/** Logs health whenever it has something else to say. */
+export function createHealthLog(log: Log): (health: CaHealth) => void {
+  let told = ''
+  return ({ ready, reasons }) => {
+    const says = reasons.join('; ')
+    if (says === told) return
+    told = says
+    log(reasons.length === 0 ? 'info' : ready ? 'warn' : 'error', 'ca-health', {
+      ready,
+      reasons: says,
+    })
+  }
 }
 
 /** The least number of days within which a certificate ends whose end it is time to speak of; none before. */

@@ -5,6 +5,7 @@ import type { Log } from '#core/log.ts'
 import { activeOf, type Book, nextIssuing } from './authorities/book.ts'
 import { keepRenewed } from './keys/keep-renewed.ts'
 import type { OpenAuthority } from './open-authority.ts'
+import type { Renewals } from './renewals.ts'
 import type { OwnSvid } from './serve/own-svid.ts'
 import type { Life } from './x509/index.ts'
 
@@ -22,7 +23,8 @@ export interface KeptUp {
   /** The certificate that the CA shows; `undefined` while it cannot sign one. */
   readonly own: () => OwnSvid | undefined
   readonly renewOwn: () => Promise<void>
-  /** Tells when everything ends. */
+  readonly renewals: Renewals
+  /** Tells when everything ends, and what health has to say of it. */
   readonly report: () => void
 }
 
@@ -32,14 +34,14 @@ const LOOK_MS = 5000
 /** Keeps it up until disposed; disposing waits for what is under way. */
 export function keepCaUp(kept: KeptUp, world: KeepUpDeps): AsyncDisposable {
   const deps = { random: Math.random, ...world }
-  const { authority, own, renewOwn, report } = kept
+  const { authority, own, renewOwn, renewals, report } = kept
   const ended = new AbortController()
   const { signal } = ended
-  const renewJwt = async (): Promise<void> => {
+  const renewJwt = renewals.counted('jwt', async () => {
     await authority.renewJwt()
     report()
     deps.log('info', 'ca-jwt-key-prepared')
-  }
+  })
   const running = [
     keepRenewed(deps, () => own()?.life ?? lifeAt(deps.now()), renewOwn, signal),
     keepRenewed(deps, authority.jwtLife, renewJwt, signal),
@@ -61,30 +63,32 @@ function lifeAt(now: Temporal.Instant): Life {
 }
 
 async function lookAgain(
-  { authority, report }: KeptUp,
+  { authority, renewals, report }: KeptUp,
   { clock, log }: KeepUpDeps,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
     try {
       await authority.keepUp()
-      report()
+      renewals.works('issuing')
     } catch (cause) {
+      renewals.failed('issuing', cause)
       log('error', 'ca-authorities-not-kept-up', { detail: String(cause) })
     }
+    report()
     await clock.sleep(LOOK_MS, signal)
   }
 }
 
 /** The CA's own certificate follows its keys like all others, and first. */
 async function followBook(
-  { authority, own, renewOwn, report }: KeptUp,
+  { authority, own, renewOwn, renewals, report }: KeptUp,
   { clock, random, log }: Required<KeepUpDeps>,
   signal: AbortSignal,
 ): Promise<void> {
   let before = authority.authorities.book.current
   for await (const book of authority.authorities.book.changes(signal)) {
-    tellChanges(before, book, log)
+    tellChanges(before, book, log, renewals)
     before = book
     report()
     if (!isSuperseded(book, own())) continue
@@ -100,11 +104,15 @@ async function followBook(
   }
 }
 
-function tellChanges(before: Book, now: Book, log: Log): void {
+function tellChanges(before: Book, now: Book, log: Log, { taken }: Renewals): void {
   const serials = (book: Book) => [activeOf(book, 'issuing')?.serial, nextIssuing(book)?.serial]
   const [active, prepared] = serials(now)
   const [activeBefore, preparedBefore] = serials(before)
-  if (active !== activeBefore) log('info', 'ca-issuing-renewed', { serial: active })
+  if (activeOf(before, 'root')?.serial !== activeOf(now, 'root')?.serial) taken('root')
+  if (active !== activeBefore) {
+    taken('issuing')
+    log('info', 'ca-issuing-renewed', { serial: active })
+  }
   if (prepared !== undefined && prepared !== preparedBefore) {
     log('info', 'ca-issuing-prepared', { serial: prepared })
   }

@@ -25,11 +25,12 @@ import type { AdmitRules } from './issue/admit.ts'
 import type { Denials } from './issue/denials.ts'
 import type { IssuedSvid } from './issue/issue-svid.ts'
 import { createSigningLimit, DEFAULT_RATES } from './issue/signing-limit.ts'
-import { type CaHealth, healthOf } from './health.ts'
+import { type CaHealth, createHealthLog, healthOf, withOwn } from './health.ts'
 import { keepLedger } from './keep-ledger.ts'
 import { keepCaUp } from './keep-up.ts'
 import { type OpenAuthority, openAuthority } from './open-authority.ts'
 import { keepPluggedIn, openWith, pluggedHealth } from './open-with.ts'
+import { createRenewals } from './renewals.ts'
 import { type CaMetrics, createCaMetrics } from './serve/metrics.ts'
 import { issueOwnSvid, type OwnSvid, replaceDenied } from './serve/own-svid.ts'
 import type { TlsIdentity } from './serve/listen-tls.ts'
@@ -116,7 +117,8 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const issueOwn = () => issueOwnSvid({ ...authority, ...rules, ...ownNames(config), now })
   // Without a chain that is in order it shows no certificate, and says so on its other port.
   let own = authority.authorities.fault() === undefined ? await issueOwn() : undefined
-  const health = () => caHealth(authority, config, now())
+  const renewals = createRenewals(metrics, now)
+  const health = () => withOwn(caHealth(authority, config, now()), renewals, own, now())
   const subscribers = createSubscribers(now)
   const status = () => readStatus({ ...authority, now, health, subscribers })
   const transient = [rules.serverId, adminIdOf(trustDomain)]
@@ -125,15 +127,19 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const calls = { ...deps, ...authority, ...guards, ...answering }
   const server = opening.use(await serveCa({ ...calls, listen, identity: () => own?.identity }))
   opening.use(await shareSubscribers(authority, subscribers, server.address, deps))
-  const report = () => reportExpiry(metrics, authority, own)
+  const tellHealth = createHealthLog(log)
+  const report = () => {
+    reportExpiry(metrics, authority, own)
+    tellHealth(health())
+  }
   report()
-  const renewOwn = async () => {
+  const renewOwn = renewals.counted('server', async () => {
     own = await issueOwn()
     server.refresh()
     report()
     log('info', 'ca-server-certificate-renewed', { notAfter: String(own.life.notAfter) })
-  }
-  opening.use(keepCaUp({ authority, own: () => own, renewOwn, report }, deps))
+  })
+  opening.use(keepCaUp({ authority, own: () => own, renewOwn, renewals, report }, deps))
   opening.use(keepPluggedIn(authority, config, deps))
   const federation = opening.use(await federate(config, deps, authority, () => own?.identity))
   opening.use(keepLedger(deps, authority, config.retention))
@@ -155,7 +161,10 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     acknowledgements: subscribers.changes,
     log: authority.caLog,
     health,
-    metrics: metrics.render,
+    metrics() {
+      metrics.health(health())
+      return metrics.render()
+    },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }

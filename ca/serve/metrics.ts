@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 import type { Clock } from '#core/clock.ts'
+import type { CaHealth } from '../health.ts'
 import type { Ledger, LedgerEntries } from '../issue/ledger.ts'
 
 /** What the CA counts. The table is also the documentation; no label comes from a request. */
@@ -17,6 +18,10 @@ const METRICS = {
   redoubt_ca_certificate_expiry_seconds:
     'Epoch seconds at which a certificate of the CA, or its newest JWT key, ends',
   redoubt_ca_jwt_svids_issued_total: 'JWT-SVIDs signed and handed out',
+  redoubt_ca_rotations_total:
+    'Keys and certificates of the CA that were replaced, or could not be, by result and stable reason',
+  redoubt_ca_ready: '1 while the CA can sign and show who it is, else 0',
+  redoubt_ca_warnings: 'What health has to say now: 0 when all is well',
 } as const
 
 /** The CA's counters; see the table in this file for what each means. */
@@ -34,6 +39,9 @@ export interface CaMetrics {
     which: 'root' | 'issuing' | 'server' | 'jwt',
     notAfter: Temporal.Instant,
   ) => void
+  /** @param reason - A {@link CaErrorCode}; empty where `result` is `taken`. */
+  readonly rotated: (certificate: string, result: 'taken' | 'failed', reason: string) => void
+  readonly health: (health: CaHealth) => void
   /** Prometheus text. */
   readonly render: () => Promise<string>
 }
@@ -69,6 +77,12 @@ export function createCaMetrics(): CaMetrics {
     ...named('redoubt_ca_certificate_expiry_seconds'),
     labelNames: ['certificate'],
   })
+  const rotations = new Counter({
+    ...named('redoubt_ca_rotations_total'),
+    labelNames: ['certificate', 'result', 'reason'],
+  })
+  const readiness = new Gauge(named('redoubt_ca_ready'))
+  const warnings = new Gauge(named('redoubt_ca_warnings'))
   return {
     issued: (count) => issued.inc(count),
     jwtsIssued: (count) => jwtsIssued.inc(count),
@@ -94,6 +108,11 @@ export function createCaMetrics(): CaMetrics {
     bundle: (generation) => bundle.set(generation),
     expiry: (certificate, notAfter) =>
       expiry.set({ certificate }, notAfter.epochMilliseconds / 1000),
+    rotated: (certificate, result, reason) => rotations.inc({ certificate, result, reason }),
+    health({ ready, reasons }) {
+      readiness.set(ready ? 1 : 0)
+      warnings.set(reasons.length)
+    },
     render: () => registry.metrics(),
   }
 }

@@ -1,10 +1,10 @@
-import { writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import test from 'ava'
-import { healthOf } from '#ca/health.ts'
+import { healthOf, withOwn } from '#ca/health.ts'
 import { openCa } from '#ca/index.ts'
 import { readCertificate, verifySvid } from '#ca/x509/index.ts'
 import { FakeClock } from '../fakes/fake-clock.ts'
@@ -153,6 +153,67 @@ test('users §1.2.27: health tells of the end of the root 60, 30 and 7 days ahea
     const reason = `the root ends at ${notAfter}, within ${within} days (redoubt ca rotate start)`
     t.deepEqual(toldAt(daysLeft), { ready: true, reasons: [reason] })
   }
+})
+
+test('users §1.1.7, §1.1.19: what the CA cannot replace is told from the first failure on, in health, log and metrics, until it can', async (t) => {
+  const clock = new FakeClock()
+  const start = Temporal.Now.instant()
+  const now = () => start.add({ milliseconds: Math.round(clock.nowMs()) })
+  const caTtl = Temporal.Duration.from('PT6H')
+  await using running = await startCa({ caTtl }, { clock, now, random: () => 0 })
+  const { ca, log, stateDir } = running
+  const lines = async () =>
+    (await ca.metrics())
+      .split('\n')
+      .filter((line) => /^redoubt_ca_(rotations_total{|ready |warnings )/.test(line))
+  t.deepEqual(await lines(), ['redoubt_ca_ready 1', 'redoubt_ca_warnings 0'])
+
+  // Where new keys are kept is away, as a disk or an HSM may be: the next ones are due, and cannot be made.
+  const keys = join(stateDir, 'keys')
+  await rename(keys, `${keys}.away`)
+  await writeFile(keys, '')
+  await clock.advance(3.1 * 3_600_000)
+  await until(() => ca.health().reasons.length === 2, clock)
+  t.true(ca.health().ready, 'what is in force goes on')
+  t.regex(
+    ca.health().reasons.join('\n'),
+    /^the state of the CA cannot be kept up since 2.*: Cannot use the CA.s state/m,
+  )
+  t.regex(
+    ca.health().reasons.join('\n'),
+    /^the key for tokens cannot be kept up since 2.*: Cannot use/m,
+  )
+  t.true(
+    log.some(
+      ({ event, fields }) => event === 'ca-health' && /tokens/.test(String(fields['reasons'])),
+    ),
+  )
+  const failing = (await lines()).join('\n')
+  t.regex(failing, /_rotations_total{certificate="issuing",result="failed",reason="[A-Z_]+"} [1-9]/)
+  t.regex(failing, /_rotations_total{certificate="jwt",result="failed",reason="[A-Z_]+"} [1-9]/)
+  t.regex(failing, /_rotations_total{certificate="server",result="taken",reason=""} [1-9]/)
+  t.regex(failing, /redoubt_ca_warnings 2$/m)
+
+  await rm(keys)
+  await rename(`${keys}.away`, keys)
+  await until(() => ca.health().reasons.length === 0, clock)
+  t.regex(
+    (await lines()).join('\n'),
+    /_rotations_total{certificate="jwt",result="taken",reason=""} 1$/m,
+  )
+  t.is(log.findLast(({ event }) => event === 'ca-health')?.fields['reasons'], '')
+})
+
+test('users §1.1.15: a CA whose own certificate has ended is not ready, and says so first', (t) => {
+  const now = Temporal.Now.instant()
+  const health = { ready: true, reasons: ['x'] }
+  const nothing = { reasons: () => [] }
+  const own = (minutes: number) => ({ life: { notAfter: now.add({ minutes }) } })
+  t.deepEqual(withOwn(health, nothing, own(1), now), health)
+  const over = withOwn(health, { reasons: () => ['why'] }, own(-1), now)
+  const end = now.subtract({ minutes: 1 })
+  const reason = `nobody is answered: the CA's own certificate ended at ${end}`
+  t.deepEqual(over, { ready: false, reasons: [reason, 'x', 'why'] })
 })
 
 const deps = { now: () => Temporal.Now.instant(), clock: realClock, log: () => undefined }
