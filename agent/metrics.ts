@@ -7,13 +7,18 @@ export const METRICS = {
   },
   redoubt_agent_svid_not_after_seconds: {
     kind: 'gauge',
-    help: 'When each SVID in force runs out, seconds since the epoch',
+    help: "When each SVID in force runs out, this node's own too, seconds since the epoch",
     labels: ['spiffe_id'],
   },
   redoubt_agent_svid_renewal_due_seconds: {
     kind: 'gauge',
     help: 'When the successor of each SVID in force is due, seconds since the epoch',
     labels: ['spiffe_id'],
+  },
+  redoubt_agent_renewal_overdue_seconds: {
+    kind: 'gauge',
+    help: 'By how much the successor that is overdue the longest is overdue; 0 while none is',
+    labels: [],
   },
   redoubt_agent_bundle_generation: {
     kind: 'gauge',

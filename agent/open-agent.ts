@@ -154,8 +154,10 @@ function agentOf(
       ])
       metrics.set('redoubt_agent_connections', gauge(callers.connections()))
       metrics.set('redoubt_agent_calls', gauge(callers.calls()))
-      metrics.set('redoubt_agent_svid_not_after_seconds', notAfterRows(cache.held()))
-      metrics.set('redoubt_agent_svid_renewal_due_seconds', renewalRows(cache.held()))
+      const held = inForce(core)
+      metrics.set('redoubt_agent_svid_not_after_seconds', notAfterRows(held))
+      metrics.set('redoubt_agent_svid_renewal_due_seconds', renewalRows(held))
+      metrics.set('redoubt_agent_renewal_overdue_seconds', gauge(overdueSeconds(held, now())))
       return metrics.render()
     },
     [Symbol.asyncDispose]: close,
@@ -171,14 +173,27 @@ function gauge(value: number) {
   return [{ labels: {}, value }]
 }
 
-function renewalRows(held: readonly HeldSvid[]) {
+/** This node's own certificate and those of its workloads. */
+function inForce({ node, cache }: Core): readonly InForce[] {
+  const { current } = node.state
+  return [...(current.kind === 'attested' ? [current] : []), ...cache.held()]
+}
+
+type InForce = Pick<HeldSvid, 'svid' | 'renewAt'>
+
+function overdueSeconds(held: readonly InForce[], now: Temporal.Instant): number {
+  const dueMs = Math.min(...held.map(({ renewAt }) => renewAt.epochMilliseconds))
+  return Math.max(0, (now.epochMilliseconds - dueMs) / 1000)
+}
+
+function renewalRows(held: readonly InForce[]) {
   return held.map(({ svid, renewAt }) => ({
     labels: { spiffe_id: svid.id },
     value: renewAt.epochMilliseconds / 1000,
   }))
 }
 
-function notAfterRows(held: readonly HeldSvid[]) {
+function notAfterRows(held: readonly InForce[]) {
   return held.map(({ svid }) => ({
     labels: { spiffe_id: svid.id },
     value: svid.life.notAfter.epochMilliseconds / 1000,

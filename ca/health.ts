@@ -78,8 +78,22 @@ export function createHealthLog(log: Log): (health: CaHealth) => void {
   }
 }
 
+/** The longest and the least part of a life at whose end a CA that nobody here can replace is told of. */
+const SOON_DAYS = 60
+const SOON_PART = 1 / 6
+
+/** Whether somebody has to act by now for what lives so long. */
+export function endsSoon(
+  life: Pick<Certificate, 'notBefore' | 'notAfter'>,
+  now: Temporal.Instant,
+): boolean {
+  const lifeDays = daysBetween(life.notBefore, life.notAfter)
+  const soon = Math.min(SOON_DAYS, lifeDays * SOON_PART)
+  return daysBetween(now, life.notAfter) <= soon || warnedDays(life, now) !== undefined
+}
+
 /** The least number of days within which a certificate ends whose end it is time to speak of; none before. */
-export function warnedDays(
+function warnedDays(
   { notBefore, notAfter }: Pick<Certificate, 'notBefore' | 'notAfter'>,
   now: Temporal.Instant,
 ): number | undefined {

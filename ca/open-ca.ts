@@ -127,12 +127,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
   const calls = { ...deps, ...authority, ...guards, ...answering }
   const server = opening.use(await serveCa({ ...calls, listen, identity: () => own?.identity }))
   opening.use(await shareSubscribers(authority, subscribers, server.address, deps))
-  const tellHealth = createHealthLog(log)
-  const report = () => {
-    reportExpiry(metrics, authority, own)
-    tellHealth(health())
-  }
-  report()
+  const report = createReport(() => reportExpiry(metrics, authority, own), health, log)
   const renewOwn = renewals.counted('server', async () => {
     own = await issueOwn()
     server.refresh()
@@ -161,10 +156,7 @@ export async function openCa(config: CaConfig, deps: CaDeps): Promise<Ca> {
     acknowledgements: subscribers.changes,
     log: authority.caLog,
     health,
-    metrics() {
-      metrics.health(health())
-      return metrics.render()
-    },
+    metrics: () => metrics.render(health()),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }
@@ -237,6 +229,17 @@ function guardsOf(
   const deps = { trustDomain, agents, reviewToken, now, distrust }
   const attestors = createAttestors(attestation, deps)
   return { limit, ledger: metrics.watch(ledger, clock), isAdministrator, ...attestors }
+}
+
+/** Tells when everything ends, and of health whenever it has something else to say: now, and at each call. */
+function createReport(expiry: () => void, health: () => CaHealth, log: Log): () => void {
+  const tellHealth = createHealthLog(log)
+  const report = (): void => {
+    expiry()
+    tellHealth(health())
+  }
+  report()
+  return report
 }
 
 function reportExpiry(

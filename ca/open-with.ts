@@ -2,7 +2,7 @@
 import { type CaConfig, exactLives } from './config.ts'
 import { openKeyStore } from './keys/open-keys.ts'
 import type { KeyStore } from './keys/signing-key.ts'
-import { type CaHealth, warnedDays } from './health.ts'
+import { type CaHealth, endsSoon } from './health.ts'
 import type { CaDeps } from './open-ca.ts'
 import type { OpenAuthority, OpenWith } from './open-authority.ts'
 import { openPlugged, type Plugged } from './plugged/keep-plugged.ts'
@@ -59,7 +59,7 @@ export function pluggedHealth(
   const leafMs = exactLives(config).leafTtl.total('milliseconds')
   const isShort =
     endsAt.epochMilliseconds - now.epochMilliseconds < LEAVES_LEFT * leafMs ||
-    warnedDays({ notBefore: authority.certificate.notBefore, notAfter: endsAt }, now) !== undefined
+    endsSoon({ notBefore: authority.certificate.notBefore, notAfter: endsAt }, now)
   const fault = plugged.fault()
   return {
     ready,

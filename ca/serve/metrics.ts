@@ -41,9 +41,8 @@ export interface CaMetrics {
   ) => void
   /** @param reason - A {@link CaErrorCode}; empty where `result` is `taken`. */
   readonly rotated: (certificate: string, result: 'taken' | 'failed', reason: string) => void
-  readonly health: (health: CaHealth) => void
-  /** Prometheus text. */
-  readonly render: () => Promise<string>
+  /** Prometheus text, with what health says now. */
+  readonly render: (health: CaHealth) => Promise<string>
 }
 
 /** Counters of their own registry, so that two CAs in one process do not meet. */
@@ -109,10 +108,10 @@ export function createCaMetrics(): CaMetrics {
     expiry: (certificate, notAfter) =>
       expiry.set({ certificate }, notAfter.epochMilliseconds / 1000),
     rotated: (certificate, result, reason) => rotations.inc({ certificate, result, reason }),
-    health({ ready, reasons }) {
+    render({ ready, reasons }) {
       readiness.set(ready ? 1 : 0)
       warnings.set(reasons.length)
+      return registry.metrics()
     },
-    render: () => registry.metrics(),
   }
 }

@@ -6,7 +6,7 @@ import test from 'ava'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { verifySvid } from '#ca/x509/index.ts'
 import { splitDer } from '../../agent/client/split-der.ts'
-import { trustDomain, workloadId } from '#test/ca/harness.ts'
+import { agentId, trustDomain, workloadId } from '#test/ca/harness.ts'
 import type { DiscoveryResponse } from '#agent/proto/gen/envoy/service/discovery/v3/discovery.ts'
 import { hear, sdsClient, securityHeader, startStory, until, WorkloadClient } from './harness.ts'
 import { openRawCall, rawCall } from '#test/fakes/raw-grpc.ts'
@@ -184,6 +184,13 @@ test('while the CA is away the last good one stays; once it has expired it is se
   const first = client.svids()
   await until(() => first.messages.length === 1)
   const [{ serial, notAfter } = {}] = story.rotations
+  const overdue = async () =>
+    Number(/^redoubt_agent_renewal_overdue_seconds (.*)$/m.exec(await story.agent.metrics())?.[1])
+  t.is(await overdue(), 0)
+  for (const id of [agentId, workloadId]) {
+    const row = `redoubt_agent_svid_not_after_seconds{spiffe_id="${id}"} `
+    t.true((await story.agent.metrics()).includes(row), 'its own certificate, too')
+  }
   await story.stopCa()
 
   await story.pass(12_000)
@@ -193,6 +200,8 @@ test('while the CA is away the last good one stays; once it has expired it is se
   t.deepEqual(late.newest(), first.newest(), 'a newcomer past half life gets the last good one')
   t.false(story.agent.health().ready)
   t.regex(story.agent.health().reasons.join(), /has not been renewed/)
+  const seconds = await overdue()
+  t.true(seconds >= 2 && seconds <= 6, `it is overdue since 4 s or so: ${seconds}`)
 
   await story.pass(5000)
   t.true(notAfter && Temporal.Instant.compare(story.now(), notAfter) > 0)
@@ -208,6 +217,7 @@ test('while the CA is away the last good one stays; once it has expired it is se
   await until(() => first.messages.length === 2)
   t.not(story.rotations.at(-1)?.serial, serial)
   t.true(story.agent.health().ready)
+  t.is(await overdue(), 0)
 })
 
 test('a node that the CA does not know any more says so, and goes on after a new token (users §1.1.3)', async (t) => {

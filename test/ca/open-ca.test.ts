@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import test from 'ava'
-import { healthOf, withOwn } from '#ca/health.ts'
+import { endsSoon, healthOf, withOwn } from '#ca/health.ts'
 import { openCa } from '#ca/index.ts'
 import { readCertificate, verifySvid } from '#ca/x509/index.ts'
 import { FakeClock } from '../fakes/fake-clock.ts'
@@ -141,7 +141,7 @@ test('users §1.2.27: health tells of the end of the root 60, 30 and 7 days ahea
   const { book } = running.ca.authorities
   const { notAfter } = readCertificate(running.ca.bundle.current.roots[0] ?? new Uint8Array())
   const toldAt = (daysLeft: number) => {
-    const now = notAfter.subtract({ hours: 24 * daysLeft })
+    const now = notAfter.subtract({ minutes: Math.round(1440 * daysLeft) })
     return healthOf({ book, fault: () => undefined }, Temporal.Duration.from('PT1H'), now)
   }
   t.deepEqual(toldAt(61), { ready: true, reasons: [] })
@@ -152,6 +152,26 @@ test('users §1.2.27: health tells of the end of the root 60, 30 and 7 days ahea
   ] as const) {
     const reason = `the root ends at ${notAfter}, within ${within} days (redoubt ca rotate start)`
     t.deepEqual(toldAt(daysLeft), { ready: true, reasons: [reason] })
+  }
+})
+
+test('users §1.1.19: a CA of somebody else’s is told of in its last sixth, be its life short or long', (t) => {
+  const notBefore = Temporal.Now.instant()
+  const isTold = (lifeDays: number, daysLeft: number) => {
+    const notAfter = notBefore.add({ hours: 24 * lifeDays })
+    return endsSoon(
+      { notBefore, notAfter },
+      notAfter.subtract({ minutes: Math.round(1440 * daysLeft) }),
+    )
+  }
+  const [short, medium, long] = [
+    [20, 3.4],
+    [200, 61],
+    [3650, 61],
+  ] as const
+  for (const [life, left] of [short, medium, long]) {
+    t.false(isTold(life, left))
+    t.true(isTold(life, left - 1))
   }
 })
 
@@ -196,12 +216,12 @@ test('users §1.1.7, §1.1.19: what the CA cannot replace is told from the first
 
   await rm(keys)
   await rename(`${keys}.away`, keys)
-  await until(() => ca.health().reasons.length === 0, clock)
+  const said = () => log.findLast(({ event }) => event === 'ca-health')?.fields['reasons']
+  await until(() => ca.health().reasons.length === 0 && said() === '', clock)
   t.regex(
     (await lines()).join('\n'),
     /_rotations_total{certificate="jwt",result="taken",reason=""} 1$/m,
   )
-  t.is(log.findLast(({ event }) => event === 'ca-health')?.fields['reasons'], '')
 })
 
 test('users §1.1.15: a CA whose own certificate has ended is not ready, and says so first', (t) => {

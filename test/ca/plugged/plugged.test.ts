@@ -562,13 +562,24 @@ test('users §1.2.27: a plugged-in CA signs nothing that outlives its chain, whi
   let days = 0
   const now = () => today.add({ seconds: Math.round(86_400 * days) })
   const config = configIn(join(dir.path, 'state'), { pluggedIn })
-  await using ca = await openCa(config, { now, clock: new FakeClock(), log: () => {} })
+  const clock = new FakeClock()
+  await using ca = await openCa(config, { now, clock, log: () => {} })
+  const isOver = () => /own certificate ended/.test(ca.health().reasons.join())
+  /** On that day, once the CA's own certificate is renewed, which the ledger takes real time for. */
+  const healthOn = async (day: number) => {
+    days = day
+    for (let turn = 0; turn < 500 && isOver(); turn += 1) {
+      await clock.advance(30_000)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    return ca.health()
+  }
   const issue = async () => (await ca.admitAdministrator({ name: 'uid:1000' }, newCsr())).notAfter
   const ends = readCertificate(shortest.der).notAfter
-  for (days of [0, 139]) t.deepEqual(ca.health(), { ready: true, reasons: [] })
-  for (days of [141, 171, 194]) {
+  for (const day of [0, 139]) t.deepEqual(await healthOn(day), { ready: true, reasons: [] })
+  for (const day of [141, 171, 194]) {
     const reasons = [`the CA in ${pluggedIn} ends at ${ends}: put the next one there`]
-    t.deepEqual(ca.health(), { ready: true, reasons })
+    t.deepEqual(await healthOn(day), { ready: true, reasons })
   }
   days = 200 - 1 / 1440
   t.is(String(await issue()), String(ends), 'a certificate above the CA ends before the CA does')
