@@ -52,7 +52,8 @@ export function createRenewals(
       taken(what)
     },
     reasons: () =>
-      [...failing].map(
+      Array.from(
+        failing,
         ([what, { since, why }]) => `${NAMES[what]} cannot be kept up since ${since}: ${why}`,
       ),
   }

@@ -141,7 +141,7 @@ test('users §1.2.27: health tells of the end of the root 60, 30 and 7 days ahea
   const { book } = running.ca.authorities
   const { notAfter } = readCertificate(running.ca.bundle.current.roots[0] ?? new Uint8Array())
   const toldAt = (daysLeft: number) => {
-    const now = notAfter.subtract({ minutes: Math.round(1440 * daysLeft) })
+    const now = notAfter.subtract({ hours: 24 * daysLeft })
     return healthOf({ book, fault: () => undefined }, Temporal.Duration.from('PT1H'), now)
   }
   t.deepEqual(toldAt(61), { ready: true, reasons: [] })
