@@ -208,7 +208,7 @@ function endAll({ closed, calls }: Connection, reason: unknown): void {
 
 /** Those that began as somebody else; who is not known yet will be judged at his first message. */
 function endOthers(calls: Iterable<Call>, id: SpiffeId | undefined): void {
-  for (const { caller, ended } of [...calls]) {
+  for (const { caller, ended } of calls) {
     if (caller && caller !== id) ended.abort(unknownCaller())
   }
 }

@@ -5,6 +5,7 @@ import { status } from '@grpc/grpc-js'
 import test from 'ava'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { verifySvid } from '#ca/x509/index.ts'
+import { write } from '../../agent/write.ts'
 import { splitDer } from '../../agent/client/split-der.ts'
 import { agentId, trustDomain, workloadId } from '#test/ca/harness.ts'
 import type { DiscoveryResponse } from '#agent/proto/gen/envoy/service/discovery/v3/discovery.ts'
@@ -58,6 +59,19 @@ for (const [what, metadata] of Object.entries({
       t.regex(heard.failure()?.details ?? '', /workload\.spiffe\.io/)
     }
     t.is(looked, 1) // at the connection itself, and for neither call
+  })
+}
+
+for (const method of ['FetchWITSVID', 'FetchWITBundles']) {
+  test(`identity-standards §5.6: ${method} is Unimplemented, whoever asks`, async (t) => {
+    await using story = await startStory()
+    using client = new WorkloadClient(story.agent)
+    const bytes = () => Buffer.alloc(0)
+    const path = `/SpiffeWorkloadAPI/${method}`
+    const stream = client.raw.makeServerStreamRequest(path, bytes, bytes, {}, securityHeader())
+    const heard = hear(stream)
+    await until(() => heard.failure() !== undefined)
+    t.is(heard.failure()?.code, status.UNIMPLEMENTED)
   })
 }
 
@@ -324,4 +338,37 @@ test('one identity may have so many calls open and no more', async (t) => {
     Array.from({ length: 4 }, () => status.UNAVAILABLE),
   )
   t.is(story.agent.load().calls, 256)
+})
+
+test('one connection has 64 calls open and no more; the next is answered when one ends', async (t) => {
+  await using story = await startStory()
+  using client = new WorkloadClient(story.agent)
+  const [first] = [client.svids()]
+  await until(() => first.messages.length === 1, 'the settings of the connection')
+  const others = Array.from({ length: 65 }, () => client.svids())
+  const answered = () => others.filter(({ messages }) => messages.length > 0).length
+  await until(() => answered() === 63)
+  t.is(story.agent.load().calls, 64)
+  first.stream.on('error', () => {}).cancel()
+  await until(() => answered() === 64)
+  t.is(story.agent.load().calls, 64)
+})
+
+test('a caller that does not read holds one message, however often there is another', async (t) => {
+  const written: number[] = []
+  const ended = new AbortController()
+  const call = {
+    write: (message: number) => {
+      written.push(message)
+      return false
+    },
+    once: () => {},
+    off: () => {},
+  }
+  const done = write(call, 1, ended.signal)
+  t.is(await Promise.race([done.then(() => 'went on'), setImmediate('waits')]), 'waits')
+  ended.abort()
+  await done
+  await write(call, 2, ended.signal)
+  t.deepEqual(written, [1], 'nothing is written after the end')
 })
