@@ -30,10 +30,10 @@ export interface Inspection {
 
 /** Lines for a terminal. Whatever a certificate says is shown with its control characters escaped. */
 export function renderInspection(inspection: Inspection, style: Style): readonly string[] {
-  const { certificates, chain, requests, tokens, origin } = inspection
+  const { certificates, requests, tokens, origin } = inspection
   return [
     ...origin.map(([name, value]) => `${style.dim(name.padEnd(11))} ${visible(value)}`),
-    ...(certificates.length > 0 || chain.verified === false ? [verdictLine(chain, style), ''] : []),
+    ...verdictLines(inspection, style),
     ...fromRootDown(certificates).flatMap(({ certificate, depth }) =>
       certificateLines(certificate, depth, style),
     ),
@@ -41,6 +41,12 @@ export function renderInspection(inspection: Inspection, style: Style): readonly
     ...tokens.flatMap((token) => tokenLines(token, style)),
     ...problemLines(inspection, style),
   ]
+}
+
+function verdictLines({ certificates, chain }: Inspection, style: Style): readonly string[] {
+  if (certificates.length > 0) return [verdictLine(chain, style), '']
+  // Nothing to verify, and still not what it should be.
+  return chain.verified === false ? [style.bad(`✘ ${visible(chain.error ?? '')}`), ''] : []
 }
 
 function requestLines({ subject, san, key }: RequestReport, style: Style): readonly string[] {
@@ -63,7 +69,9 @@ function tokenLines(token: TokenReport, style: Style): readonly string[] {
     row(
       2,
       'valid',
-      `until ${expiresAt ?? 'ever'}, ${leftText(remainingSeconds ?? 0, style)}`,
+      expiresAt === null
+        ? style.bad('without an end')
+        : `until ${expiresAt}, ${leftText(remainingSeconds ?? 0, style)}`,
       style,
     ),
     row(2, 'key', visible(`${keyId ?? 'not named'}, signed ${algorithm ?? 'by nothing'}`), style),

@@ -1,10 +1,8 @@
 /** What `cert inspect` and its kin find out: certificates, requests and tokens, described and judged. */
 import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
 
 import {
   type Anchors,
-  type CertificateReport,
   describeCertificate,
   describeRequest,
   describeToken,
@@ -51,7 +49,8 @@ export async function inspectFound(
     const log = logged[at]
     return log ? withLog(one, log) : one
   })
-  const anchors = await anchorsFor(io, input, found, certificates, mesh)
+  const ids = [...certificates, ...tokens.map((token) => describeToken(token, {}, now))]
+  const anchors = await anchorsFor(io, input, found, ids, mesh)
   const judges = { ...anchors, ...audienceOf(input) }
   const inspection: Inspection = {
     certificates,
@@ -85,28 +84,31 @@ function audienceOf(input: Input): Pick<TokenJudges, 'audience'> {
   return audience === undefined ? {} : { audience }
 }
 
+/** Roots, the keys that verify tokens, and whose they are if that is known. */
+export type NamedAnchors = Anchors & Pick<TokenJudges, 'jwtKeys'>
+
 /** Roots given, or those that came along, or the running mesh's for identities of its own. */
 async function anchorsFor(
   io: Io,
   input: Input,
   found: Found,
-  certificates: readonly CertificateReport[],
+  shown: readonly { readonly spiffeId: string | null }[],
   mesh: RunningMesh | undefined,
-): Promise<(Anchors & TokenJudges) | undefined> {
+): Promise<NamedAnchors | undefined> {
   const given = textOption(input, 'bundle')
   if (given !== undefined) return readAnchors(io, given)
   if (found.anchors) return found.anchors
   const { roots, jwtKeys } = found.contents
   if (roots) return { roots, ...(jwtKeys && { jwtKeys }) }
-  const id = certificates.find(({ spiffeId }) => spiffeId !== null)?.spiffeId
+  const id = shown.find(({ spiffeId }) => spiffeId !== null)?.spiffeId
   if (!mesh || !id || trustDomainOf(parseSpiffeId(id)) !== mesh.trustDomain) return undefined
   return readMeshAnchors(mesh)
 }
 
-/** The roots of the running mesh, for its own trust domain. */
-export async function readMeshAnchors(mesh: RunningMesh): Promise<Anchors> {
-  const { certificates: roots } = readContents(await readFile(resolve(mesh.ca.bundle)))
-  return { trustDomain: parseTrustDomain(mesh.trustDomain), roots }
+/** What the running mesh is known by, for its own trust domain. */
+export async function readMeshAnchors({ ca, trustDomain }: RunningMesh): Promise<NamedAnchors> {
+  const { certificates: roots, jwtKeys } = readContents(await readFile(ca.document ?? ca.bundle))
+  return { trustDomain: parseTrustDomain(trustDomain), roots, ...(jwtKeys && { jwtKeys }) }
 }
 
 /**
@@ -114,7 +116,7 @@ export async function readMeshAnchors(mesh: RunningMesh): Promise<Anchors> {
  *
  * @throws {Error} if it cannot be read or has neither
  */
-export async function readAnchors(io: Io, file: string): Promise<Anchors & TokenJudges> {
+export async function readAnchors(io: Io, file: string): Promise<NamedAnchors> {
   const bytes = await readNamed(file, io.cwd, MAX_INPUT_BYTES)
   const { certificates, roots, jwtKeys } = inPlace(file, () => readContents(bytes))
   if (certificates.length === 0 && (jwtKeys ?? []).length === 0) {

@@ -15,7 +15,11 @@ export interface RunningWorkload {
 /** As much of `mesh.json` as commands look at. */
 export interface RunningMesh {
   readonly trustDomain: string
-  readonly ca: { readonly bundle: string }
+  readonly ca: {
+    readonly bundle: string
+    /** With the keys that verify JWT-SVIDs; left out by a mesh of an older version. */
+    readonly document?: string
+  }
   readonly workloads: readonly RunningWorkload[]
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** The certificate authority's process. */
-import { type Ca, openCa, ROTATE_STEPS } from '#ca/index.ts'
+import { type Ca, openCa, ROTATE_STEPS, writeBundleDocument } from '#ca/index.ts'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
-import { pemFromDer } from '#ca/x509/index.ts'
+import { pemFromDer, type TrustBundle } from '#ca/x509/index.ts'
 import { parseAddress } from '../standalone/address.ts'
 import { listenHealth } from '../standalone/health-listener.ts'
 import type {
@@ -46,8 +46,7 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
     ready: {
       address: ca.address,
       metrics: health.address,
-      roots: roots(),
-      generation: ca.bundle.current.generation,
+      ...told(ca.bundle.current),
       ...(fault !== undefined && { fault }),
     } satisfies CaReady,
     calls: {
@@ -106,7 +105,15 @@ async function tellBundles(
   signal: AbortSignal,
   emit: (event: CaEvent) => void,
 ): Promise<void> {
-  for await (const { generation, roots } of bundle.changes(signal)) {
-    emit({ kind: 'bundle', roots: pemFromDer('CERTIFICATE', roots), generation })
+  for await (const current of bundle.changes(signal)) emit({ kind: 'bundle', ...told(current) })
+}
+
+/** For files, which are the newest whenever they are read. */
+function told(bundle: TrustBundle): Omit<CaEvent, 'kind'> {
+  const refreshHintSeconds = 300
+  return {
+    roots: pemFromDer('CERTIFICATE', bundle.roots),
+    document: `${writeBundleDocument(bundle, refreshHintSeconds)}\n`,
+    generation: bundle.generation,
   }
 }

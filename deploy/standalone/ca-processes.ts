@@ -36,17 +36,17 @@ export function ledgerOf({ ca, authority }: ControlPlaneOptions): LedgerSettings
   return ca.ledger ?? authority().ledger
 }
 
-/** Starts them; every change of their bundle is written to `bundleFile`. */
+/** Starts them; every change of their bundle is written to both files. */
 export function keepCas(
   options: ControlPlaneOptions,
-  bundleFile: string,
+  files: BundleFiles,
   deps: SuperviseDeps,
 ): KeptCas {
   const { replicas = 1 } = options.authority()
   const ledger = ledgerOf(options)
   // A change of either holds from the next start of the mesh on: two ledgers would be two CAs.
   const pinned = { ...options, ca: { ...options.ca, ...(ledger && { ledger }) } }
-  const bundle = keepBundle(bundleFile)
+  const bundle = keepBundle(files)
   const cas = Array.from({ length: replicas }, (_, at) => keepCa(pinned, { at, bundle }, deps))
   const processes = cas.map(({ process }) => process)
   const running = (): readonly KeptProcess[] =>
@@ -83,24 +83,42 @@ function hasEnded(cause: unknown): boolean {
   return cause instanceof DeployError && cause.code === 'DEPLOY_PROCESS_FAILED'
 }
 
+/** Where the newest bundle is for whoever reads files. Absolute. */
+export interface BundleFiles {
+  /** Roots, PEM. */
+  readonly bundle: string
+  /** As SPIFFE writes it, with the keys that verify JWT-SVIDs. */
+  readonly document: string
+}
+
+export function bundleFilesIn(state: string): BundleFiles {
+  return { bundle: join(state, 'bundle.pem'), document: join(state, 'bundle.json') }
+}
+
 interface KeptBundle {
   readonly roots: () => string
   /** What one of the CAs has, unless another was faster. */
-  readonly take: (bundle: Pick<CaEvent, 'roots' | 'generation'>) => Promise<void>
+  readonly take: (bundle: Omit<CaEvent, 'kind'>) => Promise<void>
 }
 
-function keepBundle(file: string): KeptBundle {
-  let held = { roots: '', generation: -1 }
+function keepBundle(files: BundleFiles): KeptBundle {
+  let held = { roots: '', document: '', generation: -1 }
   let written = Promise.resolve()
   const write = async (): Promise<void> => {
-    await writeFile(`${file}.new`, held.roots, { mode: 0o644 })
-    await rename(`${file}.new`, file)
+    const { roots, document } = held
+    for (const [file, text] of [
+      [files.document, document],
+      [files.bundle, roots],
+    ] as const) {
+      await writeFile(`${file}.new`, text, { mode: 0o644 })
+      await rename(`${file}.new`, file)
+    }
   }
   return {
     roots: () => held.roots,
-    take({ roots, generation }) {
+    take({ roots, document, generation }) {
       if (generation < held.generation) return written
-      held = { roots, generation }
+      held = { roots, document, generation }
       written = written.then(write, write)
       return written
     },

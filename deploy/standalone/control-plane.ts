@@ -5,7 +5,13 @@
  */
 import { join } from 'node:path'
 
-import { type CaAddresses, keepCas, ledgerOf } from './ca-processes.ts'
+import {
+  type BundleFiles,
+  bundleFilesIn,
+  type CaAddresses,
+  keepCas,
+  ledgerOf,
+} from './ca-processes.ts'
 import { type ControlPlaneOptions, keepAgent, keepPolicy } from './control-processes.ts'
 import type { RowsFault } from '#policy/index.ts'
 import type { SuperviseDeps } from './entry-point.ts'
@@ -24,7 +30,7 @@ import { createRegistrations, type Registrations } from './registrations.ts'
 const RESTART_MS = 500
 
 export interface RunningControlPlane {
-  readonly ca: { readonly replicas: readonly CaAddresses[]; readonly bundleFile: string }
+  readonly ca: { readonly replicas: readonly CaAddresses[]; readonly files: BundleFiles }
   readonly agent: { readonly socket: string; readonly metrics: string }
   readonly policy: { readonly address: string; readonly metrics: string }
   readonly processes: readonly KeptProcess[]
@@ -54,14 +60,14 @@ export async function openControlPlane(
 ): Promise<RunningControlPlane> {
   const { state, log } = deps
   const started: KeptProcess[] = []
-  const bundleFile = join(state.path, 'bundle.pem')
+  const files = bundleFilesIn(state.path)
   const socket = join(state.sockets, 'agent.sock')
   const stop = async (graceMs: number): Promise<void> => {
     await Promise.all(started.map((process) => process.stop(graceMs)))
   }
   try {
     await noteLedger(state.path, ledgerOf(options))
-    const ca = keepCas(options, bundleFile, deps)
+    const ca = keepCas(options, files, deps)
     started.push(...ca.processes)
     await Promise.all(ca.processes.map(({ firstReady }) => firstReady))
     const registrations = createRegistrations((list) => agent.process.call('workloads', list))
@@ -79,7 +85,7 @@ export async function openControlPlane(
       })
     }
     return {
-      ca: { replicas: ca.at, bundleFile },
+      ca: { replicas: ca.at, files },
       agent: { socket, ...agent.at },
       policy: policy.at,
       processes: started,

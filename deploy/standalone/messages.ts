@@ -76,6 +76,8 @@ export interface CaReady {
   readonly metrics: string
   /** PEM of every root. */
   readonly roots: string
+  /** The bundle as SPIFFE writes it: roots, and the keys that verify JWT-SVIDs. */
+  readonly document: string
   /** Of the bundle. */
   readonly generation: number
 }
@@ -84,6 +86,7 @@ export interface CaReady {
 export interface CaEvent {
   readonly kind: 'bundle'
   readonly roots: string
+  readonly document: string
   readonly generation: number
 }
 

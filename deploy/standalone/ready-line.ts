@@ -40,7 +40,10 @@ export interface ReadyLine {
   readonly ca: {
     /** Of the first, as is `metrics`. */
     readonly address: string
+    /** Absolute path of the roots, PEM. */
     readonly bundle: string
+    /** Of the bundle as SPIFFE writes it, with the keys that verify JWT-SVIDs. */
+    readonly document: string
     readonly metrics: string
     /** All CAs, the first included: processes `ca`, `ca-2`, … */
     readonly replicas: readonly { readonly address: string; readonly metrics: string }[]

@@ -101,7 +101,7 @@ export async function openMesh(
     admitAdministrator: running.control.admitAdministrator,
     rotateByForce: running.control.rotateByForce,
     callCa: running.control.callCa,
-    bundleFile: running.control.ca.bundleFile,
+    bundleFile: running.control.ca.files.bundle,
     [Symbol.asyncDispose]: end,
   }
 }
@@ -248,9 +248,9 @@ function readyLine({ topology, control, workloads, reading, deps }: Running): Re
   }
 }
 
-function caLine({ replicas, bundleFile }: RunningControlPlane['ca']): ReadyLine['ca'] {
+function caLine({ replicas, files }: RunningControlPlane['ca']): ReadyLine['ca'] {
   const [{ address, metrics } = { address: '', metrics: '' }] = replicas
-  return { address, bundle: bundleFile, metrics, replicas }
+  return { address, ...files, metrics, replicas }
 }
 
 /** Written aside and renamed, so that nobody reads half of it. */

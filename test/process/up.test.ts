@@ -75,6 +75,8 @@ test.serial('up is ready in under 15 s, and every address of the ready line answ
     t.is((await ask(admin, { path: '/config_dump' })).status, 200)
   }
   t.regex(await readFile(ca.bundle, 'utf8'), /BEGIN CERTIFICATE/)
+  const { keys } = JSON.parse(await readFile(ca.document, 'utf8')) as { keys: { use: string }[] }
+  t.deepEqual(new Set(keys.map(({ use }) => use)), new Set(['x509-svid', 'jwt-svid']))
 })
 
 test.serial('a request from edge goes through two sidecars to qotm', async (t) => {

@@ -1,5 +1,5 @@
 /** `redoubt cert verify`: whether a peer would be believed, by the one function that sidecars ask. */
-import { type Anchors, describeCertificate, describeToken, judgeChain } from '#ca/inspect/index.ts'
+import { describeCertificate, describeToken, judgeChain } from '#ca/inspect/index.ts'
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '#ca/spiffe/index.ts'
 import { type TrustBundle, verifySvid } from '#ca/x509/index.ts'
 import { DeployError } from '../../error.ts'
@@ -7,7 +7,7 @@ import { stateDirOf } from '../../standalone/state-dir.ts'
 import { type Command, type Input, type Io, listOption, textOption } from '../command.ts'
 import { readExpectations } from '../expectations.ts'
 import { findCertificates, type Found } from '../find-certificates.ts'
-import { readAnchors, readMeshAnchors } from '../inspection.ts'
+import { type NamedAnchors, readAnchors, readMeshAnchors } from '../inspection.ts'
 import { OUTPUT_OPTION, outputFormat, print, styleOf } from '../output.ts'
 import { readRunningMesh } from '../running-mesh.ts'
 import { SOURCE_OPTIONS } from '../source-options.ts'
@@ -80,8 +80,6 @@ export const certVerify: Command = {
   },
 }
 
-type NamedAnchors = Awaited<ReturnType<typeof readAnchors>>
-
 async function allAnchors(io: Io, input: Input, found: Found): Promise<NamedAnchors[]> {
   const given = listOption(input, 'bundle').map(async (text) => {
     const [, domain, file = text] = /^([a-z0-9._-]+)=(.+)$/.exec(text) ?? []
@@ -142,14 +140,23 @@ function bundlesFor(id: string | null, anchors: readonly NamedAnchors[]): readon
 function judgeToken(
   input: Input,
   token: string,
-  anchors: readonly Anchors[],
+  anchors: readonly NamedAnchors[],
   at: Temporal.Instant,
 ): Verdict {
   const audience = textOption(input, 'audience')
   if (audience === undefined) {
     throw usage('Cannot verify a JWT-SVID: expected --audience NAME, who it was shown to')
   }
-  const jwtKeys = (anchors as readonly NamedAnchors[]).flatMap((one) => one.jwtKeys ?? [])
+  const { spiffeId } = describeToken(token, {}, at)
+  const own = spiffeId === null ? undefined : trustDomainOf(parseSpiffeId(spiffeId))
+  // The keys of one trust domain vouch for tokens of no other.
+  const known = anchors.filter((one) => (one.trustDomain ?? own) === own && one.jwtKeys)
+  if (known.length === 0) {
+    throw usage(
+      `Cannot verify a JWT-SVID: no keys ${own === undefined ? '' : `of "${own}" `}are known to do it with, expected --bundle FILE of a SPIFFE bundle`,
+    )
+  }
+  const jwtKeys = known.flatMap((one) => one.jwtKeys ?? [])
   const { spiffeId: id, keyId, verified, error } = describeToken(token, { jwtKeys, audience }, at)
   return verdictOf(verified === true, { id, trustAnchor: keyId, error, at })
 }

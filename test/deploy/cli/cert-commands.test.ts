@@ -1,6 +1,6 @@
 /** The flags of `cert inspect` for scripts, `--watch`, and `cert verify`, `diff`, `request` and `convert`. */
 import { generateKeyPairSync, sign, X509Certificate } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
@@ -29,6 +29,7 @@ const issuing = await makeCertificate({ ca: true, subject: 'CN=Issuing', issuer:
 const good = await makeCertificate({ issuer: issuing })
 const other = await makeCertificate({ ca: true, subject: 'CN=Other' })
 const base64 = (text: string) => Buffer.from(text).toString('base64')
+const base64url = (text: string) => Buffer.from(text).toString('base64url')
 const secretOf = (key: string) =>
   stringify({
     kind: 'Secret',
@@ -106,10 +107,10 @@ test('cert inspect answers 1 when there is nothing that an expectation could be 
   t.is((await text({})).exitCode, 0)
   const ends = await text({ minRemaining: '10m' })
   t.is(ends.exitCode, 1)
-  t.regex(ends.out, /✘ not verified: ends-too-soon: nothing in it has an end, expected 10m left/)
+  t.regex(ends.out, /✘ ends-too-soon: nothing in it has an end, expected 10m left/)
   const whose = await text({ expect: ID })
   t.is(whose.exitCode, 1)
-  t.regex(whose.out, /✘ not verified: wrong-identity: it has no SPIFFE ID, expected spiffe:/)
+  t.regex(whose.out, /✘ wrong-identity: it has no SPIFFE ID, expected spiffe:/)
 })
 
 test('cert inspect verifies a Kubernetes Secret by its own roots, and its key', async (t) => {
@@ -168,6 +169,38 @@ test('cert inspect and verify judge a JWT-SVID by a SPIFFE bundle, for whom it i
   t.is((await verify('billing')).exitCode, 0)
   t.like(JSON.parse((await verify('shop')).out), { verified: false, reason: 'audience' })
   await t.throwsAsync(verify(), { message: /expected --audience/ })
+})
+
+test('cert inspect and verify judge a JWT-SVID of the running mesh by its keys, and no other by them', async (t) => {
+  write('ours.jwt', await token())
+  const mesh = (name: string, trustDomain: string) => {
+    mkdirSync(join(cwd, name))
+    const document = join(cwd, 'bundle.json')
+    const ca = { bundle: join(cwd, 'root.pem'), document }
+    write(`${name}/mesh.json`, JSON.stringify({ ready: true, trustDomain, ca, workloads: [] }))
+    return name
+  }
+  const ours = mesh('of-td', 'td')
+  t.true((await inspect('ours.jwt', { state: ours })).tokens[0].verified)
+  const asked = { audience: 'billing', bundle: [] }
+  t.is((await run(certVerify, 'ours.jwt', { ...asked, state: ours })).exitCode, 0)
+  const theirs = mesh('of-te', 'te')
+  t.is((await inspect('ours.jwt', { state: theirs })).tokens[0].verified, null)
+  const unknown = { message: /no keys of "td" are known to do it with, expected --bundle FILE/ }
+  await t.throwsAsync(run(certVerify, 'ours.jwt', { ...asked, state: theirs }), unknown)
+  for (const bundle of [['te=bundle.json'], ['root.pem']]) {
+    await t.throwsAsync(run(certVerify, 'ours.jwt', { ...asked, bundle }), unknown)
+  }
+})
+
+test('cert inspect says of a JWT-SVID what is not as expected, and that it has no end', async (t) => {
+  write('plain.jwt', await token())
+  const wanted = { bundle: 'bundle.json', expect: `${ID}-b`, output: 'text' }
+  const { exitCode, out } = await run(certInspect, 'plain.jwt', wanted)
+  t.is(exitCode, 1)
+  t.regex(out, /^✘ wrong-identity: it is .*api, expected .*api-b$/m)
+  write('endless.jwt', `${['{"alg":"none"}', '{}'].map(base64url).join('.')}.`)
+  t.regex((await run(certInspect, 'endless.jwt', { output: 'text' })).out, / valid +without an end/)
 })
 
 async function verify(place: string, options: object) {
