@@ -4,6 +4,7 @@ import {
   type AuthorizationPolicy,
   type Connection,
   type Decision,
+  decisionWithParameters,
   type Engine,
   type ExtensionProvider,
   type HttpAttributes,
@@ -165,10 +166,8 @@ function decideParameters(
   const decision = decideCached(chain, attempt, cache)
   const path = withoutPathParameters(http.path)
   const other = decideCached(chain, { ...attempt, http: withPath(http, path) }, cache)
-  return STRICTNESS[other.kind] > STRICTNESS[decision.kind] ? AMBIGUOUS : decision
+  return decisionWithParameters(decision, other, AMBIGUOUS)
 }
-
-const STRICTNESS = { allow: 0, ask: 1, deny: 2 }
 
 /** Not by spreading: attributes may be getters of a class. */
 function withPath(http: HttpAttributes, path: string): HttpAttributes {

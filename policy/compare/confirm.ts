@@ -3,7 +3,14 @@ import type { CheckQuery, CheckResult } from '../check/index.ts'
 import { type Attempted, createPreparer } from '../check/check.ts'
 import { type Answer, settle } from '../check/settle.ts'
 import { evaluateAuthorization } from '../evaluate/index.ts'
-import type { Claims, Engine, HttpAttributes, InboundBundle, Intent } from '../model/index.ts'
+import type {
+  Claims,
+  Denied,
+  Engine,
+  HttpAttributes,
+  InboundBundle,
+  Intent,
+} from '../model/index.ts'
 import type { Verdict } from './judge.ts'
 import { keyNameOf, type TokenKind, type TokenView, tokenView } from './tokens.ts'
 
@@ -111,10 +118,13 @@ function verdictOf(answer: Answer, { providers = {} }: CheckQuery): Verdict {
     if (said === undefined) asked.push(at.provider)
     at = at.proceed()
   }
-  if (at.kind === 'deny' && at.action === 'CUSTOM') return 'deny'
+  if (at.kind === 'deny' && at.action === 'CUSTOM') return denialOf(at)
   if (answer.token?.refused !== undefined) return 'deny'
   let late = decide(answer.http)
   while (late.kind === 'ask') late = late.proceed()
-  if (late.kind === 'deny') return late.reason === 'ambiguous-path' ? 'ambiguous' : 'deny'
+  if (late.kind === 'deny') return denialOf(late)
   return asked.length === 0 ? 'allow' : `ask ${asked.join()}`
 }
+
+const denialOf = ({ reason }: Denied): Verdict =>
+  reason === 'ambiguous-path' ? 'ambiguous' : 'deny'

@@ -32,17 +32,20 @@ const FIXED: readonly Purpose[] = [
   'stripped allow',
 ]
 
+/** Whether a provider is asked about the path as it is, and about the one without its parameters. */
+type Pair = readonly [plain: Purpose, stripped: Purpose]
+
 /** @param providers - every provider that a policy of either side asks */
 export function createPurposes(providers: readonly string[]): Purposes {
-  const asks = providers.map((name): Purpose => `ask ${name}`)
-  const strippedAsks = providers.map((name): Purpose => `stripped ask ${name}`)
-  const order = [...FIXED, ...asks, ...strippedAsks]
+  const pairs = providers.flatMap((name): readonly Pair[] => [
+    [`ask ${name}`, `stripped ask ${name}`],
+    [`late ask ${name}`, `late stripped ask ${name}`],
+  ])
+  const order = [...FIXED, ...pairs.flat()]
   const bits = new Map(order.map((purpose, at) => [purpose, 1n << BigInt(at)]))
   const bit = (purpose: Purpose): bigint => bits.get(purpose) ?? 0n
   const width = BigInt(order.length)
   const all = (1n << width) - 1n
-  const anyAsk = asks.reduce((sum, purpose) => sum | bit(purpose), 0n)
-  const anyStrippedAsk = strippedAsks.reduce((sum, purpose) => sum | bit(purpose), 0n)
   const open = { done: false, matters: all } as const
   const done = (verdict: Verdict) => ({ done: true, verdict }) as const
   const judge: SideJudge = (matched, possible) => {
@@ -56,9 +59,9 @@ export function createPurposes(providers: readonly string[]): Purposes {
     if (possible !== 0n) return open
     // From here all is known, and the path as it is would be let through or put to a provider.
     const asked = providers.filter((name) => has(bit(`ask ${name}`)))
-    const strippedDenied = has(bit('stripped deny')) || !has(bit('stripped allow'))
-    const stricter = has(anyStrippedAsk) ? !has(anyAsk) : strippedDenied
-    if (stricter) return done('ambiguous')
+    const isUnasked = ([plain, stripped]: Pair): boolean => has(bit(stripped)) && !has(bit(plain))
+    if (pairs.some(isUnasked)) return done('ambiguous')
+    if (has(bit('stripped deny')) || !has(bit('stripped allow'))) return done('ambiguous')
     return done(asked.length === 0 ? 'allow' : `ask ${asked.join()}`)
   }
   return { bit, width, judge }

@@ -31,12 +31,14 @@ import type { TokenView } from './tokens.ts'
 /**
  * What a box is for. `refuse`: the handshake fails. `ambiguous`: the path is one that servers read
  * differently. The others are groups of policies, read on the path as it is and, `stripped`, on the path
- * without its parameters (`policy/casbin/README.md`, "`;` in a path").
+ * without its parameters (`policy/casbin/README.md`, "`;` in a path"). `late`: whom the request would be put to
+ * once its token is read; nobody is asked then, but a path whose parameters would spare it is refused.
  */
 export type Purpose =
   | 'refuse'
   | 'ambiguous'
   | `${'' | 'stripped '}${'deny' | 'allow' | `ask ${string}`}`
+  | `late ${'' | 'stripped '}ask ${string}`
 
 /** A set of requests: those that meet every literal. */
 export interface Box {
@@ -222,19 +224,27 @@ function policyBoxes(
     // A provider of HTTP alone is not asked about TCP (§1.11).
     if (answer === 'allow' || (kind === 'http' && chain === 'tcp')) return []
     const word = group.action === 'ALLOW' ? 'allow' : 'deny'
-    const purpose =
-      group.action !== 'CUSTOM' || answer === 'deny' ? word : (`ask ${group.provider}` as const)
-    const views = viewsOf(side.tokens, group.action, kind === undefined)
-    const readings = group.lines.flatMap((line) => {
+    const asks = group.action === 'CUSTOM' && answer === undefined
+    const purpose = asks ? (`ask ${group.provider}` as const) : word
+    const views = viewsOf(side.tokens, group.action, answer !== 'deny' || kind === undefined)
+    return group.lines.flatMap((line) => {
       const alternatives = alternativesOf(line, chain)
-      return views.flatMap((tokens) => withTokens(alternatives, tokens))
-    })
-    return readings.flatMap((literals): readonly Box[] => {
-      const stripped = literals.map(onStrippedPath)
-      return [
-        { purpose, literals: [here, ...literals] },
-        { purpose: `stripped ${purpose}`, literals: [here, ...stripped] },
-      ]
+      return views.flatMap((view) =>
+        withTokens(alternatives, view).flatMap((literals): readonly Box[] => {
+          const late = asks && view !== undefined
+          const stripped = literals.map(onStrippedPath)
+          return [
+            {
+              purpose: late ? `late ask ${group.provider}` : purpose,
+              literals: [here, ...literals],
+            },
+            {
+              purpose: late ? `late stripped ask ${group.provider}` : `stripped ${purpose}`,
+              literals: [here, ...stripped],
+            },
+          ]
+        }),
+      )
     })
   })
 }

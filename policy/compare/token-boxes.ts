@@ -36,17 +36,18 @@ function audienceAtoms(audience: string): readonly Atom[] {
 }
 
 /**
- * The request as policies of `action` see it: CUSTOM as it came, all others as its token made it (§1.3). What a
- * provider that is not there would be asked about is refused either way.
+ * The request as policies of `action` see it: CUSTOM as it came, all others as its token made it (§1.3).
+ *
+ * @param isAgain - whether CUSTOM is held against what the token made of it, too
  */
 export function viewsOf(
   tokens: TokenView,
   action: Action,
-  isNobodyThere: boolean,
+  isAgain: boolean,
 ): readonly (TokenView | undefined)[] {
   if (action !== 'CUSTOM') return [tokens]
   const differ = tokens.taken.size > 0 || tokens.dropped.size > 0
-  return isNobodyThere && differ ? [undefined, tokens] : [undefined]
+  return isAgain && differ ? [undefined, tokens] : [undefined]
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   type AuthorizationPolicy,
   type Connection,
   type Decision,
+  decisionWithParameters,
   type Denied,
   type DryRunResult,
   type Engine,
@@ -54,10 +55,8 @@ function evaluate(
   const path = withoutPathParameters(http.path)
   const header = (name: string) => http.header(name)
   const other = decide(input, connection, { method, host, remoteIp, claims, path, header })
-  return STRICTNESS[other.kind] > STRICTNESS[decision.kind] ? refuse('ambiguous-path') : decision
+  return decisionWithParameters(decision, other, refuse('ambiguous-path'))
 }
-
-const STRICTNESS = { allow: 0, ask: 1, deny: 2 }
 
 /** Whether a path rule applies: one that is enforced and has `paths` or `notPaths`. */
 function namesPaths(policies: readonly AuthorizationPolicy[]): boolean {

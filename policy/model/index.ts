@@ -112,6 +112,7 @@ export type { AuthorityIntent, FederationIntent } from './mesh-authority.ts'
 export { isKnownMethod, KNOWN_METHODS } from './method.ts'
 export type { NormalizedPath, PathRefusal } from './path.ts'
 export { isAmbiguousPath, normalizePath, withoutPathParameters } from './path.ts'
+export { decisionWithParameters } from './path-parameters.ts'
 export {
   MAX_BUNDLE_BYTES,
   parseDestinationBundle,

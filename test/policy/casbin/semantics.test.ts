@@ -771,6 +771,30 @@ test('CVE-2026-73553: parameters do not evade a DENY rule, and open no ALLOW rul
   t.deepEqual(kindsOf(ask([allow], { path: '/a;x=1' })), both('no-allow-matched'))
 })
 
+test('CVE-2026-73553: parameters evade no DENY rule behind a provider’s yes, and no provider (§1.11)', (t) => {
+  const deny = policy('DENY', [to({ paths: ['/admin'] })])
+  const custom = (name: string, rules: readonly Rule[]) => ({
+    ...policy('CUSTOM', rules, { name }),
+    provider: name,
+  })
+  const last = (decision: Decision): Decision =>
+    decision.kind === 'ask' ? last(decision.proceed()) : decision
+  const guarded = ask([deny, custom('a', [{}])], { path: '/admin;x=1' })
+  t.deepEqual(kindsOf(guarded), both('ask'), 'it is asked')
+  t.deepEqual(kindsOf(guarded.map(last)), both('ambiguous-path'), 'and its yes opens nothing')
+  const open = ask([deny, custom('a', [{}])], { path: '/public;x=1' })
+  t.deepEqual(kindsOf(open.map(last)), both('allow'))
+
+  const sparing = [custom('a', [{}]), custom('b', [to({ paths: ['/admin'] })])]
+  const spared = ask(sparing, { path: '/admin;x=1' })
+  t.deepEqual(
+    kindsOf(spared),
+    both('ambiguous-path'),
+    'nobody is asked where one would be left out',
+  )
+  for (const decision of spared) t.like(decision, { action: 'CUSTOM' })
+})
+
 test('a matcher that fails denies', (t) => {
   const list = [policy('ALLOW', [when({ key: 'request.headers[x]', notValues: ['v'] })])]
   const broken = new Proxy<Record<string, readonly string[]>>(

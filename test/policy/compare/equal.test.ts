@@ -12,7 +12,7 @@ import {
   tokenKinds,
 } from '#policy/compare/index.ts'
 import { assembleInbound } from '#policy/index.ts'
-import type { JwtRule } from '#policy/model/index.ts'
+import type { AuthorizationPolicy, JwtRule, Rule } from '#policy/model/index.ts'
 import { randomSeed } from '#test/fakes/random-seed.ts'
 import { keyNameOf } from '../../../policy/compare/tokens.ts'
 import type { CheckQuery, Intent } from '#policy/index.ts'
@@ -100,6 +100,42 @@ function withTokenOf({ claims, ...query }: CheckQuery, token: CarriedToken): Che
   const named = issuer === undefined ? {} : { iss: issuer }
   return { ...query, claims: { ...Object.fromEntries(readable), ...named } }
 }
+
+test('§1.3 whom parameters or a token would spare a provider is told as it is decided', (t) => {
+  const asking = (rules: readonly Rule[]): AuthorizationPolicy => ({
+    ...{ namespace: 'app', name: 'ask', action: 'CUSTOM', provider: 'b', dryRun: false, rules },
+  })
+  const admin: AuthorizationPolicy = {
+    ...{ namespace: 'app', name: 'deny', action: 'DENY', dryRun: false },
+    rules: [{ to: [{ paths: ['/admin'] }] }],
+  }
+  // A token's claim stands in x-a, so that only the client's own line is asked about.
+  const fills: Partial<JwtRule> = {
+    ...{ issuer: 'other', fromCookies: ['t'] },
+    outputClaimToHeaders: [{ header: 'x-a', claim: 'sub' }],
+  }
+  const byLine = [
+    { when: [{ key: 'request.headers[x-a]', values: ['v'] }] },
+    { to: [{ notPaths: ['*b'] }] },
+  ]
+  for (const [path, expected, policies, jwtRules] of [
+    ['/admin;x', 'deny → allow', [admin, asking([{}])], []],
+    ['/public;x', 'ask b → allow', [admin, asking([{}])], []],
+    ['/b;x', 'ask b → allow', [asking([{ to: [{ paths: ['/b*'] }] }])], []],
+    ['/;b', 'ask b → allow', [asking(byLine)], []],
+    ['/a/b', 'ask b → allow', [asking(byLine)], [fills]],
+    ['/;b', 'deny → allow', [asking(byLine)], [fills]],
+  ] as const) {
+    const [before, after] = [meshWith({ policies, jwtRules }), meshWith({ jwtRules })]
+    const [comparison] = compareIntents(before, after)
+    const query: CheckQuery = {
+      ...{ to: { namespace: 'app', name: 'web', port: 8080 }, from: undefined },
+      ...{ protocol: 'http1', method: 'GET', path, headers: { 'x-a': ['v'] } },
+    }
+    t.is(changeByHand(before, after)(query, 'none'), expected, path)
+    t.is(comparison && changeOf(comparison, query), expected, path)
+  }
+})
 
 for (const [which, seed] of Object.entries({ fixed: FIXED_SEED, fresh: randomSeed() })) {
   test(`a comparison of random policies agrees with the plain evaluator, ${which} seed`, (t) => {
