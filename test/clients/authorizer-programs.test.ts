@@ -103,7 +103,7 @@ async function open(
     return exited
   }
   opening.defer(async () => void (await kill()))
-  await until(() => isOpen(provider === 'http' ? http : grpc), 20_000)
+  await until(() => isOpen(provider === 'http' ? http : grpc))
   const file = join(folder.path, 'mesh.yaml')
   await writeFile(file, manifests(provider, ports))
   const mesh = opening.use(await startMesh(['-f', file, '--state', join(folder.path, 'state')]))

@@ -141,16 +141,16 @@ run(
       const name = round % 2 === 0 ? 'one' : 'two'
       const before = held.length
       await running[name].end('SIGKILL')
-      await until(() => (held.length > before + 5 ? true : undefined), 10_000)
+      await until(() => (held.length > before + 5 ? true : undefined))
       running[name] = await start(name, running[name].address)
     }
-    await until(() => (served.length >= 4 ? true : undefined), 20_000)
+    await until(() => (served.length >= 4 ? true : undefined))
     // Half of an issuing CA's life after its beginning the next one is there.
     const versions = async (): Promise<readonly number[]> => {
       const books = await shared.query('SELECT version FROM authority_books ORDER BY version')
       return books.map(({ version }) => Number(version))
     }
-    await until(async () => ((await versions()).length >= 2 ? true : undefined), 40_000)
+    await until(async () => ((await versions()).length >= 2 ? true : undefined))
     ended.abort()
     await askers
     await watching
@@ -222,9 +222,9 @@ run(
       )
       return rows.map(({ address }) => address)
     }
-    await until(async () => ((await where())[0] === one.address ? true : undefined), 10_000)
+    await until(async () => ((await where())[0] === one.address ? true : undefined))
     one.child.kill('SIGSTOP')
-    await until(async () => ((await where())[0] === two.address ? true : undefined), 60_000)
+    await until(async () => ((await where())[0] === two.address ? true : undefined))
     t.deepEqual(await where(), [two.address], 'it is counted once')
   },
 )

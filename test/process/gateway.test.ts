@@ -69,18 +69,12 @@ test('§5.4 a stranger comes in where the ready line says, and claims say where 
 
   // Another route is in force in place, another port starts the gateway anew.
   await writeFile(file, MANIFESTS.replace('exact: beta', 'exact: gamma'))
-  await until(
-    async () => (await call(address, { group: 'gamma' })).body === 'v2' || undefined,
-    20_000,
-  )
+  await until(async () => (await call(address, { group: 'gamma' })).body === 'v2' || undefined)
   await writeFile(file, MANIFESTS.replaceAll(/(number|port): 80\b/g, '$1: 81'))
   const moved = await until(async () => {
     const line = JSON.parse(await readFile(join(state, 'mesh.json'), 'utf8')) as typeof mesh.ready
     return line.workloads.find(({ name }) => name === 'door')?.gateway?.['81']
-  }, 20_000)
-  const reply = await until(
-    () => call(moved, { group: 'beta' }).then(found, () => undefined),
-    20_000,
-  )
+  })
+  const reply = await until(() => call(moved, { group: 'beta' }).then(found, () => undefined))
   t.is(reply.body, 'v2')
 })

@@ -16,10 +16,13 @@ import { certInspect } from '#deploy/cli/commands/cert-inspect.ts'
 import { status } from '#deploy/cli/commands/status.ts'
 import type { MeshStatus } from '#deploy/standalone/status.ts'
 import { runCommand } from '#test/fakes/fake-io.ts'
+import { startSlowness } from '#test/fakes/slowness.ts'
 import { ask, processesOf, startMesh, temporary, type TestMesh, until } from './mesh.ts'
 
 interface Context {
   readonly mesh: TestMesh
+  /** 15 s, as far as the machine was calm. */
+  readonly readyLimitMs: number
   readonly sample: string
   readonly state: string
   readonly cleanup: AsyncDisposableStack
@@ -37,16 +40,17 @@ test.before(async (t) => {
   await cp(SAMPLE, sample, { recursive: true })
   const text = await readFile(join(sample, 'mesh.yaml'), 'utf8')
   await writeFile(join(sample, 'mesh.yaml'), text.replace('leafTtl: 16s', 'leafTtl: 8s'))
+  const slowness = startSlowness()
   const mesh = cleanup.use(await startMesh(['-f', sample, '--state', state]))
-  t.context = { mesh, sample, state, cleanup }
+  t.context = { mesh, readyLimitMs: 15_000 * slowness(), sample, state, cleanup }
 })
 
 test.after.always((t) => t.context.cleanup?.disposeAsync())
 
 test.serial('up is ready in under 15 s, and every address of the ready line answers', async (t) => {
-  const { mesh } = t.context
+  const { mesh, readyLimitMs } = t.context
   t.log(`ready after ${Math.round(mesh.readyMs)} ms`)
-  t.true(mesh.readyMs < 15_000)
+  t.true(mesh.readyMs < readyLimitMs)
   const { ca, policy, agent, workloads, notReady } = mesh.ready
   t.deepEqual(notReady, [])
   t.deepEqual(workloads.map(({ name }) => name).sort(), [
@@ -103,6 +107,7 @@ test.serial('an edit of a policy is enforced in under 1 s, in both directions', 
   const intruder = mesh.workload('intruder').outbound ?? ''
   const asked = { path: '/quotes/random', headers: { host: 'quotes-db' } }
   const tookMs: number[] = []
+  const slowness = startSlowness()
   for (const [text, expected] of [
     [open, 200],
     [strict, 403],
@@ -111,11 +116,11 @@ test.serial('an edit of a policy is enforced in under 1 s, in both directions', 
   ] as const) {
     const startedMs = performance.now()
     await writeFile(file, text)
-    await until(async () => (await ask(intruder, asked)).status === expected || undefined, 3000)
+    await until(async () => (await ask(intruder, asked)).status === expected || undefined)
     tookMs.push(Math.round(performance.now() - startedMs))
   }
   t.log(`enforced after ${tookMs.join(', ')} ms`)
-  t.true(Math.max(...tookMs) < 1000)
+  t.true(Math.max(...tookMs) < 1000 * slowness())
 })
 
 test.serial('a manifest with a fault is told, and its last good text stays in force', async (t) => {
@@ -128,7 +133,7 @@ test.serial('a manifest with a fault is told, and its last good text stays in fo
     file,
     good.replace('sa/intruder', 'sa/nobody').replace('action: DENY', 'action: DENI'),
   )
-  const rejected = await mesh.event(({ event }) => event === 'rejected', { from, withinMs: 3000 })
+  const rejected = await mesh.event(({ event }) => event === 'rejected', { from })
   t.regex(rejected.detail, /policy\.yaml:\d+: .*\/spec\/action: .*DENI/)
 
   const shown = await runCommand(status, { ...inMesh(), options: { state, output: 'json' } })
@@ -145,7 +150,7 @@ test.serial('a manifest with a fault is told, and its last good text stays in fo
   await until(async () => {
     const again = await runCommand(status, { ...inMesh(), options: { state, output: 'json' } })
     return again.exitCode === 0 || undefined
-  }, 3000)
+  })
 })
 
 test.serial('the owner of a mesh administers its CA: ca status, ca issue, ca list', async (t) => {
@@ -217,16 +222,17 @@ test.serial(
     }
     t.is(await asked(), 200)
     await revoke({})
+    const slowness = startSlowness()
     const startMs = performance.now()
-    await until(async () => ((await asked()) === 503 ? true : undefined), 5000)
+    await until(async () => ((await asked()) === 503 ? true : undefined))
     const tookMs = performance.now() - startMs
     t.log(`in force ${Math.round(tookMs)} ms after the command had answered`)
-    t.true(tookMs < 2000)
+    t.true(tookMs < 2000 * slowness())
     t.is(await asked(), 503, 'and it stays so')
     const other = { path: '/quotes/1', headers: { host: 'quotes-db' } }
     t.is((await ask(mesh.workload('qotm-v1').outbound ?? '', other)).status, 200, 'others go on')
     await revoke({ undo: true })
-    await until(async () => ((await asked()) === 200 ? true : undefined), 10_000)
+    await until(async () => ((await asked()) === 200 ? true : undefined))
   },
 )
 
@@ -292,7 +298,6 @@ for (const victim of ['ca', 'agent', 'policy']) {
         ({ event, facts }) => event === 'restarted' && facts?.['process'] === victim,
         {
           from,
-          withinMs: 10_000,
         },
       )
       const restarted = mesh.events().length
@@ -300,7 +305,6 @@ for (const victim of ['ca', 'agent', 'policy']) {
         const workload = `${namespace}/${name}`
         await mesh.event((one) => one.event === 'rotated' && one.workload === workload, {
           from: restarted,
-          withinMs: 10_000,
         })
       }
       const after = await statsOf(mesh)
@@ -309,7 +313,7 @@ for (const victim of ['ca', 'agent', 'policy']) {
       const policy = await until(async () => {
         const { workloads } = await statusOf(state)
         return workloads.every(({ connected }) => connected) || undefined
-      }, 5000)
+      })
       t.true(policy)
     },
   )
@@ -322,11 +326,9 @@ test.serial('an app that dies is started anew on its port', async (t) => {
   process.kill(appPid, 'SIGKILL')
   await mesh.event(({ event, workload }) => event === 'exited' && workload === 'qotm/intruder', {
     from,
-    withinMs: 3000,
   })
   await mesh.event(({ event, workload }) => event === 'restarted' && workload === 'qotm/intruder', {
     from,
-    withinMs: 5000,
   })
   t.is((await ask(app['8080'] ?? '', { path: '/healthz' })).status, 200)
 })
@@ -337,12 +339,13 @@ test.serial(
     const { mesh } = t.context
     const { pid } = mesh.child
     t.true((await processesOf(mesh.mark, pid)).length >= 14)
+    const slowness = startSlowness()
     const startedMs = performance.now()
     mesh.child.kill('SIGTERM')
     t.is(await mesh.exited, 0)
     const tookMs = performance.now() - startedMs
     t.log(`ended after ${Math.round(tookMs)} ms`)
-    t.true(tookMs < 3000)
+    t.true(tookMs < 3000 * slowness())
     t.deepEqual(await processesOf(mesh.mark, pid), [])
     t.is(mesh.err(), '')
   },

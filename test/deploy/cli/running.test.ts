@@ -170,13 +170,13 @@ test('logs --follow prints what is written, also after the file was cut', async 
     input,
     ended.signal,
   )
-  await until(() => out.length === 1 || undefined, 2000)
+  await until(() => out.length === 1 || undefined)
   await appendFile(file, 'c2\nhal')
-  await until(() => out.length === 2 || undefined, 2000)
+  await until(() => out.length === 2 || undefined)
   await appendFile(file, 'f\n')
-  await until(() => out.length === 3 || undefined, 2000)
+  await until(() => out.length === 3 || undefined)
   await writeFile(file, 'n\n')
-  await until(() => out.length === 4 || undefined, 2000)
+  await until(() => out.length === 4 || undefined)
   ended.abort()
   t.is(await following, 0)
   t.deepEqual(out, ['c1', 'c2', 'half', 'n'])
