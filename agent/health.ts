@@ -1,5 +1,6 @@
 import type { NodeState } from './attest/node.ts'
-import type { HeldSvid, WaitingIdentity } from './svid/cache.ts'
+import type { WaitingIdentity } from './svid/cache.ts'
+import type { HeldSvid } from './svid/rotation.ts'
 
 export interface AgentHealth {
   readonly ready: boolean

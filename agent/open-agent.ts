@@ -13,7 +13,7 @@ import { SecretDiscoveryServiceService } from './proto/gen/envoy/service/secret/
 import { SpiffeWorkloadAPIService } from './proto/gen/workload.ts'
 import { TrustService } from './proto/gen/trust.ts'
 import { createSds } from './sds/serve.ts'
-import type { HeldSvid } from './svid/cache.ts'
+import type { HeldSvid } from './svid/rotation.ts'
 import { createTrustService } from './trust/serve.ts'
 import { createWorkloadApi } from './workload-api/serve.ts'
 

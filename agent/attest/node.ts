@@ -86,7 +86,6 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
     const fresh = {
       ...deps,
       fetch: async () => issue(await createRequest(agentId, ownTtl)),
-      wanted: () => true,
       failed,
       accept(svid: IssuedSvid, renewAt: Temporal.Instant) {
         hurry = new AbortController()

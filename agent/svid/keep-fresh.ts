@@ -8,27 +8,29 @@ export interface Rotatable {
   readonly life: Life
 }
 
-export interface KeepFreshDeps<Svid extends Rotatable> extends CivilClock {
+/** What getting a successor needs. */
+export interface RenewDeps<Svid extends Rotatable> extends CivilClock {
   readonly random: () => number
   readonly log: Log
   /** Gets the successor; a new key each time. */
   readonly fetch: (signal: AbortSignal) => Promise<Svid>
-  /**
-   * Told of each success. `renewAt` is when the next one is due; what is returned aborts if it is to be
-   * replaced before that.
-   */
-  readonly accept: (svid: Svid, renewAt: Temporal.Instant) => AbortSignal | undefined
   /** Told of each failure, once per attempt. */
   readonly failed?: (cause: unknown) => void
-  /** Asked when renewal is due: `false` ends this. */
-  readonly wanted: () => boolean
   /** Told once when an SVID runs out before it could be replaced. */
   readonly expired: () => void
 }
 
+export interface KeepFreshDeps<Svid extends Rotatable> extends RenewDeps<Svid> {
+  /**
+   * Told of each success. `renewAt` is when the next one is due; what is returned aborts if it is to be
+   * replaced before that.
+   */
+  readonly accept: (svid: Svid, renewAt: Temporal.Instant) => AbortSignal
+}
+
 /**
- * Replaces `first` before it runs out, and each successor, until `signal` aborts or it is not wanted.
- * While the CA is away the last good one stays, and this goes on trying, past its end too.
+ * Replaces `first` before it runs out, and each successor, until `signal` aborts. While the CA is away the
+ * last good one stays, and this goes on trying, past its end too.
  */
 export async function keepFresh<Svid extends Rotatable>(
   deps: KeepFreshDeps<Svid>,
@@ -37,17 +39,17 @@ export async function keepFresh<Svid extends Rotatable>(
 ): Promise<void> {
   for (let svid = first; ; ) {
     const renewAt = rotateAt(svid.life, deps.random())
-    const hurry = deps.accept(svid, renewAt) ?? signal
+    const hurry = deps.accept(svid, renewAt)
     await sleepUntil(deps, renewAt, signal, hurry).catch(() => {
       signal.throwIfAborted() // else it is only due sooner
     })
-    if (!deps.wanted()) return
-    svid = await replace(deps, svid, signal)
+    svid = await renew(deps, svid, signal)
   }
 }
 
-async function replace<Svid extends Rotatable>(
-  deps: KeepFreshDeps<Svid>,
+/** The successor of `svid`, however many attempts it takes. Rejects with its reason once `signal` aborts. */
+export async function renew<Svid extends Rotatable>(
+  deps: RenewDeps<Svid>,
   svid: Svid,
   signal: AbortSignal,
 ): Promise<Svid> {

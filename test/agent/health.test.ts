@@ -2,7 +2,7 @@
 import test from 'ava'
 import type { NodeState } from '../../agent/attest/node.ts'
 import { healthOf } from '../../agent/health.ts'
-import type { HeldSvid } from '../../agent/svid/cache.ts'
+import type { HeldSvid } from '../../agent/svid/rotation.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 
 const issuedAt = Temporal.Instant.from('2026-03-01T00:00:00Z')

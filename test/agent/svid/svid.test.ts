@@ -7,7 +7,9 @@ import { AgentError } from '#agent/index.ts'
 import { parseSpiffeId, type SpiffeId } from '#ca/spiffe/index.ts'
 import { FakeClock } from '#test/fakes/fake-clock.ts'
 import { createBatcher, MAX_BATCH } from '../../../agent/svid/batch.ts'
-import { createSvidCache, MAX_IDENTITIES, type SvidCacheDeps } from '../../../agent/svid/cache.ts'
+import { createAlarms } from '../../../agent/svid/alarms.ts'
+import { createSvidCache, MAX_IDENTITIES } from '../../../agent/svid/cache.ts'
+import type { RotationDeps } from '../../../agent/svid/rotation.ts'
 import { acceptSvid, createRequest, type IssuedSvid } from '../../../agent/svid/issued-svid.ts'
 import { maxWaitMs } from '../../../agent/svid/keep-fresh.ts'
 import { sleepUntil } from '../../../agent/svid/sleep-until.ts'
@@ -24,7 +26,7 @@ async function pass(clock: FakeClock, ms: number): Promise<void> {
 }
 
 /** A cache with a CA of 16 s certificates that can be switched off. */
-function story(change: Partial<SvidCacheDeps> = {}) {
+function story(change: Partial<RotationDeps> = {}) {
   const clock = new FakeClock()
   const now = () => EPOCH.add({ milliseconds: Math.round(clock.nowMs()) })
   const asked: SpiffeId[] = []
@@ -260,6 +262,56 @@ test('users §1.1.8: a clock that jumps wakes everybody at once, within a second
   t.deepEqual(jumps, [3_600_000, -3_600_000], 'back is one too')
   t.deepEqual(events, ['clock-jumped', 'clock-jumped'])
   ending.abort()
+})
+
+test('createAlarms() rings each at its time in one wait for all, be it set before or after a later one', async (t) => {
+  const clock = new FakeClock()
+  let suspendedMs = 0
+  let waits = 0
+  const now = () => EPOCH.add({ milliseconds: Math.round(clock.nowMs() + suspendedMs) })
+  const counted = {
+    nowMs: clock.nowMs,
+    sleep(ms: number, signal: AbortSignal) {
+      waits += 1
+      return clock.sleep(ms, signal)
+    },
+  }
+  const ending = new AbortController()
+  const jump = watchClock({ clock, now, log: () => {}, jumped: () => {} }, ending.signal)
+  const alarms = createAlarms({ clock: counted, now, jump }, ending.signal)
+  const rung: string[] = []
+  const set = (name: string, seconds: number) =>
+    alarms.set(EPOCH.add({ seconds }), () => void rung.push(name))
+
+  set('c', 3)
+  set('a', 1) // sooner than what is waited for
+  const never = set('b', 2)
+  for (let at = 0; at < 500; at += 1) set('many', 5)
+  await pass(clock, 0)
+  t.true(waits <= 3, `${waits} waits for 503 alarms`)
+  await pass(clock, 999)
+  t.deepEqual(rung, [])
+  await pass(clock, 1)
+  t.deepEqual(rung, ['a'])
+  never()
+  await pass(clock, 1999)
+  t.deepEqual(rung, ['a'])
+  await pass(clock, 1)
+  t.deepEqual(rung, ['a', 'c'])
+  set('past', 1)
+  await pass(clock, 0)
+  t.deepEqual(rung, ['a', 'c', 'past'])
+  await pass(clock, 2000)
+  t.is(rung.length, 503)
+
+  set('later', 3600) // after a time with none
+  suspendedMs = 3_600_000
+  await pass(clock, 1000)
+  t.is(rung.at(-1), 'later')
+  set('ended', 4000)
+  ending.abort()
+  await pass(clock, 4_000_000)
+  t.is(rung.at(-1), 'later')
 })
 
 test('sleepUntil() ends at once for the past, and with its signal', async (t) => {
