@@ -1,14 +1,20 @@
 /** A plugged-in CA in the book of authorities: pure steps from one book to the next. */
 import type { AuthorityEntry, AuthorityState, Book } from '../authorities/book.ts'
 import { entryOf } from '../authorities/make.ts'
+import { CaError } from '../error.ts'
 import { BACKDATE_SECONDS } from '../issue/template.ts'
 import { sameBytes } from '../x509/certificate.ts'
 import { readCertificate } from '../x509/index.ts'
 import type { PluggedCa } from './judge.ts'
 
-/** The book in which `ca` signs. What signed before is old: trusted until nothing lives under it. */
+/**
+ * The book in which `ca` signs. What signed before is old: trusted until nothing lives under it.
+ *
+ * @throws {CaError} `CA_CONFIG_INVALID` if a key of it was revoked: nobody would believe what it signs
+ */
 export function plugBook(book: Book, ca: PluggedCa, now: number): Book {
   const entries = entriesOf(ca)
+  assertNotRevoked(book, entries)
   return { version: book.version + 1, authorities: [...outlived(book, entries, now), ...entries] }
 }
 
@@ -65,6 +71,13 @@ function entryFor(
   // Ours are signed a while after they begin; of others' nobody says when they were signed.
   const issuedAt = certificate.notBefore.add({ seconds: BACKDATE_SECONDS })
   return { ...entryOf({ certificate }, kind, issuedAt), state }
+}
+
+function assertNotRevoked({ authorities }: Book, entries: readonly AuthorityEntry[]): void {
+  for (const { keyId } of entries) {
+    if (!authorities.some((one) => one.keyId === keyId && one.state === 'revoked')) continue
+    throw new CaError('CA_CONFIG_INVALID', `Cannot plug in the CA: its key ${keyId} was revoked`)
+  }
 }
 
 function isAnchor({ anchor }: PluggedCa, { certificate }: AuthorityEntry): boolean {

@@ -1,7 +1,8 @@
 /** What signs when the CA is somebody else's: its files, in the book that all authorities are kept in. */
 import type { Clock } from '#core/clock.ts'
 import type { Log } from '#core/log.ts'
-import type { Book } from '../authorities/book.ts'
+import type { AuthorityState, Book } from '../authorities/book.ts'
+import type { Maker } from '../authorities/make.ts'
 import type { Authorities, PluggedSource } from '../authorities/open-authorities.ts'
 import { CaError } from '../error.ts'
 import type { CallRow } from '../issue/database.ts'
@@ -98,19 +99,33 @@ export interface MaybePlugged {
   readonly followPlugged: (deps: PluggedDeps, signal: AbortSignal) => Promise<void>
 }
 
-/** No administrator changes what is somebody else's. */
+/** No administrator changes what signs: that is somebody else's. What was replaced may be tainted, then revoked. */
 export function withPlugged(authorities: Authorities, plugged: Plugged | undefined): MaybePlugged {
   if (!plugged) return { authorities, plugged, followPlugged: async () => {} }
-  const refused = () =>
-    Promise.reject(
-      new CaError(
-        'CA_ROTATION_REFUSED',
-        `Cannot change the CA's keys: they are those in ${plugged.dir}; put the next ones there`,
-      ),
+  const refuse = (): never => {
+    throw new CaError(
+      'CA_ROTATION_REFUSED',
+      `Cannot change the CA's keys: they are those in ${plugged.dir}; put the next ones there`,
     )
+  }
+  const nothing: Maker = { made: [], root: refuse, issuing: refuse, forget: async () => {} }
+  const step: Authorities['step'] = (plan, calls) =>
+    authorities.step(async (book) => {
+      const next = await plan(book, nothing)
+      return next && signsAlike(book, next) ? next : refuse()
+    }, calls)
   return {
-    authorities: { ...authorities, step: refused },
+    authorities: { ...authorities, step },
     plugged,
     followPlugged: (deps, signal) => followPlugged(authorities, plugged, deps, signal),
   }
 }
+
+/** Whether the same authorities sign in both, now and next. */
+function signsAlike(book: Book, next: Book): boolean {
+  const signers = ({ authorities, rotation }: Book) =>
+    JSON.stringify([rotation, authorities.filter(({ state }) => SIGNS.has(state))])
+  return signers(book) === signers(next)
+}
+
+const SIGNS: ReadonlySet<AuthorityState> = new Set(['active', 'prepared'])

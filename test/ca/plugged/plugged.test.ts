@@ -10,13 +10,12 @@ import { withOpenssl } from '#test/fakes/with-openssl.ts'
 import { type Ca, openCa } from '#ca/index.ts'
 import { createSvidSigner, signSvid } from '#ca/issue/issue-svid.ts'
 import { localKey } from '#ca/keys/signing-key.ts'
-import { openAuthority } from '#ca/open-authority.ts'
-import { openWith } from '#ca/open-with.ts'
 import { pluggedStamp, readPluggedFiles } from '#ca/plugged/files.ts'
 import { judgePlugged, type JudgeInput, type PluggedCa } from '#ca/plugged/judge.ts'
 import { openPlugged } from '#ca/plugged/keep-plugged.ts'
-import { pemFromDer, readCertificate, verifySvid } from '#ca/x509/index.ts'
+import { compileDenyList, pemFromDer, readCertificate, verifySvid } from '#ca/x509/index.ts'
 import { FakeClock } from '../../fakes/fake-clock.ts'
+import { administrator } from '../admin/harness.ts'
 import {
   attestedClient,
   configIn,
@@ -606,17 +605,50 @@ test('a CA that made its own keys goes over to a plugged-in CA, and is trusted w
   )
 })
 
-test('the keys of a plugged-in CA are changed by nobody but its files', async (t) => {
+test('users §1.3.34: what signs in a plugged-in CA is changed by its files alone; what was replaced is tainted, then revoked', async (t) => {
   await using dir = await temporaryDir()
   const pluggedIn = await put(join(dir.path, 'cacerts'), setOf(one, [liveMiddle], [liveRoot]))
-  const deps = { now: () => Temporal.Now.instant(), clock: realClock, log: () => {} }
-  const config = configIn(join(dir.path, 'state'), { pluggedIn })
-  await using authority = await openAuthority(config, deps.now, openWith(config, deps))
-  await t.throwsAsync(
-    authority.authorities.step((book) => book),
-    {
-      code: 'CA_ROTATION_REFUSED',
-      message: `Cannot change the CA's keys: they are those in ${pluggedIn}; put the next ones there`,
-    },
-  )
+  const clock = new FakeClock()
+  const now = () => today.add({ milliseconds: Math.round(clock.nowMs()) })
+  const log: { event: string; fields?: object | undefined }[] = []
+  const deps = {
+    now,
+    clock,
+    log: (_: string, event: string, fields?: object) => void log.push({ event, fields }),
+  }
+  await using ca = await openCa(configIn(join(dir.path, 'state'), { pluggedIn }), deps)
+  const look = async (holds: () => boolean) => {
+    for (let turn = 0; turn < 500 && !holds(); turn += 1) {
+      await clock.advance(1000)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+  }
+  const by = { name: 'uid:1000' }
+  const keyOf = ({ ski }: Forged) => Buffer.from(ski).toString('hex')
+  const refused = {
+    code: 'CA_ROTATION_REFUSED',
+    message: `Cannot change the CA's keys: they are those in ${pluggedIn}; put the next ones there`,
+  }
+  await t.throwsAsync(ca.rotate(by, { step: 'start', force: true }), refused)
+  await t.throwsAsync(ca.taint(by, keyOf(one)), refused)
+
+  const { chain } = await ca.admitAdministrator(by, newCsr())
+  await put(pluggedIn, setOf(two, [liveMiddle], [liveRoot]))
+  const states = () =>
+    ca.authorities.book.current.authorities.map(({ keyId, state }) => `${keyId} ${state}`)
+  await look(() => states().includes(`${keyOf(two)} active`))
+  t.true(states().includes(`${keyOf(one)} old`))
+  await ca.taint(by, keyOf(one))
+  t.deepEqual(ca.bundle.current.renewKeys, [keyOf(one)], 'all that it signed is renewed at once')
+  using admin = await administrator(ca)
+  const asked = { subject: keyOf(one), undo: false, force: true }
+  t.is((await admin.call('revoke', asked)).notYet, undefined)
+  t.true(states().includes(`${keyOf(one)} revoked`))
+  const denies = compileDenyList(ca.denials.list.current)
+  const bundles = [{ ...ca.bundle.current, denies }]
+  t.like(verifySvid(chain, bundles, now(), 'client'), { kind: 'refused', reason: 'denied' })
+
+  await put(pluggedIn, setOf(one, [liveMiddle], [liveRoot]))
+  await look(() => log.some(({ event }) => event === 'plugged-ca-not-taken'))
+  t.true(states().includes(`${keyOf(two)} active`), 'who was revoked does not come back')
 })
