@@ -40,6 +40,7 @@ await serveProcess<AgentProcessConfig>('agent', async (config, deps) => {
   return {
     ready: { metrics: health.address } satisfies AgentReady,
     calls: {
+      health: () => agent.health(),
       workloads(list: readonly RegisteredProcess[]) {
         if (register(list)) agent.callersChanged()
       },

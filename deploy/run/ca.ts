@@ -50,6 +50,7 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
       ...(fault !== undefined && { fault }),
     } satisfies CaReady,
     calls: {
+      health: () => ca.health(),
       'add-join-token': ({ by, ...token }: JoinTokenCall) => {
         const agentId = parseSpiffeId(token.agentId)
         const expiresAt = Temporal.Instant.from(token.expiresAt)

@@ -60,6 +60,7 @@ await serveProcess<PolicyProcessConfig>('policy', async (config, deps) => {
   return {
     ready: { address: listener.address, metrics: health.address } satisfies PolicyReady,
     calls: {
+      health: () => server.health(),
       manifests: (files: readonly SourceFile[]) => intent.set(read(files).intent),
       instances: (list: readonly WorkloadInstance[]) => instances.set(list),
       status: () => server.status(),

@@ -1,4 +1,5 @@
 /** What `redoubt status` shows, put together from what processes report. Pure. */
+import type { Clock } from '#core/clock.ts'
 import type { DocumentReport, RowsFault, SubscriberStatus } from '#policy/index.ts'
 import type { KeptProcess, ProcessState } from './kept-process.ts'
 import type { HeldCertificate } from './messages.ts'
@@ -11,6 +12,14 @@ export interface ProcessView {
   readonly restarts: number
   /** How it last ended. */
   readonly lastExit?: string
+  /** What it says of itself; absent for those that are not asked. */
+  readonly health?: ProcessHealth
+}
+
+/** Whether it does its work, and what it would be well to know: reasons are told of one that is ready, too. */
+export interface ProcessHealth {
+  readonly ready: boolean
+  readonly reasons: readonly string[]
 }
 
 export interface ResourceView {
@@ -63,6 +72,28 @@ export function processView(process: KeptProcess): ProcessView {
     ...(lastExit === undefined ? {} : { lastExit }),
   }
 }
+
+/** Milliseconds after which a process that does not answer is told of as such. */
+const PATIENCE_MS = 2000
+
+/** A process as it is now, and what it says of itself. */
+export async function askedView(process: KeptProcess, clock: Clock): Promise<ProcessView> {
+  const view = processView(process)
+  if (view.state !== 'ready') return view
+  const answered = new AbortController()
+  const silence = clock.sleep(PATIENCE_MS, answered.signal).then(() => NO_ANSWER)
+  try {
+    const asked = process.call('health') as Promise<ProcessHealth>
+    return { ...view, health: await Promise.race([asked, silence]) }
+  } catch {
+    return processView(process) // It has ended meanwhile.
+  } finally {
+    silence.catch(() => {}) // Nobody waits for it any more.
+    answered.abort()
+  }
+}
+
+const NO_ANSWER: ProcessHealth = { ready: false, reasons: ['it does not answer'] }
 
 /** @param subscribers - As the policy server says; `undefined` when it could not be asked. */
 export function workloadStatus(

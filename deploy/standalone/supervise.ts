@@ -13,7 +13,7 @@ import { trimLogs } from './log-files.ts'
 import type { CaSettings, HeldCertificate } from './messages.ts'
 import { meshEventOf } from './policy-event.ts'
 import { type ReadyLine, readyServices, readyWorkload } from './ready-line.ts'
-import { type MeshStatus, processView, workloadStatus } from './status.ts'
+import { askedView, type MeshStatus, workloadStatus } from './status.ts'
 import { caAuthorityOf, federatedDomainsOf } from './ca-settings.ts'
 import { caFacts, type CaFacts, federate, tellUnfollowed } from './follow-ca.ts'
 import { planChange, planTopology, type Topology } from './topology.ts'
@@ -268,7 +268,7 @@ async function meshStatus(running: Running): Promise<MeshStatus> {
   return {
     trustDomain: topology.trustDomain,
     state: deps.state.path,
-    processes: control.processes.map(processView),
+    processes: await Promise.all(control.processes.map((one) => askedView(one, deps.clock))),
     workloads: workloads.all().map((one) => workloadStatus(one, subscribers, deps.now())),
     manifests: reading.current.faulty,
     unread: await control.unreadRows().catch(() => []),

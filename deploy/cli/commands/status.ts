@@ -32,7 +32,7 @@ export function isWell({ processes, workloads, manifests, unread }: MeshStatus):
   return (
     manifests.length === 0 &&
     unread.length === 0 &&
-    processes.every(({ state }) => state === 'ready') &&
+    processes.every(({ state, health }) => state === 'ready' && health?.ready !== false) &&
     workloads.every(
       ({ ready, configuration }) =>
         ready && configuration.every(({ rejected }) => rejected === undefined),
@@ -43,7 +43,7 @@ export function isWell({ processes, workloads, manifests, unread }: MeshStatus):
 function statusLines(mesh: MeshStatus, io: Io): readonly string[] {
   return [
     `mesh ${mesh.trustDomain}  state ${mesh.state}`,
-    ...mesh.processes.map((process) => `  ${processText(process)}`),
+    ...mesh.processes.flatMap((process) => processLines(process, io)),
     ...mesh.workloads.flatMap((workload) => ['', ...workloadLines(workload, io)]),
     ...mesh.manifests
       .flatMap(faultLines)
@@ -61,10 +61,20 @@ function red(io: Io, line: string): string {
   return paint(io, 'red', line)
 }
 
-function processText({ name, state, pid, restarts, lastExit }: ProcessView): string {
+function processLines(process: ProcessView, io: Io): readonly string[] {
+  const { ready = true, reasons = [] } = process.health ?? {}
+  const line = `  ${processText(process)}`
+  return [
+    ready ? line : red(io, line),
+    ...reasons.map((reason) => paint(io, ready ? 'yellow' : 'red', `    ${reason}`)),
+  ]
+}
+
+function processText({ name, state, pid, restarts, lastExit, health }: ProcessView): string {
   const times = restarts === 1 ? 'once' : `${restarts} times`
   const history = restarts > 0 ? `, restarted ${times}, last: ${lastExit ?? 'unknown'}` : ''
-  return `${name.padEnd(8)} ${state}${pid === undefined ? '' : `, pid ${pid}`}${history}`
+  const works = health?.ready === false ? 'not ready' : state
+  return `${name.padEnd(8)} ${works}${pid === undefined ? '' : `, pid ${pid}`}${history}`
 }
 
 function workloadLines(workload: WorkloadStatus, io: Io): readonly string[] {

@@ -16,8 +16,10 @@ import { systemClock } from '#deploy/run/system-clock.ts'
 import { listenAdmin } from '#deploy/standalone/admin-server.ts'
 import { faultLines } from '#deploy/standalone/last-good.ts'
 import { openStateDir } from '#deploy/standalone/state-dir.ts'
-import type { MeshStatus } from '#deploy/standalone/status.ts'
+import type { KeptProcess } from '#deploy/standalone/kept-process.ts'
+import { askedView, type MeshStatus } from '#deploy/standalone/status.ts'
 import { readManifests } from '#policy/index.ts'
+import { FakeClock } from '#test/fakes/fake-clock.ts'
 import { runCommand } from '#test/fakes/fake-io.ts'
 import { LAUNCHER, temporary, until } from '#test/process/mesh.ts'
 
@@ -64,6 +66,17 @@ const AMISS: Readonly<Record<string, MeshStatus>> = {
     ...WELL,
     processes: [{ name: 'ca', state: 'waiting', restarts: 2, lastExit: 'it was ended by SIGKILL' }],
   },
+  'a CA that signs nothing': {
+    ...WELL,
+    processes: [
+      {
+        name: 'ca',
+        state: 'ready',
+        restarts: 0,
+        health: { ready: false, reasons: ['nothing is signed: the root ended'] },
+      },
+    ],
+  },
   'a workload that is not ready': { ...WELL, workloads: [{ ...WEB!, ready: false }] },
   'a rejected bundle': { ...WELL, workloads: [{ ...WEB!, configuration: [REJECTED] }] },
   'a database that is away': {
@@ -109,10 +122,42 @@ for (const [what, mesh] of Object.entries(AMISS)) {
     const { exitCode, out } = await shownStatus(mesh, 'text')
     t.is(exitCode, 1)
     for (const line of mesh.manifests.flatMap(faultLines)) t.true(out.includes(line))
+    for (const { name, health } of mesh.processes)
+      for (const why of health?.reasons ?? [])
+        t.true(out.includes(`${name}       not ready\n    ${why}\n`))
     for (const { policy, why } of mesh.unread)
       t.true(out.includes(`CasbinPolicy ${policy}: ${why}\nits last`))
   })
 }
+
+test('users §1.1.14, §1.1.15, §1.2.27: status tells what the health of CA and agent has to say, and that one does not answer', async (t) => {
+  const clock = new FakeClock()
+  const answers = Promise.withResolvers<unknown>()
+  const process: KeptProcess = {
+    name: 'agent',
+    firstReady: Promise.resolve(),
+    state: () => 'ready',
+    child: () => undefined,
+    restarts: () => 0,
+    lastExit: () => undefined,
+    call: (name) => (name === 'health' ? answers.promise : Promise.reject(new Error(name))),
+    stop: async () => {},
+  }
+  const waiting = askedView(process, clock)
+  await clock.advance(2000)
+  t.deepEqual((await waiting).health, { ready: false, reasons: ['it does not answer'] })
+
+  const health = { ready: true, reasons: ['the root ends soon'] }
+  answers.resolve(health)
+  const agent = await askedView(process, clock)
+  t.deepEqual(agent.health, health)
+  const { exitCode, out } = await shownStatus({ ...WELL, processes: [agent] }, 'text')
+  t.is(exitCode, 0, 'a warning is no fault')
+  t.regex(out, /agent {4}ready\n {4}the root ends soon\n/)
+
+  const ended = { ...process, call: () => Promise.reject(new Error('it has ended')) }
+  t.is((await askedView(ended, clock)).health, undefined)
+})
 
 test('status says that there is no mesh', async (t) => {
   await t.throwsAsync(runCommand(status, { uid, options: { state: '/no/mesh' } }), {
