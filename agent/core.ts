@@ -5,6 +5,7 @@ import type { Clock } from '#core/clock.ts'
 import type { Log } from '#core/log.ts'
 import { createNode, type Node } from './attest/node.ts'
 import { revokedReason } from './attest/revoked.ts'
+import { type ProofWatch, watchProof } from './attest/watch-proof.ts'
 import {
   type AuthorityConnection,
   type ConnectionOptions,
@@ -61,6 +62,7 @@ export interface Core {
   readonly cache: SvidCache
   readonly tokens: TokenCache
   readonly skew: ClockSkew
+  readonly proof: ProofWatch
   readonly metrics: AgentMetrics
   readonly listeners: Set<(rotation: Rotation) => void>
   readonly signal: AbortSignal
@@ -110,7 +112,9 @@ export function createCore(config: AgentConfig, deps: AgentDeps, signal: AbortSi
     bundle: trust.bundle,
     issue: (id, audience) => issuers.token({ id, audience }),
   })
-  const core = { node, trust, followers, cache, tokens, skew, metrics, listeners, signal, now }
+  const proof = watchProof(config.proof, deps, signal)
+  const told = { skew, proof, metrics, listeners }
+  const core = { node, trust, followers, cache, tokens, ...told, signal, now }
   followTrust(core)
   return core
 }

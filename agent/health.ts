@@ -15,6 +15,8 @@ export interface HealthInput {
   readonly waiting: readonly WaitingIdentity[]
   /** See `ClockSkew.reason`. */
   readonly skew: string | undefined
+  /** See `ProofWatch.reason`. */
+  readonly proof: string | undefined
 }
 
 /** Share of a certificate's life after which a renewal that has not come is worth an alarm. */
@@ -25,7 +27,7 @@ const MAX_TOLD = 10
 
 /** Whether all is in time. A late renewal is told long before anything expires. */
 export function healthOf(
-  { node, held, waiting, skew }: HealthInput,
+  { node, held, waiting, skew, proof }: HealthInput,
   now: Temporal.Instant,
 ): AgentHealth {
   const isUnattested = node.kind === 'unattested'
@@ -44,6 +46,7 @@ export function healthOf(
   const reasons = [
     ...(isUnattested ? [`the node is not attested: ${node.reason}`] : []),
     ...(skew === undefined ? [] : [skew]),
+    ...(proof === undefined ? [] : [proof]),
     ...identities.slice(0, MAX_TOLD),
     ...(identities.length > MAX_TOLD ? [`and ${identities.length - MAX_TOLD} more`] : []),
   ]

@@ -30,6 +30,11 @@ export const METRICS = {
     help: "By how much the CA's clock was ahead of this node's at its last answer, seconds",
     labels: [],
   },
+  redoubt_agent_proof_expires_in_seconds: {
+    kind: 'gauge',
+    help: 'How long the token or certificate that this node proves itself by is good for; none if it does not end',
+    labels: ['kind'],
+  },
   redoubt_agent_clock_jumps_total: {
     kind: 'counter',
     help: 'Times that the clock of this node jumped: it slept, or was set',

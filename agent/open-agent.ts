@@ -152,6 +152,7 @@ function agentOf(
         { labels: { state: 'ready' }, value: cache.held().length },
         { labels: { state: 'waiting' }, value: cache.waiting().length },
       ])
+      metrics.set('redoubt_agent_proof_expires_in_seconds', proofRows(core))
       metrics.set('redoubt_agent_connections', gauge(callers.connections()))
       metrics.set('redoubt_agent_calls', gauge(callers.calls()))
       const held = inForce(core)
@@ -164,9 +165,15 @@ function agentOf(
   }
 }
 
-function healthInput({ node, cache, skew }: Core): HealthInput {
+function healthInput({ node, cache, skew, proof }: Core): HealthInput {
   const [held, waiting] = [cache.held(), cache.waiting()]
-  return { node: node.state.current, held, waiting, skew: skew.reason() }
+  return { node: node.state.current, held, waiting, skew: skew.reason(), proof: proof.reason() }
+}
+
+function proofRows({ proof: { kind, endsAt }, now }: Core) {
+  const end = endsAt()
+  if (!end) return []
+  return [{ labels: { kind }, value: (end.epochMilliseconds - now().epochMilliseconds) / 1000 }]
 }
 
 function gauge(value: number) {

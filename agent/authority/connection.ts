@@ -99,7 +99,7 @@ export function connectAuthority(options: ConnectionOptions): AuthorityConnectio
         )
         return asked.challenge
       }
-      const evidence = await evidenceOf(proof, { trustDomain, csr, challenge })
+      const evidence = await evidenceOf(proof, { trustDomain, csr, challenge, now: now() })
       const request = { ...evidence, csr: Buffer.from(csr) }
       const response = await unary<AttestResponse>(
         'attest the node',

@@ -14,7 +14,10 @@ const node = { kind: 'attested', svid: { id, life } } as NodeState
 
 test('users §1.1.7: a renewal that has not come after 60 % of a life is an alarm, not its end', (t) => {
   const at = (minutes: number) =>
-    healthOf({ node, held: [held], waiting: [], skew: undefined }, issuedAt.add({ minutes }))
+    healthOf(
+      { node, held: [held], waiting: [], skew: undefined, proof: undefined },
+      issuedAt.add({ minutes }),
+    )
   t.deepEqual(at(36), { ready: true, reasons: [] })
   const late = at(37)
   t.false(late.ready)

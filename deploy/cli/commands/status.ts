@@ -85,13 +85,22 @@ function workloadLines(workload: WorkloadStatus, io: Io): readonly string[] {
     ...(certificate
       ? [
           `  certificate ${certificate.serial}, ${inWords(certificate.remainingSeconds)} left, ` +
-            `rotated ${certificate.rotations} times, bundle generation ${certificate.bundleGeneration}`,
+            `${rotatedText(certificate)}, bundle generation ${certificate.bundleGeneration}`,
         ]
       : []),
     ...configuration.map((one) => `  ${configurationText(one, io)}`),
     ...[sidecar, app].flatMap((process) => (process ? [`  ${processText(process)}`] : [])),
     ...(workload.connected === false ? [red(io, '  not connected to the policy server')] : []),
   ]
+}
+
+/** When, so that whoever looks for the cause of something else can rule it out. */
+function rotatedText({
+  rotations,
+  issuedAt,
+}: Pick<NonNullable<WorkloadStatus['certificate']>, 'rotations' | 'issuedAt'>): string {
+  if (rotations === 0) return `issued at ${issuedAt}`
+  return `rotated ${rotations === 1 ? 'once' : `${rotations} times`}, last at ${issuedAt}`
 }
 
 function configurationText(

@@ -2,10 +2,11 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
+import { openAgent } from '#agent/index.ts'
 import { pemFromDer } from '#ca/x509/index.ts'
 import { agentId, temporaryDir } from '#test/ca/harness.ts'
 import { ext, forgeIssuing, forgeLeaf, forgeRoot } from '#test/ca/x509/forge.ts'
-import { startStory, until, WorkloadClient } from '../harness.ts'
+import { type AgentStory, startStory, until, WorkloadClient } from '../harness.ts'
 
 const scope = ['spiffe://prod.example/ns/pay/*']
 const account = { namespace: 'redoubt-system', serviceAccount: 'redoubt-agent' }
@@ -42,6 +43,61 @@ test('an agent proves its node by its Kubernetes token, read at each attempt, an
   const heard = client.svids()
   await until(() => heard.messages.length === 1)
 })
+
+/** As a kubelet projects it; nobody here looks at the signature. */
+function projected(exp: Temporal.Instant): string {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  return `${part({ alg: 'RS256' })}.${part({ exp: Math.floor(exp.epochMilliseconds / 1000) })}.x\n`
+}
+
+test('users §1.1.4: a token that nobody renews is told before it is needed, and not sent once it has ended', async (t) => {
+  await using dir = await temporaryDir()
+  const tokenFile = join(dir.path, 'token')
+  const start = Temporal.Instant.from('2026-11-21T12:00:00Z')
+  await writeFile(tokenFile, projected(start.add({ seconds: 60 })))
+  let shown = 0
+  await using story = await startStory({
+    leafTtl: 'PT1H',
+    joinToken: 'none',
+    config: { proof: { kind: 'kubernetes', tokenFile } },
+    attestation: {
+      kubernetes: { audiences: ['redoubt-ca'], agents: [{ ...account, agentId, scope }] },
+    },
+    async reviewToken() {
+      shown += 1
+      const username = `system:serviceaccount:${account.namespace}:${account.serviceAccount}`
+      return { kind: 'ok', username, groups: ['system:serviceaccounts'], audiences: ['redoubt-ca'] }
+    },
+  })
+  const left = async () =>
+    /proof_expires_in_seconds\{kind="kubernetes"\} (-?\d+)/.exec(await story.agent.metrics())?.[1]
+  await until(() => story.agent.health().ready)
+  await story.pass(31_000)
+  t.is(await left(), '29')
+  await story.pass(30_000)
+  t.is(await left(), '-1')
+  t.regex(
+    story.agent.health().reasons.join(),
+    /^what this node proves itself by ended at .*12:01:00Z/,
+  )
+
+  const again = startStoryAgent(story, tokenFile)
+  const refused = {
+    message: /Cannot prove this node by .*token: it ended at .*, and nobody has renewed/,
+  }
+  await t.throwsAsync(again, refused)
+  t.is(shown, 1, 'what has ended is not sent')
+  await writeFile(tokenFile, projected(start.add({ hours: 2 })))
+  await story.pass(31_000)
+  await until(() => story.agent.health().ready)
+})
+
+/** A second agent that proves itself by the same file. */
+async function startStoryAgent({ config, deps }: AgentStory, tokenFile: string): Promise<void> {
+  const socketPath = `${config.socketPath}-2`
+  const proof = { kind: 'kubernetes', tokenFile } as const
+  await using _ = await openAgent({ ...config, socketPath, proof }, deps)
+}
 
 test('an agent proves its node by the certificate of its machine', async (t) => {
   await using dir = await temporaryDir()

@@ -100,14 +100,14 @@ async function shownStatus(mesh: MeshStatus, output: string) {
   return await runCommand(status, { uid, options: { state: state.path, output } })
 }
 
-test('status shows what there is to know, and exits 0 when all is well', async (t) => {
+test('status shows what there is to know, when each certificate was rotated last too (users §1.1.11), and exits 0 when all is well', async (t) => {
   const { exitCode, out } = await shownStatus(WELL, 'text')
   t.is(exitCode, 0)
   for (const fact of [
     'td.example',
     'ca       ready, pid 7',
     'spiffe://td.example/ns/n/sa/web',
-    'certificate ab12, 30 minutes left, rotated 3 times, bundle generation 2',
+    'certificate ab12, 30 minutes left, rotated 3 times, last at 2026-01-01T00:00:00Z, bundle generation 2',
     'inbound/n/web: v2 in force',
     'restarted once, last: it exited with code 3',
   ]) {
