@@ -23,7 +23,7 @@ const portFault: ValueFault = (value) =>
 const serviceAccountFault: ValueFault = (value) => {
   const wrong = (why: string): string =>
     `found ${JSON.stringify(value)}, expected "account" or "namespace/account": ${why}`
-  if (value.length > 320) return wrong('it is longer than 320 characters')
+  if (Buffer.byteLength(value) > 320) return wrong('it is longer than 320 bytes')
   if (value.includes('*')) return wrong('a wildcard is not supported')
   const parts = value.split('/')
   if (parts.length > 2) return wrong('it has more than one "/"')
@@ -47,6 +47,9 @@ const starsFault: ValueFault = (value) => {
   }
   return undefined
 }
+
+/** Values of one list of service accounts. */
+export const MAX_SERVICE_ACCOUNTS = 16
 
 /** What a field's values may be, by what they name. */
 export const VALUES: Readonly<

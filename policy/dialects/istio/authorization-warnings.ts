@@ -65,10 +65,27 @@ function warnHttpOnlyDeny({ action, rules = [] }: RawPolicy): readonly Warning[]
   if (action !== 'DENY') return []
   const message =
     'it names HTTP attributes and no port, so on TCP ports it denies every connection that its other attributes match'
-  return rules.flatMap((value, index) =>
-    deniesTcp(value) ? [{ path: ['spec', 'rules', index], message }] : [],
-  )
+  return rules.flatMap((value, index) => {
+    const path = ['spec', 'rules', index]
+    if (deniesTcp(value)) return [{ path, message }]
+    return isWarnedOf(value) ? [{ path, message: WARNED_BY_ISTIO }] : []
+  })
 }
+
+const WARNED_BY_ISTIO =
+  'Istio warns that it denies all on TCP ports, as it looks for ports in `to` and counts no trustDomains; it does not'
+
+/** Istio's own test, which knows nothing of `when` and of trust domains (§1.8). */
+function isWarnedOf({ from = [], to = [] }: RawRule): boolean {
+  const fields = [
+    ...from.map(({ source }) => source),
+    ...to.map(({ operation }) => operation),
+  ].flatMap((lists) => Object.keys(filledLists<object>(lists)))
+  if (to.length > 0) return !fields.some((field) => /^(notP|p)orts$/.test(field))
+  return from.length > 0 && !fields.some((field) => TCP_FIELD.test(field))
+}
+
+const TCP_FIELD = /^(not)?(principals|namespaces|serviceAccounts|(remote)?ipBlocks)$/i
 
 const HTTP_FIELD = /^(request\.|(not)?(requestPrincipals|hosts|methods|paths)$)/i
 

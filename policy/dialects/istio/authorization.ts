@@ -13,6 +13,7 @@ import {
   checkList,
   conditionKey,
   filledLists,
+  MAX_SERVICE_ACCOUNTS,
   positiveOf,
   type ValueFault,
   VALUES,
@@ -20,8 +21,6 @@ import {
 import { warnPolicy } from './authorization-warnings.ts'
 import { matchLabelsSchema, selectorOf, warnEmptySelector } from './selector.ts'
 import { checkAttachment, isTargeted, targetFields } from './target-ref.ts'
-
-const MAX_SERVICE_ACCOUNTS = 16
 
 const strings = z.array(z.string()).optional()
 
@@ -91,6 +90,10 @@ const condition = fields(
           [],
           `neither values nor notValues is set for ${JSON.stringify(key)}: expected at least one`,
         )
+      }
+      for (const [field, list] of Object.entries({ values: wanted, notValues: unwanted })) {
+        if (key === 'source.serviceAccount' && list.length > MAX_SERVICE_ACCOUNTS)
+          report([field], `it has ${list.length} values, expected at most ${MAX_SERVICE_ACCOUNTS}`)
       }
       checkList(wanted, known.value, ['values'], report)
       checkList(unwanted, known.value, ['notValues'], report)

@@ -383,10 +383,19 @@ export const VERDICTS: Readonly<Record<string, VerdictRow>> = {
   '§1.14 row 9: values of serviceAccounts': {
     accepted: [
       source({ serviceAccounts: many(16, (at) => `a${at}`) }),
-      source({ serviceAccounts: ['n/a'] }),
+      source({ serviceAccounts: ['n/a', 'é'.repeat(160)] }),
+      condition(
+        'source.serviceAccount',
+        many(16, (at) => `a${at}`),
+      ),
     ],
     refused: [
       source({ serviceAccounts: many(17, (at) => `a${at}`) }),
+      source({ serviceAccounts: ['é'.repeat(161)] }),
+      condition(
+        'source.serviceAccount',
+        many(17, (at) => `a${at}`),
+      ),
       ...['*', 'a*', 'a/b/c', '/a', 'a/', 'a'.repeat(321)].map((one) =>
         source({ serviceAccounts: [one] }),
       ),
@@ -487,6 +496,12 @@ export const VERDICTS: Readonly<Record<string, VerdictRow>> = {
       deny({ from: [{ source: { principals: ['a'] } }] }),
     ],
     warned: [
+      // Of these Istio warns without need.
+      deny({ from: [{ source: { trustDomains: ['a'] } }] }),
+      deny({
+        from: [{ source: { requestPrincipals: ['*'] } }],
+        when: [{ key: 'destination.port', values: ['80'] }],
+      }),
       deny({ to: [{ operation: { methods: ['GET'] } }] }),
       deny({ from: [{ source: { requestPrincipals: ['a'] } }] }),
     ],
