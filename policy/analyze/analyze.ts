@@ -146,7 +146,7 @@ function findingOf(scene: Scene, draft: Draft, fixable: boolean): Finding {
     name,
     file: written?.file ?? '',
     line: written?.lineOf(path) ?? 1,
-    pointer: pointerFromPath(path),
+    pointer: pointerFromPath([...(written?.at ?? []), ...path]),
     message,
     hint,
     fixable,
@@ -193,7 +193,8 @@ function repair(scene: Scene, files: readonly ManifestFile[], drafts: readonly D
   const edits = drafts.flatMap((draft) => {
     const written = scene.find(draft.subject)
     if (draft.fix === undefined || written === undefined) return []
-    return [{ draft, file: written.file, document: written.document, edit: draft.fix }]
+    const edit = { ...draft.fix, path: [...written.at, ...draft.fix.path] }
+    return [{ draft, file: written.file, document: written.document, edit }]
   })
   const made = new Set<Draft>()
   const repaired: ManifestFile[] = []

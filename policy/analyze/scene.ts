@@ -2,7 +2,8 @@
 import { assembleInbound } from '../assemble/inbound.ts'
 import { selects } from '../assemble/select.ts'
 import type { PathKey } from '../dialects/pointer.ts'
-import { type ManifestDocument, readDocuments } from '../dialects/read-document.ts'
+import { objectsOf, type WrittenObject } from '../dialects/objects.ts'
+import { readDocuments } from '../dialects/read-document.ts'
 import { type ManifestFile, readManifests } from '../dialects/read-manifests.ts'
 import type {
   AuthorizationIntent,
@@ -19,6 +20,8 @@ export interface Written extends Subject {
   readonly file: string
   /** In its file, from 1. */
   readonly document: number
+  /** In its document. */
+  readonly at: readonly PathKey[]
   readonly value: Readonly<Record<string, unknown>>
   readonly lineOf: (path: readonly PathKey[]) => number
 }
@@ -55,7 +58,9 @@ export interface Scoped {
 export function readScene(files: readonly ManifestFile[]): Scene {
   const { intent, documents: reports } = readManifests(files)
   const written = files.flatMap(({ path, text }) =>
-    readDocuments(text).flatMap((document) => writtenOf(path, document)),
+    readDocuments(text)
+      .flatMap(objectsOf)
+      .flatMap((object) => writtenOf(path, object)),
   )
   const byKey = new Map(written.toReversed().map((one) => [keyOf(one), one]))
   const bundles = new Map<Workload, InboundBundle>()
@@ -112,13 +117,13 @@ export function subjectOf(
 
 function writtenOf(
   file: string,
-  { value, document, lineOf }: ManifestDocument,
+  { value, document, at, lineOf }: WrittenObject,
 ): readonly Written[] {
   if (!isRecord(value) || typeof value['kind'] !== 'string') return []
   const metadata = isRecord(value['metadata']) ? value['metadata'] : {}
   const { namespace = 'default', name = '' } = metadata
   const subject = { kind: value['kind'], namespace: String(namespace), name: String(name) }
-  return [{ ...subject, file, document, value, lineOf }]
+  return [{ ...subject, file, document, at, value, lineOf }]
 }
 
 function keyOf({ kind, namespace, name }: Subject): string {

@@ -51,8 +51,14 @@ const OF_ENVOY: Readonly<Record<string, string>> = {
     'use AuthorizationPolicy, with action CUSTOM and a provider for decisions of your own',
 }
 
+/** Groups of those who say what a mesh does: what is not understood of them is not passed over. */
+const OF_MESHES =
+  /(^|\.)(istio\.io|redoubt\.io|linkerd\.io|smi-spec\.io|getambassador\.io|appmesh\.k8s\.aws|gateway\.networking\.(x-)?k8s\.io)$/
+
 export type FoundKind =
   | { readonly kind: 'found'; readonly definition: Kind }
+  /** Somebody else's, such as a Deployment: nothing of it concerns a mesh. */
+  | { readonly kind: 'foreign' }
   | {
       readonly kind: 'refused'
       readonly field: 'apiVersion' | 'kind'
@@ -60,7 +66,7 @@ export type FoundKind =
       readonly hint: string
     }
 
-/** The kind that `apiVersion` and `kind` name, or why none. */
+/** The kind that `apiVersion` and `kind` name, or why none. As Istio does, it leaves to others what is theirs. */
 export function findKind(apiVersion: string, kind: string): FoundKind {
   const [version = '', group = ''] = apiVersion.split('/').reverse()
   const definition = KINDS.find((known) => known.kind === kind && known.group === group)
@@ -94,14 +100,15 @@ function refuseKind(apiVersion: string, kind: string, group: string): FoundKind 
     return {
       kind: 'refused',
       field: 'kind',
-      message: 'a List is no object: each of its items is expected as a document of its own',
-      hint: `make documents of it: kubectl get KIND -A -o json | jq -r '.items[] | "---", tojson'`,
+      message: 'a List has its objects in items: expected a list of them',
+      hint: 'as kubectl get -o yaml prints them',
     }
   }
   const meant = suggest(
     kind,
     KINDS.map((known) => known.kind),
   )
+  if (meant === undefined && isForeign(apiVersion, kind, group)) return { kind: 'foreign' }
   return {
     kind: 'refused',
     field: 'kind',
@@ -111,6 +118,20 @@ function refuseKind(apiVersion: string, kind: string, group: string): FoundKind 
       : `supported: ${KINDS.map((known) => known.kind).join(', ')}`,
   }
 }
+
+/** Whether the words are ones of another API, and not ours misspelt. */
+function isForeign(apiVersion: string, kind: string, group: string): boolean {
+  if (group === '') return apiVersion === 'v1' && OF_KUBERNETES.test(kind)
+  if (OF_MESHES.test(group) || !/^[A-Z][A-Za-z0-9]*$/.test(kind)) return false
+  if (!/^([a-z0-9.-]+\/)?v\d+((alpha|beta)\d+)?$/.test(apiVersion)) return false
+  return /(^|\.)k8s\.io$/.test(group) || suggest(group, GROUPS) === undefined
+}
+
+/** Other kinds of the core group, which has no more. */
+const OF_KUBERNETES =
+  /^(Binding|ComponentStatus|Endpoints|Event|LimitRange|Node|PersistentVolume(Claim)?|Pod(Template)?|ReplicationController|ResourceQuota|ServiceAccount)$/
+
+const GROUPS = ['security.istio.io', 'networking.istio.io', 'telemetry.istio.io', 'redoubt.io']
 
 function apiVersionOf(group: string, version: string): string {
   return group === '' ? version : `${group}/${version}`

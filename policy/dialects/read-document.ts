@@ -81,6 +81,8 @@ export function readExactly(text: string): readonly ManifestDocument[] {
       lineCounter: lines,
       prettyErrors: false,
       strict: true,
+      // Keys that are no texts are refused below, with their line; it would say it on standard error.
+      logLevel: 'error',
     })
     const documents: Document[] = Array.isArray(parsed) ? parsed : []
     return documents

@@ -6,8 +6,9 @@
 import type { DocumentReport, Fault, Intent } from '../model/intent.ts'
 import type { Placed, Placement } from './kind.ts'
 import { findKind } from './kinds.ts'
+import { objectsOf, type WrittenObject } from './objects.ts'
 import { type PathKey, pointerFromPath } from './pointer.ts'
-import { type ManifestDocument, readDocuments } from './read-document.ts'
+import { readDocuments } from './read-document.ts'
 import { DEFAULT_MESH } from './redoubt/mesh.ts'
 import { faultsOf, show, wrongType } from './schema.ts'
 
@@ -20,7 +21,7 @@ export interface ManifestFile {
 export interface Manifests {
   /** Of the documents that are valid and have nothing unsupported. */
   readonly intent: Intent
-  /** One for each document, in order of files and positions; documents without content have none. */
+  /** One for each document, in order of files and positions; documents without content have none, a List one an item. */
   readonly documents: readonly DocumentReport[]
 }
 
@@ -29,7 +30,7 @@ interface Judged {
   readonly report: DocumentReport
   /** Set when the report has neither errors nor anything unsupported. */
   readonly placed?: Placement
-  readonly lineOf: ManifestDocument['lineOf']
+  readonly written: WrittenObject
 }
 
 /** Reads Kubernetes-style documents (YAML or JSON). Never throws: what is wrong is in the reports. */
@@ -44,7 +45,11 @@ export function createManifestReader(): (files: readonly ManifestFile[]) => Mani
     const read = files.map(({ path, text }) => {
       const before = known.get(path)
       const judged =
-        before?.text === text ? before.judged : readDocuments(text).map((one) => judge(path, one))
+        before?.text === text
+          ? before.judged
+          : readDocuments(text)
+              .flatMap(objectsOf)
+              .map((one) => judge(path, one))
       return [path, { text, judged }] as const
     })
     known = new Map(read)
@@ -53,8 +58,8 @@ export function createManifestReader(): (files: readonly ManifestFile[]) => Mani
   }
 }
 
-function judge(file: string, document: ManifestDocument): Judged {
-  const { value, lineOf } = document
+function judge(file: string, written: WrittenObject): Judged {
+  const { value, lineOf, at } = written
   const identity = identityOf(value)
   const report = (
     errors: readonly Fault[],
@@ -62,24 +67,24 @@ function judge(file: string, document: ManifestDocument): Judged {
     unsupported: readonly Fault[] = [],
   ): DocumentReport => ({
     file,
-    document: document.document,
-    line: document.line,
+    document: written.document,
+    line: written.line,
     ...identity,
     valid: errors.length === 0,
     errors,
     warnings,
     unsupported,
   })
-  if (document.faults.length > 0) return { report: report(document.faults), lineOf }
+  if (written.faults.length > 0) return { report: report(written.faults), written }
 
   const fault = (path: readonly PathKey[], message: string, hint?: string): Fault => ({
-    pointer: pointerFromPath(path),
+    pointer: pointerFromPath([...at, ...path]),
     line: lineOf(path),
     message,
     ...(hint === undefined ? {} : { hint }),
   })
   if (!isRecord(value))
-    return { report: report([fault([], `found ${show(value)}, expected a manifest`)]), lineOf }
+    return { report: report([fault([], `found ${show(value)}, expected a manifest`)]), written }
 
   const { apiVersion, kind } = value
   const missing = Object.entries({ apiVersion, kind }).filter(
@@ -87,16 +92,20 @@ function judge(file: string, document: ManifestDocument): Judged {
   )
   if (typeof apiVersion !== 'string' || typeof kind !== 'string') {
     const errors = missing.map(([field, word]) => fault([field], wrongType('string', word)))
-    return { report: report(errors), lineOf }
+    return { report: report(errors), written }
   }
   const found = findKind(apiVersion, kind)
   if (found.kind === 'refused')
-    return { report: report([fault([found.field], found.message, found.hint)]), lineOf }
+    return { report: report([fault([found.field], found.message, found.hint)]), written }
+  if (found.kind === 'foreign') return { report: { ...report([]), skipped: true }, written }
 
   const { definition } = found
   const scoped = definition.scope === 'cluster' ? { ...identity, namespace: '' } : identity
-  const errors = faultsOf(definition.schema, value, lineOf)
-  if (errors.length > 0) return { report: { ...report(errors), ...scoped }, lineOf }
+  const errors = faultsOf(definition.schema, value, lineOf).map((one) => ({
+    ...one,
+    pointer: pointerFromPath(at) + one.pointer,
+  }))
+  if (errors.length > 0) return { report: { ...report(errors), ...scoped }, written }
   const warnings = definition.warnings(value, file).map(({ path, message }) => fault(path, message))
   const unsupported = definition
     .unsupported(value)
@@ -104,7 +113,7 @@ function judge(file: string, document: ManifestDocument): Judged {
   return {
     report: { ...report([], warnings, unsupported), ...scoped },
     ...(unsupported.length === 0 ? { placed: definition.place(value, file) } : {}),
-    lineOf,
+    written,
   }
 }
 
@@ -124,8 +133,8 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 function refuseDuplicates(judged: readonly Judged[]): readonly Judged[] {
   const first = new Map<string, DocumentReport>()
   return judged.map((one) => {
-    const { report, lineOf } = one
-    if (!report.valid) return one
+    const { report, written } = one
+    if (!report.valid || report.skipped) return one
     const { kind, namespace, name } = report
     const key = kind === 'Mesh' ? kind : `${kind} ${namespace}/${name}`
     const earlier = first.get(key)
@@ -140,12 +149,12 @@ function refuseDuplicates(judged: readonly Judged[]): readonly Judged[] {
         ? `there is already a Mesh, at ${where}`
         : `${key} is already defined at ${where}`
     const error = {
-      pointer: pointerFromPath(path),
-      line: lineOf(path),
+      pointer: pointerFromPath([...written.at, ...path]),
+      line: written.lineOf(path),
       message,
       hint: 'remove one of the two',
     }
-    return { report: { ...report, valid: false, errors: [error] }, lineOf }
+    return { report: { ...report, valid: false, errors: [error] }, written }
   })
 }
 

@@ -331,4 +331,6 @@ export interface DocumentReport {
   readonly warnings: readonly Fault[]
   /** What is valid and no mesh of ours carries out: then the object is not in the intent. */
   readonly unsupported: readonly Fault[]
+  /** Of a kind that is no business of a mesh: nothing was read of it. */
+  readonly skipped?: true
 }

@@ -64,11 +64,13 @@ function report(io: Io, input: Input, documents: readonly DocumentReport[]): voi
 function textLines(io: Io, documents: readonly DocumentReport[]): readonly string[] {
   const invalid = documents.filter(({ valid }) => !valid).length
   const count = `${documents.length} document${documents.length === 1 ? '' : 's'}`
+  const skipped = documents.filter((one) => one.skipped).length
   const held = documents.filter(({ unsupported }) => unsupported.length > 0).length
+  const others = skipped === 0 ? '' : `, ${skipped} skipped: no business of a mesh`
   const sum =
     invalid === 0
-      ? paint(io, 'green', `${count}, all valid`)
-      : paint(io, 'red', `${count}, ${invalid} invalid`)
+      ? paint(io, 'green', `${count}, all valid${others}`)
+      : paint(io, 'red', `${count}, ${invalid} invalid${others}`)
   const note = `${held} of them with what no mesh carries out yet: redoubt up refuses the file`
   return [
     ...documents.flatMap((document) => documentLines(io, document)),
@@ -79,7 +81,11 @@ function textLines(io: Io, documents: readonly DocumentReport[]): readonly strin
 
 function documentLines(io: Io, document: DocumentReport): readonly string[] {
   const { file, line, kind, namespace, name, valid, errors, warnings, unsupported } = document
-  const mark = valid ? paint(io, 'green', '✔') : paint(io, 'red', '✘')
+  const mark = document.skipped
+    ? paint(io, 'dim', '–')
+    : valid
+      ? paint(io, 'green', '✔')
+      : paint(io, 'red', '✘')
   // What is no object has no namespace either.
   const object =
     name === '' ? kind || 'document' : `${kind} ${namespace ? `${namespace}/` : ''}${name}`

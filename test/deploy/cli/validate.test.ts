@@ -161,8 +161,14 @@ test('validate tells what is no manifest at all, in words', async (t) => {
     /^✘ document -:2\n {4}-:2 {2}Cannot read file: it is no text in UTF-8/,
   )
   t.regex(
-    await said('apiVersion: v1\nkind: List\nitems: []\n'),
-    /^✘ List -:1\n {4}-:2 \/kind {2}a List is no object[^\n]*\n {8}make documents of it: kubectl/,
+    await said('apiVersion: v1\nkind: List\nitems: {}\n'),
+    /^✘ List -:1\n {4}-:2 \/kind {2}a List has its objects in items[^\n]*\n {8}as kubectl get/,
+  )
+  t.is(
+    await said(
+      'apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: a }\n---\napiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n',
+    ),
+    '– Deployment default/a -:1\n✔ Namespace a -:5\n2 documents, all valid, 1 skipped: no business of a mesh',
   )
   t.regex(
     await said('\ufeffapiVersion: v1\r\nkind: Namespace\r\nmetadata: { name: a }\r\n'),

@@ -160,14 +160,117 @@ test('two objects of one name are one too many, whatever is carried out of them'
   t.regex(second?.errors[0]?.message ?? '', /already defined/)
 })
 
+test('§0.2 what others say to Kubernetes is skipped, as Istio does, however often and in whatever shape', (t) => {
+  const kinds = [
+    ...['v1 Pod', 'v1 ServiceAccount', 'v1 Endpoints', 'v1 Node', 'v1 Event', 'apps/v1 Deployment'],
+    ...['batch/v1 Job', 'rbac.authorization.k8s.io/v1 Role', 'policy/v1 PodDisruptionBudget'],
+    ...[
+      'networking.k8s.io/v1 Ingress',
+      'networking.k8s.io/v1 NetworkPolicy',
+      'cert-manager.io/v1 Issuer',
+    ],
+    ...[
+      'autoscaling/v2 HorizontalPodAutoscaler',
+      'apiextensions.k8s.io/v1 CustomResourceDefinition',
+    ],
+    'kustomize.config.k8s.io/v1beta1 Kustomization',
+  ]
+  for (const one of kinds) {
+    const [apiVersion, kind] = one.split(' ')
+    const text = `apiVersion: ${apiVersion}\nkind: ${kind}\nspec: [1]\n`
+    const { documents } = readManifests([{ path: 'a.yaml', text: `${text}---\n${text}` }])
+    for (const report of documents)
+      t.like(report, { kind, valid: true, skipped: true, errors: [] }, one)
+    t.is(documents.length, 2)
+  }
+})
+
+test('the items of a List are objects, with pointers and lines of their own', (t) => {
+  const policy = (name: string, spec: string) =>
+    `  - { apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: { name: ${name} }, spec: ${spec} }`
+  const text = [
+    ...['apiVersion: v1', 'kind: List', 'metadata: { resourceVersion: "" }', 'items:'],
+    ...[policy('a', '{ rules: [{}] }'), policy('b', '{ action: DENI }'), policy('a', '{}')],
+    '  - { apiVersion: v1, kind: List, items: [5, { apiVersion: apps/v1, kind: Deployment }] }',
+  ].join('\n')
+  const { intent, documents } = readManifests([{ path: 'a.yaml', text: `${text}\n---\n${text}` }])
+  t.deepEqual(
+    intent.authorizationPolicies.map(({ name }) => name),
+    ['a'],
+  )
+  t.deepEqual(
+    documents.map(({ document, line, skipped, errors }) => [
+      ...[document, line, skipped ?? false],
+      ...errors.map((error) => `${error.pointer}:${error.line}`),
+    ]),
+    [
+      [1, 5, false],
+      [1, 6, false, '/items/1/spec/action:6'],
+      [1, 7, false, '/items/2/metadata/name:7'],
+      [1, 8, false, '/items/3/items/0:8'],
+      [1, 8, true],
+      [2, 14, false, '/items/0/metadata/name:14'],
+      [2, 15, false, '/items/1/spec/action:15'],
+      [2, 16, false, '/items/2/metadata/name:16'],
+      [2, 17, false, '/items/3/items/0:17'],
+      [2, 17, true],
+    ],
+  )
+  const empty = '{"apiVersion":"v1","kind":"List","items":null}'
+  t.deepEqual(readManifests([{ path: 'a.json', text: empty }]).documents, [])
+})
+
+test('a Service as the API server gives it back is one; what of it is for strangers is warned of', (t) => {
+  const service = (spec: string) =>
+    readManifests([
+      {
+        path: 'a.yaml',
+        text: `apiVersion: v1\nkind: Service\nmetadata: { name: a, uid: u, resourceVersion: "5" }\nspec: ${spec}\nstatus: { loadBalancer: {} }\n`,
+      },
+    ])
+  const given =
+    'clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1], ipFamilies: [IPv4], ipFamilyPolicy: SingleStack, internalTrafficPolicy: Cluster, sessionAffinity: None'
+  const plain = service(`{ ${given}, type: ClusterIP, ports: [{ port: 80, protocol: TCP }] }`)
+  t.like(plain.documents[0], { valid: true, warnings: [], unsupported: [] })
+  t.is(plain.intent.services[0]?.ports[0]?.port, 80)
+  const open = service(
+    `{ ${given}, type: LoadBalancer, externalTrafficPolicy: Local, ports: [{ name: "", port: 80, nodePort: 30080 }] }`,
+  )
+  t.is(open.documents[0]?.warnings[0]?.pointer, '/spec/type')
+  t.is(open.intent.services.length, 1)
+  const elsewhere = service('{ type: ExternalName, externalName: a.example }')
+  t.like(elsewhere.documents[0], { valid: true, warnings: [] })
+  t.is(elsewhere.documents[0]?.unsupported[0]?.pointer, '/spec/type')
+  t.deepEqual(elsewhere.intent.services, [])
+  for (const unlike of ['sessionAffinity: ClientIP', 'internalTrafficPolicy: Local'])
+    t.is(service(`{ ${unlike}, ports: [{ port: 80 }] }`).documents[0]?.unsupported.length, 1)
+  t.false(service('{ type: NodePort }').documents[0]?.valid)
+})
+
 const OF_KINDS: readonly (readonly [string, string])[] = [
   ['{}', '/apiVersion:1 it is missing: expected a string'],
   ['[1]', ':1 found [1], expected a manifest'],
   ['just text', ':1 found "just text", expected a manifest'],
   ['apiVersion: v1', '/kind:1 it is missing: expected a string'],
   [
-    'apiVersion: apps/v1\nkind: Deployment',
-    '/kind:2 the kind "Deployment" of apps is not supported | supported: Namespace,',
+    'apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute',
+    '/kind:2 the kind "HTTPRoute" of gateway.networking.k8s.io is not supported | supported: Namespace,',
+  ],
+  [
+    'apiVersion: security.istoi.io/v1\nkind: Something',
+    '/kind:2 the kind "Something" of security.istoi.io is not supported | supported: Namespace,',
+  ],
+  [
+    'apiVersion: v1\nkind: Servce',
+    '/kind:2 the kind "Servce" of the core group is not supported | did you mean "Service"?',
+  ],
+  [
+    'apiVersion: one\nkind: two',
+    '/kind:2 the kind "two" of the core group is not supported | supported: Namespace,',
+  ],
+  [
+    'apiVersion: v1\nkind: List\nitems: { a: b }',
+    '/kind:2 a List has its objects in items: expected a list of them | as kubectl get -o yaml prints them',
   ],
   [
     'apiVersion: security.istio.io/v1\nkind: AuthorisationPolicy',

@@ -28,7 +28,7 @@ function judgeManifest(value: unknown): Verdict | undefined {
   const { apiVersion, kind } = Object(value) as Readonly<Record<string, unknown>>
   if (typeof apiVersion !== 'string' || typeof kind !== 'string') return undefined
   const found = findKind(apiVersion, kind)
-  return found.kind === 'refused' ? undefined : judge(found.definition.schema, value)
+  return found.kind === 'found' ? judge(found.definition.schema, value) : undefined
 }
 
 const CASES = '../shared/conformance/istio-validation.jsonl'
