@@ -100,6 +100,7 @@ function read(headers: IncomingHttpHeaders, body: string): Seen {
     status: Number(status),
     ...(path === undefined ? {} : forwarded),
     head: lines.join('\r\n'),
-    body,
+    // What HTTP says in its body, gRPC says in a field.
+    body: body || decodeURIComponent(String(headers['grpc-message'] ?? '')),
   }
 }

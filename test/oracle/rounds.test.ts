@@ -76,6 +76,20 @@ test('a report says where, what, both answers, and how to see it again', (t) => 
   t.regex(report(many, 7), /^9 differ[^…]*… and 4 more/s)
 })
 
+test('a body that a provider may not be shown is named in HTTP’s words and in gRPC’s, and no other refusal is', (t) => {
+  const named = DIFFERENCES.find(({ name }) => name === 'body-in-one-frame')
+  const pair = {
+    ...{ theirs: { set: 's', id: 'r1', decision: 'allow' } as const, decided: undefined },
+    request: { ...request, protocol: 'grpc', body: 'x'.repeat(200) } as const,
+    text: '"CUSTOM"',
+  }
+  const told = (status: number, body: string) =>
+    named?.explains({ ...pair, ours: { isAllowed: false, status, body } })
+  t.true(told(413, 'Payload Too Large'))
+  t.true(told(200, 'Payload Too Large'))
+  t.false(told(200, 'RBAC: access denied'))
+})
+
 test('a difference has a name and a reason, and explains nothing that it does not speak of', (t) => {
   const names = DIFFERENCES.map(({ name }) => name)
   t.is(new Set(names).size, names.length)
