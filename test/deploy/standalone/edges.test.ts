@@ -1,7 +1,7 @@
 /** The edges of the standalone deployment, against the real system: files, locks, processes, sockets. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, readdirSync, readFileSync } from 'node:fs'
 import {
   appendFile,
   chmod,
@@ -106,7 +106,8 @@ test('openDirectorySource() does not take a file that is truncated before it is 
   })()
   await truncate(file)
   await sleep(150)
-  await appendFile(file, workload('two'))
+  // At once: however late it is, what waits for the file to settle comes after it.
+  appendFileSync(file, workload('two'))
   await until(() => names(source).join() === 'two' || undefined)
   ended.abort()
   await watching
