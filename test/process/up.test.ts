@@ -1,7 +1,7 @@
 /** The sample as `redoubt up` runs it: one mesh for all tests of this file, which run one after the other. */
-import { cp, readFile, stat, writeFile } from 'node:fs/promises'
+import { cp, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import anyTest, { type TestFn } from 'ava'
 
 import type { Command } from '#deploy/cli/command.ts'
@@ -17,6 +17,7 @@ import { status } from '#deploy/cli/commands/status.ts'
 import type { MeshStatus } from '#deploy/standalone/status.ts'
 import { runCommand } from '#test/fakes/fake-io.ts'
 import { startSlowness } from '#test/fakes/slowness.ts'
+import { listeningOf } from './listening.ts'
 import { ask, processesOf, startMesh, temporary, type TestMesh, until } from './mesh.ts'
 
 interface Context {
@@ -81,6 +82,52 @@ test.serial('up is ready in under 15 s, and every address of the ready line answ
   t.regex(await readFile(ca.bundle, 'utf8'), /BEGIN CERTIFICATE/)
   const { keys } = JSON.parse(await readFile(ca.document, 'utf8')) as { keys: { use: string }[] }
   t.deepEqual(new Set(keys.map(({ use }) => use)), new Set(['x509-svid', 'jwt-svid']))
+})
+
+test.serial('each process listens where SECURITY.md says, and nowhere else', async (t) => {
+  const { mesh, state } = t.context
+  const { ca, policy, agent: own, workloads } = mesh.ready
+  const { processes, workloads: running } = await statusOf(state)
+  const listensAt = (name: string) =>
+    listeningOf(processes.find((process) => process.name === name)?.pid ?? 0)
+  t.deepEqual(listensAt('ca'), [ca.address, ca.metrics].sort())
+  t.deepEqual(listensAt('policy'), [policy.address, policy.metrics].sort())
+  t.deepEqual(listensAt('agent'), [own.socket, own.metrics].sort())
+  for (const { name, inbound = {}, outbound = '', ...at } of workloads) {
+    const { sidecar } = running.find((one) => one.name === name) ?? {}
+    if (!sidecar) continue
+    const { admin = '', metrics = '', readiness = '' } = at
+    const told = [...Object.values(inbound), outbound, admin, metrics, readiness]
+    const real = listeningOf(sidecar.pid ?? 0)
+    t.deepEqual([...new Set(told)].sort(), [...new Set(real)], name)
+    t.true(
+      real.every((address) => address.startsWith('127.')),
+      name,
+    )
+  }
+})
+
+/** PKCS#8 of P-256 as it begins: in PEM, in base64 without it, in DER. */
+const PRIVATE_KEY = [
+  Buffer.from('PRIVATE KEY'),
+  Buffer.from('AgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg'),
+  Buffer.from('301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420', 'hex'),
+]
+
+test.serial('keys of agent, policy server, sidecars and workloads are on no disk', async (t) => {
+  const { state } = t.context
+  const files = await readdir(state, { recursive: true, withFileTypes: true })
+  const withKey: string[] = []
+  for (const file of files.filter((one) => one.isFile())) {
+    const path = join(file.parentPath, file.name)
+    const bytes = await readFile(path).catch(() => Buffer.alloc(0)) // renamed meanwhile
+    if (PRIVATE_KEY.some((begin) => bytes.includes(begin))) withKey.push(relative(state, path))
+  }
+  t.true(withKey.length > 0, 'the CA has its keys')
+  t.deepEqual(
+    withKey.filter((path) => !path.startsWith('ca/')),
+    [],
+  )
 })
 
 test.serial('a request from edge goes through two sidecars to qotm', async (t) => {
