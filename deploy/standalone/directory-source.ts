@@ -12,7 +12,7 @@ import { createLive, type Live } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { keepLastGood, type Read, type Reading } from './last-good.ts'
 import type { SourceFile } from './messages.ts'
-import { readFiles, readRoots, type SourceRoot } from './read-files.ts'
+import { foldersLeftOut, readFiles, readRoots, type SourceRoot } from './read-files.ts'
 
 export interface DirectorySourceDeps {
   readonly clock: Clock
@@ -44,6 +44,7 @@ export async function openDirectorySource(
 ): Promise<Live<Reading>> {
   const { cwd, read, log } = deps
   const roots = await readRoots(paths, cwd)
+  for (const folder of await foldersLeftOut(roots, cwd)) log('warn', 'folder-not-read', { folder })
   let seen = await readFiles(roots, cwd)
   const source = createLive(keepLastGood(seen, [], read))
 

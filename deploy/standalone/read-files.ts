@@ -59,6 +59,28 @@ async function listManifests(path: string, cwd: string): Promise<readonly string
     .map((name) => join(path, name))
 }
 
+/** Folders with manifests right in those of the roots, which nobody reads unless they are roots too; in order. */
+export async function foldersLeftOut(
+  roots: readonly SourceRoot[],
+  cwd: string,
+): Promise<readonly string[]> {
+  const read = new Set(roots.map(({ path }) => resolve(cwd, path)))
+  const found = await Promise.all(
+    roots
+      .filter(({ isDirectory }) => isDirectory)
+      .map(async ({ path }) => {
+        const options = { withFileTypes: true } as const
+        const entries = (await readdir(resolve(cwd, path), options).catch(ignoreMissing)) ?? []
+        return entries
+          .filter((one) => one.isDirectory() && !one.name.startsWith('.'))
+          .map(({ name }) => join(path, name))
+      }),
+  )
+  const others = [...new Set(found.flat())].filter((path) => !read.has(resolve(cwd, path)))
+  const manifests = await Promise.all(others.map((path) => listManifests(path, cwd)))
+  return others.filter((_, index) => (manifests[index]?.length ?? 0) > 0).sort()
+}
+
 function ignoreMissing(cause: NodeJS.ErrnoException): undefined {
   if (cause.code !== 'ENOENT' && cause.code !== 'EISDIR') throw cause
   return undefined

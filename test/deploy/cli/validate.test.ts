@@ -153,6 +153,26 @@ for (const [what, options, said] of [
   })
 }
 
+test('folders in folders are read where they are named, and told of where they are not', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'redoubt-validate-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  for (const name of ['in/deep', 'none', '.git']) mkdirSync(join(folder, name), { recursive: true })
+  for (const name of ['a.yaml', 'in/b.yaml', 'in/deep/c.json', 'none/x.txt', '.git/d.yaml'])
+    writeFileSync(
+      join(folder, name),
+      `apiVersion: v1\nkind: Namespace\nmetadata: { name: ${name[0]} }\n`,
+    )
+  const ask = (...file: readonly string[]) =>
+    runCommand(validate, { cwd: folder, options: { file } })
+  const note = (path: string) =>
+    `redoubt: did not read ${path}, a folder in a folder: name it too, where it is meant`
+  const top = await ask('.')
+  t.deepEqual([top.err, top.out.split('\n').at(-1)], [note('in'), '1 document, all valid'])
+  const both = await ask('.', './in')
+  t.deepEqual([both.err, both.out.split('\n').at(-1)], [note('in/deep'), '2 documents, all valid'])
+  t.is((await ask('.', 'in', join(folder, 'in/deep'))).err, '')
+})
+
 test('validate tells what is no manifest at all, in words', async (t) => {
   const said = async (stdin: string) =>
     (await runCommand(validate, { stdin, options: { file: ['-'] } })).out
