@@ -18,6 +18,11 @@ import { writeBundleDocument } from './document.ts'
 export interface EndpointConfig {
   /** Port 0 takes a free one. */
   readonly listen: { readonly host: string; readonly port: number }
+  /**
+   * Whether other CAs of this trust domain, on this machine and of this user, listen there, too: the kernel
+   * gives each caller to one that runs. @default false
+   */
+  readonly shared?: boolean
   /** Seconds after which others look again. @default 300 */
   readonly refreshHint?: number
   readonly profile: /** The certificate of the CA's own listener, `…/ns/redoubt-system/sa/redoubt-ca`. */
@@ -66,12 +71,12 @@ const DEFAULT_HINT_S = 300
  * @throws {CaError} `CA_LISTEN_FAILED`, `CA_CONFIG_INVALID` if the certificate cannot be used
  */
 export async function serveEndpoint(config: EndpointConfig, deps: EndpointDeps): Promise<Endpoint> {
-  const { listen, refreshHint = DEFAULT_HINT_S } = config
+  const { refreshHint = DEFAULT_HINT_S } = config
   let shown = await contextOf(config, deps)
   const server = newServer(shown, (request, response) =>
     answer(request, response, () => writeBundleDocument(deps.bundle.current, refreshHint)),
   )
-  await bind(server, listen)
+  await bind(server, config)
   const ended = new AbortController()
   const refresh = async (): Promise<void> => {
     const next = await contextOf(config, deps)
@@ -168,9 +173,10 @@ async function look(
   }
 }
 
-async function bind(server: Server, { host, port }: EndpointConfig['listen']): Promise<void> {
+async function bind(server: Server, { listen, shared = false }: EndpointConfig): Promise<void> {
+  const { host, port } = listen
   try {
-    server.listen(port, host)
+    server.listen({ host, port, reusePort: shared })
     await once(server, 'listening')
   } catch (cause) {
     const { message } = cause as Error

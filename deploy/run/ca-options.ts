@@ -69,12 +69,14 @@ async function relationshipOf({
 
 function endpointOf({
   endpoint,
+  replicas = 1,
 }: CaAuthority): Pick<NonNullable<CaConfig['federation']>, 'endpoint'> {
   if (!endpoint) return {}
   const { listen, refreshHintSeconds, certificate } = endpoint
   return {
     endpoint: {
       listen: parseAddress(listen),
+      shared: replicas > 1,
       ...(refreshHintSeconds !== undefined && { refreshHint: refreshHintSeconds }),
       profile: certificate ? { kind: 'https_web', ...certificate } : { kind: 'https_spiffe' },
     },

@@ -140,7 +140,6 @@ function keepCa(
   const at = { address: listen, metrics: ANY_PORT }
   let hasServed = false
   const configuration = (): CaProcessConfig => {
-    const { endpoint, ...shared } = authority()
     return {
       logFile: join(deps.state.path, 'logs', `${name}.log`),
       trustDomain: topology().trustDomain,
@@ -152,8 +151,7 @@ function keepCa(
       caTtl: String(lives.caTtl),
       rootTtl: String(lives.rootTtl),
       ...ca,
-      // Its address is fixed: the first serves it, and is started anew when it ends.
-      authority: { ...shared, ...(endpoint && place === 0 && { endpoint }) },
+      authority: authority(),
       federated: federated(),
     }
   }

@@ -1,18 +1,20 @@
 /** `redoubt up` with two CAs on one PostgreSQL: either may be killed, and nobody is without. */
 import { cp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { request } from 'node:https'
 import { join } from 'node:path'
 
 import test from 'ava'
 
 import type { MeshStatus } from '#deploy/standalone/status.ts'
+import { freePorts } from '../scenario/free-ports.ts'
 import { startMesh, startRedoubt, temporary, until } from '../process/mesh.ts'
 import { SAMPLE, startCallers } from '../process/rotation-run.ts'
 import { newDatabase } from './database.ts'
 
 const run = process.env['REDOUBT_TEST_POSTGRES'] === undefined ? test.skip : test.serial
 
-/** The sample, with as many CAs on a database. */
-async function manifests(folder: string, replicas: number) {
+/** The sample, with as many CAs on a database. @param endpoint - Where the bundle is served. */
+async function manifests(folder: string, replicas: number, endpoint?: string) {
   const shared = await newDatabase()
   const sample = join(folder, 'qotm')
   await cp(SAMPLE, sample, { recursive: true })
@@ -32,7 +34,8 @@ async function manifests(folder: string, replicas: number) {
       passphrase: { file: ${join(folder, 'passphrase')} }
       caFile: ${caFile}`,
   )
-  await writeFile(file, text)
+  const served = endpoint && `federation: { endpoint: { listen: '${endpoint}' } }\n  accessLogFile:`
+  await writeFile(file, served ? text.replace('accessLogFile:', served) : text)
   // How long a try may take is about the machine that the test has, not about its CAs.
   const services = join(sample, 'services.yaml')
   const routes = await readFile(services, 'utf8')
@@ -47,6 +50,16 @@ async function manifests(folder: string, replicas: number) {
   }
 }
 
+/** The status of the bundle endpoint; who it is says its own test. */
+function askBundle(port: number): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const options = { host: '127.0.0.1', port, agent: false, rejectUnauthorized: false } as const
+    request(options, (response) => resolve(response.resume().statusCode))
+      .on('error', reject)
+      .end()
+  })
+}
+
 interface CaView {
   readonly ready: boolean
   readonly replicas: readonly { address: string; alive: boolean; self: boolean }[]
@@ -57,9 +70,11 @@ run(
   'users §1.2.20: kill -9 of either of two CAs of redoubt up loses no request, no certificate and no step of a rotation',
   async (t) => {
     await using folder = await temporary()
-    await using given = await manifests(folder.path, 2)
+    const [port = 0] = await freePorts(1)
+    await using given = await manifests(folder.path, 2, `127.0.0.1:${port}`)
     const state = join(folder.path, 'state')
     await using mesh = await startMesh(['-f', given.sample, '--state', state])
+    t.is(await askBundle(port), 200)
     const { ca } = mesh.ready
     t.is(ca.replicas.length, 2)
     t.is(ca.replicas[0]?.address, ca.address)
@@ -101,6 +116,7 @@ run(
       await until(() => (rotations().length >= 3 ? true : undefined))
     }
     t.true((await view()).ready)
+    t.is(await askBundle(port), 200, 'the bundle is served by the other')
     t.is((await view()).replicas.find(({ self }) => self)?.address, ca.replicas[1]?.address)
     await rm(place)
     await rename(aside, place)

@@ -222,6 +222,32 @@ withOpenssl(
 )
 
 withOpenssl(
+  'the bundle endpoint of several CAs is served by whichever runs; a CA that is alone shares it with nobody',
+  async (t) => {
+    await using dir = await temporaryDir()
+    const web = webPki(dir.path)
+    const start = (port: number, shared: boolean) => {
+      const profile = { kind: 'https_web', ...web } as const
+      return startCa({
+        federation: { endpoint: { listen: { ...listen, port }, profile, shared } },
+      })
+    }
+    await using first = await start(0, true)
+    const { address = '' } = first.ca.federation
+    const port = Number(address.split(':')[1])
+    await using second = await start(port, true)
+    t.is(second.ca.federation.address, address)
+    await t.throwsAsync(start(port, false), { code: 'CA_LISTEN_FAILED' })
+    const statusOf = async () => (await ask(address, { ca: web.roots })).status
+    t.is(await statusOf(), 200)
+    await first.ca[Symbol.asyncDispose]()
+    t.is(await statusOf(), 200, 'the other is there')
+    await second.ca[Symbol.asyncDispose]()
+    await t.throwsAsync(statusOf(), { code: 'ECONNREFUSED' })
+  },
+)
+
+withOpenssl(
   'identity-standards §1.7 https_web: a certificate for another name, or of nobody known, is refused',
   async (t) => {
     await using dir = await temporaryDir()
