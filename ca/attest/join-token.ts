@@ -1,9 +1,11 @@
 /** Join tokens: how an agent proves its node the first time, and exactly once. */
 import { createHash } from 'node:crypto'
 
+import { adminIdOf } from '../admin/administrator.ts'
 import { CaError } from '../error.ts'
 import type { Database } from '../issue/database.ts'
 import type { Ledger } from '../issue/ledger.ts'
+import { serverIdOf } from '../server-id.ts'
 import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/index.ts'
 
 /** A one-time permission for one agent to prove its node. */
@@ -146,6 +148,12 @@ function assertToken({ tokenSha256, agentId, scope }: JoinToken, trustDomain: Tr
     const id = parseSpiffeId(entry.endsWith('/*') ? entry.slice(0, -2) : entry)
     if (trustDomainOf(id) !== trustDomain) {
       throw invalidToken(`"${entry}" is outside the trust domain "${trustDomain}"`)
+    }
+    // Nobody is let in by such a name, nor gets one: better said before the token is on its way.
+    if (id === serverIdOf(trustDomain))
+      throw invalidToken(`"${entry}" is the name of the CA itself`)
+    if (id === adminIdOf(trustDomain)) {
+      throw invalidToken(`"${entry}" is the name of the administrator`)
     }
   }
 }

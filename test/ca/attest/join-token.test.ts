@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
+import { adminIdOf } from '#ca/admin/administrator.ts'
 import { createAgentRegistry, type JoinToken } from '#ca/attest/join-token.ts'
 import { openDatabase } from '#ca/issue/database.ts'
 import { createLedger } from '#ca/issue/ledger.ts'
 import { openLog } from '#ca/issue/transparency.ts'
 import { openStateDir } from '#ca/keys/state-dir.ts'
+import { serverIdOf } from '#ca/server-id.ts'
 import { parseSpiffeId } from '#ca/spiffe/index.ts'
 import { agentId, sha256, temporaryDir, trustDomain } from '../harness.ts'
 
@@ -94,6 +96,9 @@ const invalid: Readonly<Record<string, Partial<JoinToken>>> = {
   'a hash in upper case': { tokenSha256: sha256(token).toUpperCase() },
   'an agent of another trust domain': { agentId: parseSpiffeId('spiffe://evil.example/ns/a/sa/b') },
   'a scope of another trust domain': { scope: ['spiffe://evil.example/*'] },
+  'an agent with the name of the administrator': { agentId: adminIdOf(trustDomain) },
+  'an agent with the name of the CA': { agentId: serverIdOf(trustDomain) },
+  'the name of the administrator in a scope': { scope: [...scope, adminIdOf(trustDomain)] },
 }
 for (const [what, change] of Object.entries(invalid)) {
   test(`add() refuses ${what}`, async (t) => {
