@@ -50,7 +50,7 @@ export async function rotateUnderLoad({
   const load = startCallers(callers, outbound)
   const commands: [string, number | string, string][] = []
   for (const step of COMMANDS) {
-    const wait = ['--wait', '60s', '--output', 'json']
+    const wait = ['--wait', '120s', '--output', 'json']
     const { exited, out } = startRedoubt(['ca', 'rotate', step, '--state', state, ...wait])
     commands.push([step, await exited, out.join('\n')])
   }
