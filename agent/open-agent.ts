@@ -146,7 +146,8 @@ function agentOf(
     metrics() {
       metrics.set('redoubt_agent_bundle_generation', gauge(bundle.current.generation))
       metrics.set('redoubt_agent_deny_list_generation', gauge(denials.current.generation))
-      metrics.set('redoubt_agent_deny_list_entries', gauge(denials.current.entries.length))
+      const denied = denials.current.entries.filter(({ lifted }) => !lifted)
+      metrics.set('redoubt_agent_deny_list_entries', gauge(denied.length))
       metrics.set('redoubt_agent_clock_offset_seconds', gauge((skew.offsetMs() ?? 0) / 1000))
       metrics.set('redoubt_agent_identities', [
         { labels: { state: 'ready' }, value: cache.held().length },

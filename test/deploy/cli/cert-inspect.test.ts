@@ -177,6 +177,11 @@ const hopeless: readonly (readonly [what: string, asked: Asked, said: RegExp])[]
   ['no source', [undefined], /0 sources are named/],
   ['two sources', ['good.pem', { workload: 'pay/api' }], /2 sources are named/],
   ['a file that is not there', ['none.pem'], /no such file, and it is not HOST:PORT/],
+  [
+    'a password in a file that is not there',
+    ['good.pem', { passwordFile: 'none.txt' }],
+    /^Cannot read none.txt: there is no such file$/,
+  ],
   ['a directory', ['.'], /it is a directory/],
   ['a key', ['key.pem'], /^Cannot read certificates in key.pem: it holds a PRIVATE KEY/],
   ['a device without end', ['/dev/zero'], /more than 4194304 bytes/],
