@@ -40,7 +40,8 @@ test.before(async (t) => {
   const state = join(folder, 'state')
   await cp(SAMPLE, sample, { recursive: true })
   const text = await readFile(join(sample, 'mesh.yaml'), 'utf8')
-  await writeFile(join(sample, 'mesh.yaml'), text.replace('leafTtl: 16s', 'leafTtl: 8s'))
+  // Half of a life is time enough for an agent to come back on a machine that is busy, and to be waited for here.
+  await writeFile(join(sample, 'mesh.yaml'), text.replace('leafTtl: 16s', 'leafTtl: 20s'))
   const slowness = startSlowness()
   const mesh = cleanup.use(await startMesh(['-f', sample, '--state', state]))
   t.context = { mesh, readyLimitMs: 15_000 * slowness(), sample, state, cleanup }
