@@ -11,16 +11,22 @@ import { realClock, workloadId } from '#test/ca/harness.ts'
 import { realAgent, testWith } from './harness.ts'
 import { startEnvoy } from './start-envoy.ts'
 
+/** Names of certificate and validation context, and Envoy's name for the protocol they are asked by. */
+interface Asked {
+  readonly names: readonly [string, string]
+  readonly protocol: 'GRPC' | 'DELTA_GRPC'
+}
+
 const envoyConfig = (
   socket: string,
   admin: number,
   port: number,
-  names: readonly string[],
+  { names, protocol }: Asked,
 ): object => {
   const sds = {
     resource_api_version: 'V3',
     api_config_source: {
-      api_type: 'GRPC',
+      api_type: protocol,
       transport_api_version: 'V3',
       grpc_services: [{ envoy_grpc: { cluster_name: 'agent' } }],
     },
@@ -103,18 +109,20 @@ const envoyConfig = (
   }
 }
 
-for (const names of [
-  [workloadId, 'spiffe://prod.example'],
-  ['default', 'ROOTCA'],
-]) {
+const asked: readonly Asked[] = [
+  { names: [workloadId, 'spiffe://prod.example'], protocol: 'GRPC' },
+  { names: ['default', 'ROOTCA'], protocol: 'GRPC' },
+  { names: ['default', 'ALL'], protocol: 'DELTA_GRPC' },
+]
+for (const { names, protocol } of asked) {
   testWith(
     'REDOUBT_ENVOY',
-    `Envoy takes ${names.join(' and ')} by SDS, serves with them through rotations and refuses who has none`,
+    `Envoy takes ${names.join(' and ')} by SDS (${protocol}), serves with them through rotations and refuses who has none`,
     async (t, envoy) => {
       await using running = await realAgent('PT6S')
       const { agent, dir } = running
       await using theirs = await startEnvoy(envoy, dir, 1, (admin, [port = 0]) =>
-        envoyConfig(agent.socketPath, admin, port, names),
+        envoyConfig(agent.socketPath, admin, port, { names, protocol }),
       )
       const [port = 0] = theirs.ports
       const ending = new AbortController()
