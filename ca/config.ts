@@ -67,6 +67,12 @@ export interface AttestationConfig {
  */
 const MIN_LEAF_LIVES_PER_CA = 6
 
+/**
+ * Milliseconds. What is due is looked for every 5 s (keep-up.ts): the last sixth of a life, in which the next
+ * issuing CA takes over, must have such a look in it.
+ */
+const MIN_CA_TTL_MS = 30_000
+
 /** Everything that is wrong with `config`; empty when nothing is. Pure. */
 export function configFaults(config: CaConfig): readonly string[] {
   const { stateDir, listen } = config
@@ -142,6 +148,10 @@ function lifeRules({ leafTtl, maxLeafTtl, caTtl, rootTtl }: CaConfig): readonly 
     [
       !(caMs < MIN_LEAF_LIVES_PER_CA * leafMs),
       `caTtl is ${caTtl}, expected at least ${MIN_LEAF_LIVES_PER_CA} times leafTtl (${leafTtl})`,
+    ],
+    [
+      !(caMs < MIN_CA_TTL_MS),
+      `caTtl is ${caTtl}, expected at least PT${MIN_CA_TTL_MS / 1000}S: its successor is looked for every 5 s`,
     ],
     [!(milliseconds(rootTtl) < caMs), `rootTtl is ${rootTtl}, expected at least caTtl (${caTtl})`],
   ]

@@ -12,7 +12,8 @@ const OWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     certificates: 'How long certificates live.',
     'certificates.leafTtl': 'Of workload certificates. Default 1h.',
     'certificates.maxLeafTtl': 'Longest that anybody may ask for. Default 24h.',
-    'certificates.caTtl': 'Of the issuing authority, at least six times leafTtl. Default 2160h.',
+    'certificates.caTtl':
+      'Of the issuing authority, at least six times leafTtl and 30s. Default 2160h.',
     'certificates.rootTtl': 'Of the root, at least caTtl. Default 87600h.',
     certificateAuthority: 'Whose keys sign certificates, where they are, and whom the CA lets in.',
     'certificateAuthority.replicas':

@@ -131,6 +131,7 @@ function checkLives(written: z.output<typeof certificates>, report: Report): voi
   if (leafTtl < 1000) report(at('leafTtl'), 'it is under 1s')
   if (leafTtl > maxLeafTtl) report(at('leafTtl'), 'it is longer than maxLeafTtl')
   if (caTtl < 6 * leafTtl) report(at('caTtl'), 'it is shorter than 6 times leafTtl')
+  if (caTtl < 30_000) report(at('caTtl'), 'it is under 30s')
   if (rootTtl < caTtl) report(at('rootTtl'), 'it is shorter than caTtl')
 }
 

@@ -280,6 +280,10 @@ const faulty: Readonly<Record<string, readonly [string, Partial<CaConfig>]>> = {
     'caTtl is PT5H59M59S, expected at least 6 times leafTtl (PT1H)',
     { caTtl: duration('PT5H59M59S') },
   ],
+  'a CA that would end between two looks at what is due (users §1.1.16)': [
+    'caTtl is PT29S, expected at least PT30S: its successor is looked for every 5 s',
+    { leafTtl: duration('PT1S'), caTtl: duration('PT29S') },
+  ],
   'a root that ends before its CA': [
     'rootTtl is P6D, expected at least caTtl (P7D)',
     { rootTtl: duration('P6D') },

@@ -444,6 +444,7 @@ const OURS: readonly (readonly [kind: string, spec: string, pointer: string])[] 
   ['Mesh', '{ trustDomain: Prod.Example }', '/spec/trustDomain'],
   ['Mesh', '{ certificates: { leafTtl: 0s } }', '/spec/certificates/leafTtl'],
   ['Mesh', '{ certificates: { leafTtl: 1h, caTtl: 5h } }', '/spec/certificates/caTtl'],
+  ['Mesh', '{ certificates: { leafTtl: 1s, caTtl: 7s } }', '/spec/certificates/caTtl'],
   ['Mesh', '{ certificates: { leafTtl: 2h, maxLeafTtl: 1h } }', '/spec/certificates/leafTtl'],
   ['Mesh', '{ certificates: { caTtl: 100h, rootTtl: 50h } }', '/spec/certificates/rootTtl'],
   ['CasbinPolicy', casbin({ m: 'm = keyMatch(r.sub, p.sub)' }), '/spec/model/inline'],
