@@ -28,5 +28,6 @@ export function parseForOption(text: string | undefined): number {
 
 /** How long something is kept; exact time. @throws {DeployError} `DEPLOY_USAGE` */
 export function parseRetention(text: string): Temporal.Duration {
-  return Temporal.Duration.from({ milliseconds: Math.trunc(parseDuration(text)) })
+  const exact = Temporal.Duration.from({ milliseconds: Math.trunc(parseDuration(text)) })
+  return exact.round({ largestUnit: 'hours' })
 }
