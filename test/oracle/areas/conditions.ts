@@ -22,6 +22,10 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   'request.auth.claims[grp]': ['dev', '*', 'd*'],
   'request.auth.claims[a][b]': ['v', '*'],
   'request.auth.claims[sub]': ['u', '*'],
+  // What validation takes and nobody can take apart; and brackets that belong to a name.
+  'request.auth.claims.a[b]': ['v', '*'],
+  'request.headersx[x-a]': ['v', '*'],
+  'request.auth.claims[grp[x]]': ['dev', '*'],
   'destination.ip': ['127.0.0.0/8', '10.0.0.0/8'],
   'destination.port': ['8080', '9000', '7000', '5555'],
   'connection.sni': ['outbound_.8080_._.oracle.local', '*.local', 'outbound_*', '*', 'A.example'],
@@ -106,6 +110,7 @@ export const conditions: Area = {
           ...(draw.chance(0.5)
             ? { grp: draw.pick(['dev', ['ops', 'dev'], [], 'x', 5, null]) }
             : {}),
+          ...(draw.chance(0.3) ? { 'grp[x]': draw.pick(['dev', ['ops', 'dev'], 'x']) } : {}),
           ...(draw.chance(0.5)
             ? { a: draw.pick([{ b: 'v' }, { b: ['v'] }, 'v', [{ b: 'v' }]]) }
             : {}),

@@ -45,7 +45,8 @@ export const tokens: Area = {
 
 function outputs(draw: Draw) {
   return draw.times(1, 3, () => ({
-    header: draw.pick([...OUT, 'X-Sub']),
+    // A header in which tokens are looked for is one to answer in too.
+    header: draw.pick([...OUT, ...OUT, 'X-Sub', 'x-tok', 'Authorization']),
     claim: draw.pick(['sub', 'grp', 'a.b', 'num', 'nothing', 'a', 'words', 'a.c.d']),
   }))
 }
@@ -111,7 +112,13 @@ function request(draw: Draw): ReturnType<ReturnType<Area['draw']>['request']> {
     if (place === 'cookie')
       headers.push([
         'Cookie',
-        draw.pick([`tk=${token}`, `a=b; session=${token}`, `tk="${token}"; z=1`, `TK=${token}`]),
+        draw.pick([
+          `tk=${token}`,
+          `a=b; session=${token}`,
+          `tk="${token}"; z=1`,
+          `TK=${token}`,
+          ...[`tk =${token}`, `a=1;  tk=${token} ; b=2`, `a=1;\ttk=${token}`, `tk;tk=${token}`],
+        ]),
       ])
     if (place === 'odd') headers.push(['Authorization', odd(draw, token)])
   }
