@@ -120,7 +120,11 @@ function fromPem(text: string): Contents {
     return { format: 'PEM', certificates, ...(requests.length > 0 && { requests }) }
   }
   const [, label] = /-----BEGIN ([A-Z0-9 ]{1,40})-----/.exec(text) ?? []
-  throw refused(label ? `it holds a ${label}, expected certificates` : 'it is none of the forms that are known here')
+  throw refused(
+    label
+      ? `it holds a ${label}, expected certificates`
+      : 'it is none of the forms that are known here',
+  )
 }
 
 function fromJson(bytes: Uint8Array): Contents {
