@@ -54,8 +54,8 @@ function agreedBy({ alpn = [] }: OracleRequest): string | undefined {
 
 /** Names of headers that policies ask for and never see from outside, and of those that Envoy makes itself. */
 const ASKED =
-  /request\.headers\[(te|trailer|proxy-authorization|x-(?:envoy|redoubt)-[\w-]+|:scheme)\]/gi
-const OF_ENVOY = ['x-envoy-internal', ':scheme']
+  /request\.headers\[(te|trailer|proxy-authorization|x-(?:envoy|redoubt)-[\w-]+|x-forwarded-client-cert|:scheme)\]/gi
+const OF_ENVOY = ['x-envoy-internal', 'x-forwarded-client-cert', ':scheme']
 
 function asksForHidden({ text, request: { headers = [] } }: Pair): boolean {
   const sent = new Set(headers.map(([name]) => name.toLowerCase()))
