@@ -7,6 +7,7 @@ import type { LifeReason } from '../log/entry.ts'
 import type { DenyKind } from '../x509/index.ts'
 import { createBatchWriter, type WriteAddition } from './batch-writer.ts'
 import { assertVersion, migrate } from './migrations.ts'
+import { keepPrivate, makePrivate } from './private-file.ts'
 import { sqliteDialect } from './sqlite-dialect.ts'
 
 /** One row for each certificate that was ever made, written before the certificate is handed out. */
@@ -158,16 +159,19 @@ export interface OpenDatabase extends Disposable {
 /**
  * Opens the database at `path` for this process alone, bringing its tables up to date.
  *
- * The lock is SQLite's on the file, so it ends with the process however that ends.
+ * The lock is SQLite's on the file, so it ends with the process however that ends. The file, and those
+ * that SQLite keeps beside it, have mode 0600, whatever mode they had.
  *
  * @throws {CaError} `CA_STATE_UNUSABLE` if it cannot be opened or written, another process has it,
  *   or a newer version of this program made it
  */
 export function openDatabase(path: string): OpenDatabase {
   return told(path, () => {
+    makePrivate(path)
     const database = opened(path, {}, (fresh) => {
       fresh.exec(LOCK)
       migrate(fresh, path)
+      keepPrivate(path)
       fresh.exec(DURABLE)
     })
     const queries = new Kysely<CaDatabase>({ dialect: sqliteDialect(database) })
@@ -200,6 +204,7 @@ export function readDatabase(
 
 function copierOf(database: DatabaseSync): OpenDatabase['copyTo'] {
   return async (to) => {
+    makePrivate(to)
     await backup(database, to)
     return undefined
   }

@@ -1,11 +1,11 @@
 /** The ledger out of PostgreSQL into a file of SQLite, and back: the same tables, row by row. */
-import { open } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { Kysely, sql, type Transaction } from 'kysely'
 
 import { CaError } from '../error.ts'
 import type { CaDatabase, CopiedFile } from '../issue/database.ts'
 import { migrate } from '../issue/migrations.ts'
+import { makePrivate } from '../issue/private-file.ts'
 import { sqliteDialect } from '../issue/sqlite-dialect.ts'
 import { readFiles, sharedFiles } from './files.ts'
 
@@ -34,7 +34,7 @@ export async function snapshotTo(
   key: Uint8Array,
   path: string,
 ): Promise<readonly CopiedFile[]> {
-  await (await open(path, 'wx', 0o600)).close()
+  makePrivate(path)
   const file = new DatabaseSync(path)
   try {
     // A copy that was not finished is thrown away: nothing of it has to last.

@@ -15,7 +15,7 @@ import type {
 import { serveProcess } from './serve-process.ts'
 
 await serveProcess<ProxyProcessConfig>('proxy', async (config, { emit, signal, ...deps }) => {
-  const accessLog = pino.destination({ dest: config.accessLogFile, sync: false })
+  const accessLog = pino.destination({ dest: config.accessLogFile, sync: false, mode: 0o600 })
   const digest = createDenialDigest(deps.clock, signal, (denied) =>
     emit({ kind: 'denied', denied } satisfies ProxyEvent),
   )

@@ -85,7 +85,7 @@ export async function serveProcess<Config extends { readonly logFile: string }>(
 }
 
 function openLog(name: string, file: string): { log: Log; flush: () => void } {
-  const destination = pino.destination({ dest: file, sync: false, mkdir: false })
+  const destination = pino.destination({ dest: file, sync: false, mode: 0o600 })
   const level = process.env['REDOUBT_LOG_LEVEL'] ?? 'info'
   const base = { process: name, pid: process.pid }
   const logger = pino({ base, level }, destination as DestinationStream)

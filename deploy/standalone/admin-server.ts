@@ -61,7 +61,7 @@ async function reply(
   try {
     const body = await answer?.(query)
     response.writeHead(body === undefined ? 404 : 200, { 'content-type': 'application/json' })
-    response.end(JSON.stringify(body ?? { error: 'not found' }))
+    response.end(JSON.stringify(body === undefined ? { error: 'not found' } : body))
   } catch (cause) {
     response.writeHead(500, { 'content-type': 'application/json' })
     response.end(JSON.stringify({ error: cause instanceof Error ? cause.message : String(cause) }))

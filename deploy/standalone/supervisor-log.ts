@@ -8,7 +8,8 @@ export function openFileLog(
   state: string,
   pid: number,
 ): { readonly log: Log; readonly close: () => void } {
-  const destination = pino.destination({ dest: join(state, 'logs', 'supervisor.log'), sync: true })
+  const dest = join(state, 'logs', 'supervisor.log')
+  const destination = pino.destination({ dest, sync: true, mode: 0o600 })
   const logger = pino({ base: { process: 'supervisor', pid } }, destination)
   return {
     log: (level, event, fields) => logger[level]({ ...fields, event }),

@@ -7,6 +7,7 @@ import anyTest, { type TestFn } from 'ava'
 import type { Command } from '#deploy/cli/command.ts'
 import { caIssue } from '#deploy/cli/commands/ca-issue.ts'
 import { caList } from '#deploy/cli/commands/ca-list.ts'
+import { caLogProve } from '#deploy/cli/commands/ca-log-prove.ts'
 import { caRevoke } from '#deploy/cli/commands/ca-revoke.ts'
 import { caStatus } from '#deploy/cli/commands/ca-status.ts'
 import { authzCheck } from '#deploy/cli/commands/authz-check.ts'
@@ -228,6 +229,26 @@ test.serial('the owner of a mesh administers its CA: ca status, ca issue, ca lis
   await t.throwsAsync(run(caIssue, { id: 'spiffe://else/ns/a/sa/b', out: dir }), {
     message: /vouches for "cluster.local" only \(CA_NOT_ADMITTED\)$/,
   })
+})
+
+test.serial('no file of the state is for others to read but the trust bundle', async (t) => {
+  const { state } = t.context
+  const entries = await readdir(state, { recursive: true, withFileTypes: true })
+  const files = entries.filter((entry) => entry.isFile())
+  const paths = files.map(({ parentPath, name }) => join(parentPath, name))
+  const modes = await Promise.all(paths.map(async (path) => (await stat(path)).mode & 0o777))
+  const open = paths.filter((_, at) => modes[at] !== 0o600)
+  t.deepEqual(open.map((path) => relative(state, path)).toSorted(), ['bundle.json', 'bundle.pem'])
+  for (const name of ['ca/ledger.db', 'logs/qotm.edge.access.log', 'logs/supervisor.log']) {
+    t.true(paths.includes(join(state, name)), name)
+  }
+})
+
+test.serial('ca log prove says in one line that a certificate is not in the ledger', async (t) => {
+  const world = { ...inMesh(), arguments: ['abcd'], options: { state: t.context.state } }
+  const { exitCode, out, err } = await runCommand(caLogProve, world)
+  t.deepEqual([exitCode, out], [1, ''])
+  t.regex(err, /has no certificate with the serial abcd: it was not issued here, or its row was/)
 })
 
 test.serial('ca token lets an agent in that is not of this mesh’s own, once', async (t) => {

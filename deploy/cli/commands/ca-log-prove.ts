@@ -43,7 +43,9 @@ export const caLogProve: Command = {
     using log = await openCaLog(io, input, signal)
     const proof = await prove(io, log, serial, since)
     if (!proof) {
-      io.err(`redoubt: the log has no certificate with the serial ${serial}`)
+      io.err(
+        `redoubt: the ledger has no certificate with the serial ${serial}: it was not issued here, or its row was pruned; a proof from before that holds on`,
+      )
       return 1
     }
     print(io, outputFormat(input), proof, () => proofLines(proof))

@@ -7,7 +7,7 @@ import {
   sign,
   X509Certificate,
 } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   BasicConstraintsExtension,
@@ -536,6 +536,33 @@ test('openDatabase() has a file for one process alone, and lets go of it at the 
     })
   }
   t.notThrows(() => openDatabase(path)[Symbol.dispose]())
+})
+
+test('nobody but the owner reads a ledger: not what is beside it, not a copy, not that of an older version', async (t) => {
+  await using dir = await temporaryDir()
+  const path = join(dir.path, 'ledger.db')
+  const modes = () =>
+    readdirSync(dir.path).map((name) => [name, statSync(join(dir.path, name)).mode & 0o777])
+  {
+    using database = openDatabase(path)
+    await database.copyTo(join(dir.path, 'copy.db'))
+    t.deepEqual(modes(), [
+      ['copy.db', 0o600],
+      ['ledger.db', 0o600],
+      ['ledger.db-wal', 0o600],
+    ])
+    for (const name of readdirSync(dir.path)) copyFileSync(join(dir.path, name), `${path}.${name}`)
+  }
+  // As an older version that was killed leaves it.
+  for (const name of ['ledger.db', 'ledger.db-wal']) {
+    renameSync(`${path}.${name}`, join(dir.path, name))
+    chmodSync(join(dir.path, name), 0o644)
+  }
+  using _ = openDatabase(path)
+  t.deepEqual(
+    modes().filter(([, mode]) => mode !== 0o600),
+    [],
+  )
 })
 
 test('openDatabase() refuses a file that is no database, and one from a newer program', async (t) => {

@@ -36,7 +36,7 @@ test('openAuthority() makes root and issuing CA in files that only the owner can
   t.is((await stat(stateDir)).mode & 0o777, 0o700)
   const keys = (await readdir(join(stateDir, 'keys'))).map((name) => `keys/${name}`)
   t.is(keys.length, 3, 'root, issuing CA, tokens')
-  for (const file of [...FILES, ...keys]) {
+  for (const file of [...FILES, 'ledger.db', ...keys]) {
     t.is((await stat(join(stateDir, file))).mode & 0o777, 0o600, file)
   }
   t.deepEqual((await readdir(stateDir)).toSorted(), [...FILES, 'keys', 'ledger.db'].toSorted())

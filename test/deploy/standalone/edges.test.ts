@@ -260,8 +260,10 @@ test('askMesh() says when there is no mesh, no such thing, or a failure', async 
   const boom = () => {
     throw new Error('Cannot say: no')
   }
-  await using _ = await listenAdmin(state.sockets, { '/boom': boom }, { ...OWN, log })
+  const answers = { '/boom': boom, '/none': () => null }
+  await using _ = await listenAdmin(state.sockets, answers, { ...OWN, log })
   t.is(await askMesh(folder.path, '/nothing', OWN, signal), undefined)
+  t.is(await askMesh(folder.path, '/none', OWN, signal), null, 'an answer: there is none')
   await t.throwsAsync(askMesh(folder.path, '/boom', OWN, signal), { message: /Cannot say: no$/ })
 })
 
