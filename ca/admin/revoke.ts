@@ -14,7 +14,7 @@ export interface RevokeRequest {
 }
 
 /** An identity stays denied until somebody takes that back: its next certificate would be as good. */
-const FOR_EVER = Temporal.Instant.from('9999-12-31T23:59:59Z')
+export const FOR_EVER: Temporal.Instant = Temporal.Instant.from('9999-12-31T23:59:59Z')
 
 /**
  * Takes trust from whatever `subject` names, or gives it back.

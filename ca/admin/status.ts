@@ -13,7 +13,7 @@ import type { JwtKeyStatus } from '../keys/jwt-keyring.ts'
 import type { ReplicaStatus } from '../serve/board.ts'
 import type { Subscriber, Subscribers } from '../serve/subscribers.ts'
 import type { TrustDomain } from '../spiffe/index.ts'
-import type { TrustBundle } from '../x509/index.ts'
+import { type DenyEntry, type DenyList, denialsInForce, type TrustBundle } from '../x509/index.ts'
 import { countLiveLeaves } from './list-certificates.ts'
 
 /** A root or an issuing CA, as administrators see it. */
@@ -48,6 +48,8 @@ export interface CaStatus {
   readonly subscribers: readonly Subscriber[]
   /** The CAs on the database; empty where there is one alone. */
   readonly replicas: readonly ReplicaStatus[]
+  /** What is on the deny-list now, in the order in which it came there. */
+  readonly denials: readonly DenyEntry[]
   /** The change of the root that is under way. */
   readonly rotation?: Omit<Rotation, 'startedAt'> & { readonly startedAt: Temporal.Instant }
 }
@@ -59,6 +61,7 @@ export interface StatusDeps {
   readonly authorities: Authorities
   readonly jwtKeys: { readonly list: (now: Temporal.Instant) => readonly JwtKeyStatus[] }
   readonly subscribers: Pick<Subscribers, 'everyone' | 'replicas'>
+  readonly denials: { readonly list: { readonly current: DenyList } }
   readonly health: () => { readonly ready: boolean; readonly reasons: readonly string[] }
 }
 
@@ -76,6 +79,7 @@ export async function readStatus(deps: StatusDeps): Promise<CaStatus> {
     jwtKeys: deps.jwtKeys.list(now()),
     subscribers: await deps.subscribers.everyone(),
     replicas: await deps.subscribers.replicas(),
+    denials: denialsInForce(deps.denials.list.current, now()),
     authorities: book.authorities.map((entry) => ({
       ...entry,
       notBefore: certificateOf(entry).notBefore,

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 
 import { trustDomainOf } from '../spiffe/index.ts'
-import { type TrustBundle, verifySvid } from '../x509/index.ts'
+import { type Denies, type TrustBundle, verifySvid } from '../x509/index.ts'
 import type { CertificateReport } from './describe.ts'
 import { readId } from './findings/finding.ts'
 
@@ -20,6 +20,8 @@ export interface Anchors {
   readonly trustDomain?: TrustBundle['trustDomain']
   /** DER. */
   readonly roots: readonly Uint8Array[]
+  /** What is trusted no longer although they vouch for it. Left out: not known, nothing is denied. */
+  readonly denies?: Denies | undefined
 }
 
 /**
@@ -42,7 +44,7 @@ export function judgeChain(
   const path = [...chain.slice(leafAt), ...chain.slice(0, leafAt)]
   const trustDomain = anchors.trustDomain ?? trustDomainOf(id)
   const verify = (roots: readonly Uint8Array[]) =>
-    verifySvid(path, [{ trustDomain, generation: 0, roots }], now, 'server')
+    verifySvid(path, [{ ...anchors, trustDomain, generation: 0, roots }], now, 'server')
   const verdict = verify(anchors.roots)
   if (verdict.kind === 'refused') return refused(`${verdict.reason}: ${verdict.detail}`)
   const anchor = anchors.roots.find((root) => verify([root]).kind === 'ok')

@@ -90,10 +90,13 @@ function logCertificates(database: DatabaseSync): void {
 export function migrate(database: DatabaseSync, path: string): void {
   const version = versionOf(database)
   if (version > STEPS.length) {
-    throw refused(path, `it has version ${version}, expected at most ${STEPS.length}`)
+    throw refused(
+      path,
+      `it has version ${version}, expected at most ${STEPS.length}: a newer Redoubt made it; start that one`,
+    )
   }
   if (version === 0 && hasTables(database)) {
-    throw refused(path, 'it is the database of another program')
+    throw refused(path, 'it is the database of another program; choose another state directory')
   }
   if (version === STEPS.length) return
   database.exec('BEGIN IMMEDIATE')

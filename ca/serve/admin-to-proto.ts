@@ -1,5 +1,6 @@
 /** What administrators are told, on the wire. */
 import { type ListedCertificate, pageSize } from '../admin/list-certificates.ts'
+import { FOR_EVER } from '../admin/revoke.ts'
 import type { StepOutcome } from '../admin/rotate.ts'
 import type { AuthorityStatus, CaStatus } from '../admin/status.ts'
 import type { JwtKeyStatus } from '../keys/jwt-keyring.ts'
@@ -17,8 +18,12 @@ import type { ReplicaStatus } from './board.ts'
 import { refusalToProto } from './to-proto.ts'
 import type { Subscriber } from './subscribers.ts'
 
+/** Entries of the deny-list in one status; how many there are is told besides. */
+const TOLD_DENIALS = 100
+
 export function statusToProto(status: CaStatus): StatusMessage {
-  const { authorities, generation, rotation, subscribers, replicas, jwtKeys, ...rest } = status
+  const { authorities, generation, rotation, subscribers, replicas, jwtKeys, denials, ...rest } =
+    status
   return {
     ...rest,
     generation: BigInt(generation),
@@ -32,6 +37,12 @@ export function statusToProto(status: CaStatus): StatusMessage {
     subscribers: subscribers.map(subscriberToProto),
     replicas: replicas.map(replicaToProto),
     jwtKeys: jwtKeys.map(jwtKeyToProto),
+    denials: denials.slice(-TOLD_DENIALS).map(({ kind, value, until }) => ({
+      kind,
+      value,
+      untilMs: until.equals(FOR_EVER) ? 0n : BigInt(until.epochMilliseconds),
+    })),
+    denialCount: BigInt(denials.length),
   }
 }
 

@@ -6,9 +6,16 @@ import { statusJson, statusLines } from './commands/ca-status.ts'
 import type { Input, Io } from './command.ts'
 import { outputFormat, paint, print } from './output.ts'
 
-/** Prints it; the exit code is 0 if it is done, 1 if it could not be done yet. */
-export function printStep(io: Io, input: Input, step: StepResponse): 0 | 1 {
-  print(io, outputFormat(input), stepJson(step), () => stepLines(step, io))
+/**
+ * Prints it; the exit code is 0 if it is done, 1 if it could not be done yet.
+ *
+ * @param done - A sentence for people on what is so when it is done.
+ */
+export function printStep(io: Io, input: Input, step: StepResponse, done?: string): 0 | 1 {
+  print(io, outputFormat(input), stepJson(step), () => [
+    ...(done === undefined || step.notYet ? [] : [paint(io, 'green', `✔ ${done}`)]),
+    ...stepLines(step, io),
+  ])
   return step.notYet ? 1 : 0
 }
 

@@ -15,6 +15,9 @@ import {
 } from '#ca/inspect/index.ts'
 import { parseSpiffeId, parseTrustDomain, trustDomainOf } from '#ca/spiffe/index.ts'
 import { DeployError } from '../error.ts'
+import { askMesh } from '../standalone/admin-client.ts'
+import { deniesOf, type ToldDenial } from '../standalone/denials.ts'
+import { stateDirOf } from '../standalone/state-dir.ts'
 import { type Input, type Io, textOption } from './command.ts'
 import { readExpectations, unmet } from './expectations.ts'
 import type { Found } from './find-certificates.ts'
@@ -50,7 +53,7 @@ export async function inspectFound(
     return log ? withLog(one, log) : one
   })
   const ids = [...certificates, ...tokens.map((token) => describeToken(token, {}, now))]
-  const anchors = await anchorsFor(io, input, found, ids, mesh)
+  const anchors = await anchorsFor(io, input, found, ids, mesh, signal)
   const judges = { ...anchors, ...audienceOf(input) }
   const inspection: Inspection = {
     certificates,
@@ -94,6 +97,7 @@ async function anchorsFor(
   found: Found,
   shown: readonly { readonly spiffeId: string | null }[],
   mesh: RunningMesh | undefined,
+  signal: AbortSignal,
 ): Promise<NamedAnchors | undefined> {
   const given = textOption(input, 'bundle')
   if (given !== undefined) return readAnchors(io, given)
@@ -102,13 +106,26 @@ async function anchorsFor(
   if (roots) return { roots, ...(jwtKeys && { jwtKeys }) }
   const id = shown.find(({ spiffeId }) => spiffeId !== null)?.spiffeId
   if (!mesh || !id || trustDomainOf(parseSpiffeId(id)) !== mesh.trustDomain) return undefined
-  return readMeshAnchors(mesh)
+  return readMeshAnchors(io, input, mesh, signal)
 }
 
-/** What the running mesh is known by, for its own trust domain. */
-export async function readMeshAnchors({ ca, trustDomain }: RunningMesh): Promise<NamedAnchors> {
+/** What the running mesh is known by, for its own trust domain, and what it has revoked. */
+export async function readMeshAnchors(
+  io: Io,
+  input: Input,
+  { ca, trustDomain }: RunningMesh,
+  signal: AbortSignal,
+): Promise<NamedAnchors> {
   const { certificates: roots, jwtKeys } = readContents(await readFile(ca.document ?? ca.bundle))
-  return { trustDomain: parseTrustDomain(trustDomain), roots, ...(jwtKeys && { jwtKeys }) }
+  const state = stateDirOf(textOption(input, 'state'), io.env, io.cwd)
+  // None that runs knows no more than its files.
+  const told = await askMesh(state, '/ca/denials', io, signal).catch(() => undefined)
+  return {
+    trustDomain: parseTrustDomain(trustDomain),
+    roots,
+    ...(jwtKeys && { jwtKeys }),
+    denies: deniesOf((told ?? []) as readonly ToldDenial[]),
+  }
 }
 
 /**

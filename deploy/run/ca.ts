@@ -4,6 +4,7 @@ import { type Ca, openCa, ROTATE_STEPS, writeBundleDocument } from '#ca/index.ts
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { pemFromDer, type TrustBundle } from '#ca/x509/index.ts'
 import { parseAddress } from '../standalone/address.ts'
+import { toldDenials } from '../standalone/denials.ts'
 import { listenHealth } from '../standalone/health-listener.ts'
 import type {
   AdministratorCall,
@@ -87,11 +88,8 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
       },
       federate: async (domains: readonly FederatedDomain[]) =>
         ca.federation.set(await relationshipsOf(domains, config.trustDomain), 'supervisor'),
-      'log-key': () => ca.log.publicKeyPem,
-      'log-head': () => ca.log.head(),
-      'log-prove': async (serial: string) => (await ca.log.prove(serial)) ?? null,
-      'log-prove-since': (size: number) => ca.log.proveSince(size),
-      'log-audit': () => ca.log.audit(),
+      denials: () => toldDenials(ca.denials.list.current, deps.now()),
+      ...logCalls(ca),
       backup: ({ to, passphrase, uid }: BackupCall) => ca.log.backup(`uid:${uid}`, to, passphrase),
     },
     async [Symbol.asyncDispose]() {
@@ -100,6 +98,17 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
     },
   }
 })
+
+/** What is asked about the log. */
+function logCalls({ log }: Ca) {
+  return {
+    'log-key': () => log.publicKeyPem,
+    'log-head': () => log.head(),
+    'log-prove': async (serial: string) => (await log.prove(serial)) ?? null,
+    'log-prove-since': (size: number) => log.proveSince(size),
+    'log-audit': () => log.audit(),
+  }
+}
 
 async function tellBundles(
   { bundle }: Ca,

@@ -1,4 +1,5 @@
 /** What `redoubt status` shows, put together from what processes report. Pure. */
+import { type Denies, findDenied } from '#ca/x509/index.ts'
 import type { Clock } from '#core/clock.ts'
 import type { DocumentReport, RowsFault, SubscriberStatus } from '#policy/index.ts'
 import type { KeptProcess, ProcessState } from './kept-process.ts'
@@ -34,6 +35,8 @@ export interface WorkloadStatus {
   readonly name: string
   readonly spiffeId: string
   readonly ready: boolean
+  /** What of it is on the CA's deny-list; absent when nothing is, or the CA could not be asked. */
+  readonly revoked?: { readonly kind: string; readonly value: string }
   readonly certificate?: {
     readonly serial: string
     readonly issuedAt: string
@@ -80,13 +83,20 @@ const PATIENCE_MS = 2000
 export async function askedView(process: KeptProcess, clock: Clock): Promise<ProcessView> {
   const view = processView(process)
   if (view.state !== 'ready') return view
-  const answered = new AbortController()
-  const silence = clock.sleep(PATIENCE_MS, answered.signal).then(() => NO_ANSWER)
   try {
-    const asked = process.call('health') as Promise<ProcessHealth>
-    return { ...view, health: await Promise.race([asked, silence]) }
+    const health = (await answerOf(process.call('health'), clock)) ?? NO_ANSWER
+    return { ...view, health: health as ProcessHealth }
   } catch {
     return processView(process) // It has ended meanwhile.
+  }
+}
+
+/** What a process answers; `undefined` if it does not. Rejects as the question does. */
+export async function answerOf<T>(question: Promise<T>, clock: Clock): Promise<T | undefined> {
+  const answered = new AbortController()
+  const silence = clock.sleep(PATIENCE_MS, answered.signal).then(() => undefined)
+  try {
+    return await Promise.race([question, silence])
   } finally {
     silence.catch(() => {}) // Nobody waits for it any more.
     answered.abort()
@@ -95,21 +105,35 @@ export async function askedView(process: KeptProcess, clock: Clock): Promise<Pro
 
 const NO_ANSWER: ProcessHealth = { ready: false, reasons: ['it does not answer'] }
 
-/** @param subscribers - As the policy server says; `undefined` when it could not be asked. */
+/** What those who were asked say; each is `undefined` when it could not be. */
+export interface Asked {
+  /** By the policy server. */
+  readonly subscribers: readonly SubscriberStatus[] | undefined
+  /** By the CA; `undefined`, too, when nothing is denied. */
+  readonly denies: Denies | undefined
+}
+
+/** A workload as it is now. */
 export function workloadStatus(
-  workload: RunningWorkload,
-  subscribers: readonly SubscriberStatus[] | undefined,
+  workload: Pick<
+    RunningWorkload,
+    'plan' | 'sidecar' | 'certificate' | 'rotations' | 'app' | 'ports'
+  >,
+  { subscribers, denies }: Asked,
   now: Temporal.Instant,
 ): WorkloadStatus {
   const { plan, sidecar } = workload
   const subscriber = subscribers?.find((one) => one.workload === plan.key)
   const certificate = workload.certificate()
   const app = workload.app()
+  const { spiffeId: id } = plan
+  const revoked = findDenied(denies, { id, serial: certificate?.serial ?? '', keyIds: [] }, now)
   return {
     namespace: plan.namespace,
     name: plan.name,
     spiffeId: plan.spiffeId,
     ready: workload.ports() !== undefined,
+    ...(revoked && { revoked }),
     ...(certificate
       ? { certificate: certificateView(certificate, workload.rotations(), now) }
       : {}),

@@ -11,9 +11,10 @@ import { type InForce, inForce } from './in-force.ts'
 import { faultLines, type Reading } from './last-good.ts'
 import { trimLogs } from './log-files.ts'
 import type { CaSettings, HeldCertificate } from './messages.ts'
+import { deniesOf, type ToldDenial } from './denials.ts'
 import { meshEventOf } from './policy-event.ts'
 import { type ReadyLine, readyServices, readyWorkload } from './ready-line.ts'
-import { askedView, type MeshStatus, workloadStatus } from './status.ts'
+import { answerOf, askedView, type MeshStatus, workloadStatus } from './status.ts'
 import { caAuthorityOf, federatedDomainsOf } from './ca-settings.ts'
 import { caFacts, type CaFacts, federate, tellUnfollowed } from './follow-ca.ts'
 import { planChange, planTopology, type Topology } from './topology.ts'
@@ -263,14 +264,21 @@ async function writeMeshFile(running: Running): Promise<void> {
 
 async function meshStatus(running: Running): Promise<MeshStatus> {
   const { topology, control, workloads, reading, deps } = running
-  // A policy server that is down is part of the answer and no failure of it.
-  const subscribers = await control.policyStatus().catch(() => undefined)
+  // A policy server or CA that is down is part of the answer and no failure of it.
+  const ask = <T>(question: Promise<T>) => answerOf(question, deps.clock).catch(() => undefined)
+  const [subscribers, denials, unread, processes] = await Promise.all([
+    ask(control.policyStatus()),
+    ask(control.callCa('denials')),
+    ask(control.unreadRows()),
+    Promise.all(control.processes.map((one) => askedView(one, deps.clock))),
+  ])
+  const asked = { subscribers, denies: deniesOf((denials ?? []) as readonly ToldDenial[]) }
   return {
     trustDomain: topology.trustDomain,
     state: deps.state.path,
-    processes: await Promise.all(control.processes.map((one) => askedView(one, deps.clock))),
-    workloads: workloads.all().map((one) => workloadStatus(one, subscribers, deps.now())),
+    processes,
+    workloads: workloads.all().map((one) => workloadStatus(one, asked, deps.now())),
     manifests: reading.current.faulty,
-    unread: await control.unreadRows().catch(() => []),
+    unread: unread ?? [],
   }
 }

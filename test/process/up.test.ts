@@ -13,6 +13,7 @@ import { caStatus } from '#deploy/cli/commands/ca-status.ts'
 import { authzCheck } from '#deploy/cli/commands/authz-check.ts'
 import { agent } from '#deploy/cli/commands/agent.ts'
 import { caToken } from '#deploy/cli/commands/ca-token.ts'
+import { certVerify } from '#deploy/cli/commands/cert-verify.ts'
 import { certInspect } from '#deploy/cli/commands/cert-inspect.ts'
 import { status } from '#deploy/cli/commands/status.ts'
 import type { MeshStatus } from '#deploy/standalone/status.ts'
@@ -285,12 +286,27 @@ test.serial(
       const world = { ...inMesh(), arguments: [edge.spiffeId] }
       const done = await runCommand(caRevoke, {
         ...world,
-        options: { state, output: 'json', ...options },
+        options: { state, ...options },
       })
       t.is(done.exitCode, 0, done.err)
+      return done.out
     }
+    const shown = async (command: Command, options: object = {}) =>
+      JSON.parse(
+        (await runCommand(command, { ...inMesh(), options: { state, output: 'json', ...options } }))
+          .out,
+      )
+    const workload = { workload: 'qotm/edge' }
+    const told = async () => ({
+      denials: (await shown(caStatus)).denials.map(({ value }: { value: string }) => value),
+      revoked: ((await shown(status)) as MeshStatus).workloads.flatMap(({ name, revoked }) =>
+        revoked ? [name] : [],
+      ),
+      inspected: (await shown(certInspect, workload)).chain.error,
+      verified: (await shown(certVerify, workload)).reason,
+    })
     t.is(await asked(), 200)
-    await revoke({})
+    t.regex(await revoke({}), /^✔ spiffe:\S+\/edge is revoked/)
     const slowness = startSlowness()
     const startMs = performance.now()
     await until(async () => ((await asked()) === 503 ? true : undefined))
@@ -300,8 +316,16 @@ test.serial(
     t.is(await asked(), 503, 'and it stays so')
     const other = { path: '/quotes/1', headers: { host: 'quotes-db' } }
     t.is((await ask(mesh.workload('qotm-v1').outbound ?? '', other)).status, 200, 'others go on')
-    await revoke({ undo: true })
+    t.deepEqual(await told(), {
+      denials: [edge.spiffeId],
+      revoked: ['edge'],
+      inspected: `denied: the spiffe-id ${edge.spiffeId} is on the deny-list`,
+      verified: 'denied',
+    })
+    t.regex(await revoke({ undo: true }), /^✔ spiffe:\S+\/edge is trusted again/)
     await until(async () => ((await asked()) === 200 ? true : undefined))
+    const nothing = { denials: [], revoked: [], inspected: null, verified: undefined }
+    t.deepEqual(await told(), nothing)
   },
 )
 

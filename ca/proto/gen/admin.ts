@@ -45,6 +45,17 @@ export interface CaStatus {
   readonly replicas: readonly ReplicaStatus[];
   /** Those that sign JWT-SVIDs, the newest last. */
   readonly jwtKeys: readonly JwtKeyStatus[];
+  /** What is on the deny-list: the 100 newest, the newest last. */
+  readonly denials: readonly Denial[];
+  readonly denialCount: bigint;
+}
+
+export interface Denial {
+  /** `serial`, `spiffe-id` or `key-id`. */
+  readonly kind: string;
+  readonly value: string;
+  /** Epoch milliseconds: when nothing that it names can be valid any more. 0: not before that is undone. */
+  readonly untilMs: bigint;
 }
 
 /** One of several CAs on one database. */
@@ -288,6 +299,8 @@ function createBaseCaStatus(): CaStatus {
     subscribers: [],
     replicas: [],
     jwtKeys: [],
+    denials: [],
+    denialCount: 0n,
   };
 }
 
@@ -322,6 +335,15 @@ export const CaStatus: MessageFns<CaStatus> = {
     }
     for (const v of message.jwtKeys) {
       JwtKeyStatus.encode(v!, writer.uint32(74).fork()).join();
+    }
+    for (const v of message.denials) {
+      Denial.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.denialCount !== 0n) {
+      if (BigInt.asUintN(64, message.denialCount) !== message.denialCount) {
+        throw new globalThis.Error("value provided for field message.denialCount of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.denialCount);
     }
     return writer;
   },
@@ -409,6 +431,93 @@ export const CaStatus: MessageFns<CaStatus> = {
             }
 
             message.jwtKeys.push(JwtKeyStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.denials.push(Denial.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.denialCount = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDenial(): Denial {
+  return { kind: "", value: "", untilMs: 0n };
+}
+
+export const Denial: MessageFns<Denial> = {
+  encode(message: Denial, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message.untilMs !== 0n) {
+      if (BigInt.asIntN(64, message.untilMs) !== message.untilMs) {
+        throw new globalThis.Error("value provided for field message.untilMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.untilMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Denial {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDenial() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.untilMs = reader.int64() as bigint;
             continue;
           }
         }

@@ -3,6 +3,8 @@ import { printStep } from '../ca-step.ts'
 import { type Command, flagOption } from '../command.ts'
 import { OUTPUT_OPTION } from '../output.ts'
 
+const REVOKED = 'is revoked: no new connection with it, open ones are closed within 2 s'
+
 /** `redoubt ca revoke`: what is trusted no longer, everywhere within seconds. */
 export const caRevoke: Command = {
   name: 'ca revoke',
@@ -39,6 +41,12 @@ export const caRevoke: Command = {
       force: flagOption(input, 'force'),
     }
     using ca = await openCaClient(io, input, signal)
-    return printStep(io, input, await ca.call('revoke', request, signal))
+    const step = await ca.call('revoke', request, signal)
+    return printStep(
+      io,
+      input,
+      step,
+      request.undo ? `${subject} is trusted again` : `${subject} ${REVOKED}`,
+    )
   },
 }

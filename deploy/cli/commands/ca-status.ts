@@ -1,4 +1,10 @@
-import type { AuthorityStatus, CaStatus, JwtKeyStatus, ReplicaStatus } from '#ca/proto/gen/admin.ts'
+import type {
+  AuthorityStatus,
+  CaStatus,
+  Denial,
+  JwtKeyStatus,
+  ReplicaStatus,
+} from '#ca/proto/gen/admin.ts'
 import { CA_OPTIONS, openCaClient } from '../ca-client.ts'
 import { isoText, laggardText, remainingText, spanText } from '../ca-text.ts'
 import type { Command, Io } from '../command.ts'
@@ -7,7 +13,7 @@ import { OUTPUT_OPTION, outputFormat, paint, print } from '../output.ts'
 /** `redoubt ca status`: authorities with state, bundle generation, live leaves; 1 if it cannot sign. */
 export const caStatus: Command = {
   name: 'ca status',
-  summary: "show the CA's keys with their state, the bundle's generation, live leaves by issuer",
+  summary: "show the CA's keys with their state, live leaves by issuer, and what is revoked",
   options: [...CA_OPTIONS, OUTPUT_OPTION],
   examples: [
     { what: 'Show the CA of the mesh of this directory', command: 'redoubt ca status' },
@@ -27,7 +33,8 @@ export const caStatus: Command = {
 
 /** The status with instants as text. */
 export function statusJson(status: CaStatus): object {
-  const { authorities, generation, rotation, subscribers, replicas, jwtKeys, ...rest } = status
+  const { authorities, generation, rotation, subscribers, replicas, jwtKeys, ...others } = status
+  const { denials, denialCount, ...rest } = others
   return {
     ...rest,
     generation: Number(generation),
@@ -60,13 +67,19 @@ export function statusJson(status: CaStatus): object {
       activeAt: isoText(activeAtMs),
       notAfter: isoText(notAfterMs),
     })),
+    denials: denials.map(({ untilMs, ...denial }) => ({
+      ...denial,
+      until: untilMs === 0n ? null : isoText(untilMs),
+    })),
+    denialCount: Number(denialCount),
   }
 }
 
 /** The status for people. */
 export function statusLines(status: CaStatus, io: Io): readonly string[] {
-  const { trustDomain, generation, ready, reasons, authorities, jwtKeys, subscribers, replicas } =
-    status
+  const { trustDomain, generation, ready, reasons, authorities, jwtKeys, ...others } = status
+  const { subscribers, replicas, denials, denialCount } = others
+  const untold = Number(denialCount) - denials.length
   const behind = subscribers.filter((each) => each.connected && each.generation < generation)
   const mark = ready ? paint(io, 'green', 'ready') : paint(io, 'red', 'cannot sign')
   return [
@@ -77,7 +90,21 @@ export function statusLines(status: CaStatus, io: Io): readonly string[] {
     ...jwtKeys.map((key) => `  ${jwtKeyText(key, io)}`),
     `  ${subscribers.length - behind.length} of ${subscribers.length} agents and proxies have acknowledged generation ${generation}`,
     ...behind.map(laggardText),
+    ...denials.map((denial) => `  ${denialText(denial, io)}`),
+    ...(untold > 0 ? [`  and ${untold} more that were revoked before`] : []),
   ]
+}
+
+const DENIED: Readonly<Record<string, string>> = {
+  serial: 'certificate',
+  'spiffe-id': 'identity',
+  'key-id': 'key',
+}
+
+function denialText({ kind, value, untilMs }: Denial, io: Io): string {
+  const end = `${isoText(untilMs)} (${remainingText(untilMs, io.now())})`
+  const until = `until ${untilMs === 0n ? 'that is undone' : end}`
+  return `${paint(io, 'red', 'revoked')} ${DENIED[kind] ?? kind} ${value}  ${until}`
 }
 
 function replicaText({ address, alive, self, seenAtMs }: ReplicaStatus, io: Io): string {

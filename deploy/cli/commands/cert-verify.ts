@@ -70,7 +70,9 @@ export const certVerify: Command = {
       throw usage(`Cannot verify the ${format}: expected a certificate or a JWT-SVID`)
     }
     const anchors = await allAnchors(io, input, found)
-    if (anchors.length === 0 && mesh) anchors.push(await readMeshAnchors(mesh))
+    if (anchors.length === 0 && mesh) {
+      anchors.push(await readMeshAnchors(io, input, mesh, signal))
+    }
     if (anchors.length === 0) {
       throw usage('Cannot verify: no roots are known, expected --bundle FILE')
     }
@@ -131,9 +133,10 @@ function bundlesFor(id: string | null, anchors: readonly NamedAnchors[]): readon
   return [...domains].flatMap((trustDomain) => {
     const of = anchors.filter((one) => (one.trustDomain ?? own) === trustDomain)
     const roots = of.flatMap((one) => one.roots)
+    const denies = of.find((one) => one.denies)?.denies
     return trustDomain === undefined || of.length === 0
       ? []
-      : [{ trustDomain, generation: 0, roots }]
+      : [{ trustDomain, generation: 0, roots, denies }]
   })
 }
 

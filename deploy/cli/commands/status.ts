@@ -34,8 +34,10 @@ export function isWell({ processes, workloads, manifests, unread }: MeshStatus):
     unread.length === 0 &&
     processes.every(({ state, health }) => state === 'ready' && health?.ready !== false) &&
     workloads.every(
-      ({ ready, configuration }) =>
-        ready && configuration.every(({ rejected }) => rejected === undefined),
+      ({ ready, revoked, configuration }) =>
+        ready &&
+        revoked === undefined &&
+        configuration.every(({ rejected }) => rejected === undefined),
     )
   )
 }
@@ -82,6 +84,7 @@ function workloadLines(workload: WorkloadStatus, io: Io): readonly string[] {
   const mark = ready ? paint(io, 'green', 'ready') : paint(io, 'red', 'not ready')
   return [
     `${namespace}/${name}  ${mark}  ${spiffeId}`,
+    ...(workload.revoked ? [red(io, `  ${revokedText(workload.revoked)}`)] : []),
     ...(certificate
       ? [
           `  certificate ${certificate.serial}, ${inWords(certificate.remainingSeconds)} left, ` +
@@ -92,6 +95,10 @@ function workloadLines(workload: WorkloadStatus, io: Io): readonly string[] {
     ...[sidecar, app].flatMap((process) => (process ? [`  ${processText(process)}`] : [])),
     ...(workload.connected === false ? [red(io, '  not connected to the policy server')] : []),
   ]
+}
+
+function revokedText({ kind, value }: NonNullable<WorkloadStatus['revoked']>): string {
+  return `revoked: peers refuse the ${kind === 'serial' ? 'certificate' : 'identity'} (redoubt ca revoke ${value} --undo gives it back)`
 }
 
 /** When, so that whoever looks for the cause of something else can rule it out. */

@@ -59,11 +59,15 @@ test('the ledger of version 1 gets its log: every row in the order in which it w
 })
 
 for (const [what, sql, message] of [
-  ['of a newer version', 'PRAGMA user_version = 99', /^[^\n]*version 99, expected at most \d+$/],
+  [
+    'of a newer version',
+    'PRAGMA user_version = 99',
+    /^[^\n]*version 99, expected at most \d+: a newer Redoubt made it[^\n]*$/,
+  ],
   [
     'of another program',
     'CREATE TABLE songs (name TEXT)',
-    /^[^\n]*the database of another program$/,
+    /^[^\n]*the database of another program; choose[^\n]*$/,
   ],
   [
     'of version 1 whose rows contradict each other',

@@ -78,6 +78,10 @@ const AMISS: Readonly<Record<string, MeshStatus>> = {
     ],
   },
   'a workload that is not ready': { ...WELL, workloads: [{ ...WEB!, ready: false }] },
+  'a workload that was revoked': {
+    ...WELL,
+    workloads: [{ ...WEB!, revoked: { kind: 'spiffe-id', value: WEB!.spiffeId } }],
+  },
   'a rejected bundle': { ...WELL, workloads: [{ ...WEB!, configuration: [REJECTED] }] },
   'a database that is away': {
     ...WELL,
@@ -125,6 +129,9 @@ for (const [what, mesh] of Object.entries(AMISS)) {
     for (const { name, health } of mesh.processes)
       for (const why of health?.reasons ?? [])
         t.true(out.includes(`${name}       not ready\n    ${why}\n`))
+    for (const { revoked } of mesh.workloads) {
+      if (revoked) t.true(out.includes(`(redoubt ca revoke ${revoked.value} --undo gives it back)`))
+    }
     for (const { policy, why } of mesh.unread)
       t.true(out.includes(`CasbinPolicy ${policy}: ${why}\nits last`))
   })
@@ -327,11 +334,38 @@ test('help is an answer (0), a wrong word is none (2), and every help ends with 
   t.regex(wrong.err, /unknown command 'upp'\n\(Did you mean up\?\)/)
 })
 
+test('users §1.3.31: ca status tells what is revoked until when, and how many more there are', (t) => {
+  const untilMs = BigInt(Date.UTC(2026, 5, 1, 1))
+  const denials = [
+    { kind: 'serial', value: 'ab12', untilMs },
+    { kind: 'spiffe-id', value: 'spiffe://td.example/web', untilMs: 0n },
+  ]
+  const status = {
+    ...{ trustDomain: 'td.example', generation: 3n, ready: true, reasons: [], authorities: [] },
+    ...{ rotation: undefined, subscribers: [], jwtKeys: [], replicas: [] },
+    ...{ denials, denialCount: 5n },
+  }
+  const now = () => Temporal.Instant.from('2026-06-01T00:00:00Z')
+  t.deepEqual(statusLines(status, { now, colour: false } as never).slice(-3), [
+    '  revoked certificate ab12  until 2026-06-01T01:00:00Z (in 1 h)',
+    '  revoked identity spiffe://td.example/web  until that is undone',
+    '  and 3 more that were revoked before',
+  ])
+  const until = '2026-06-01T01:00:00Z'
+  t.like(statusJson(status), {
+    denials: [
+      { kind: 'serial', value: 'ab12', until },
+      { kind: 'spiffe-id', value: 'spiffe://td.example/web', until: null },
+    ],
+    denialCount: 5,
+  })
+})
+
 test('ca status tells which CAs there are, which answers, and which has gone when', (t) => {
   const at = (seconds: number) => BigInt(Date.UTC(2026, 5, 1) + seconds * 1000)
   const status = {
     ...{ trustDomain: 'prod.example', generation: 3n, ready: true, reasons: [], authorities: [] },
-    ...{ rotation: undefined, subscribers: [], jwtKeys: [] },
+    ...{ rotation: undefined, subscribers: [], jwtKeys: [], denials: [], denialCount: 0n },
     replicas: [
       {
         ...{ address: '10.0.0.1:15012', alive: true, self: true },
