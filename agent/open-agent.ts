@@ -32,6 +32,8 @@ export interface Agent extends AsyncDisposable {
    */
   readonly attest: (joinToken: string) => Promise<void>
   readonly health: () => AgentHealth
+  /** Milliseconds by which the CA's clock is ahead of ours, negative if behind; `undefined` before its first answer. */
+  readonly clockOffsetMs: () => number | undefined
   /** Prometheus text. */
   readonly metrics: () => Promise<string>
   /** The SVIDs in force for workloads of this node. */
@@ -139,6 +141,7 @@ function agentOf(
     denials,
     attest: (token) => node.attest({ kind: 'join-token', token }, signal),
     health: () => healthOf(healthInput(core), now()),
+    clockOffsetMs: core.skew.offsetMs,
     held: cache.held,
     onRotated: (listener) => void listeners.add(listener),
     callersChanged: callers.rejudge,

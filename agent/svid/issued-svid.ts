@@ -78,7 +78,8 @@ export function acceptSvid(
 
   const verdict = verifySvid(chain, bundles, now, 'server')
   if (verdict.kind === 'refused') throw refused(`${verdict.reason}: ${verdict.detail}`)
-  if (verdict.id !== id) throw refused(`it names "${verdict.id}"`)
+  if (verdict.id !== id)
+    throw refused(`it names "${verdict.id}", expected the name that is asked for`)
   const [leaf] = chain
   if (!leaf || !sameBytes(readCertificate(leaf).publicKeyDer, publicKeyDer))
     throw refused('it is over a key that is not the one requested')

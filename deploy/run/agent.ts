@@ -6,6 +6,7 @@ import { type Agent, createWorkloadRegistry, openAgent } from '#agent/index.ts'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { derFromPem } from '#ca/x509/index.ts'
 import { parseAddress } from '../standalone/address.ts'
+import type { ProcessHealth } from '../standalone/status.ts'
 import { listenHealth } from '../standalone/health-listener.ts'
 import type {
   AgentEvent,
@@ -40,7 +41,10 @@ await serveProcess<AgentProcessConfig>('agent', async (config, deps) => {
   return {
     ready: { metrics: health.address } satisfies AgentReady,
     calls: {
-      health: () => agent.health(),
+      health(): ProcessHealth {
+        const clockOffsetMs = agent.clockOffsetMs()
+        return { ...agent.health(), ...(clockOffsetMs !== undefined && { clockOffsetMs }) }
+      },
       workloads(list: readonly RegisteredProcess[]) {
         if (register(list)) agent.callersChanged()
       },

@@ -21,6 +21,8 @@ export interface ProcessView {
 export interface ProcessHealth {
   readonly ready: boolean
   readonly reasons: readonly string[]
+  /** Of the agent: milliseconds by which the CA's clock is ahead of its own, as measured with its last answer. */
+  readonly clockOffsetMs?: number
 }
 
 export interface ResourceView {

@@ -15,6 +15,7 @@ for (const [aheadMs, said] of [
     await until(() => heard.messages.length === 1)
     t.regex(story.agent.health().reasons.join(), said)
     t.false(story.agent.health().ready)
+    t.is(story.agent.clockOffsetMs(), -aheadMs)
     const offset = String(-aheadMs / 1000)
     t.true((await story.agent.metrics()).includes(`redoubt_agent_clock_offset_seconds ${offset}`))
     const skews = story.log.filter(({ event }) => event === 'clock-skew')
@@ -25,6 +26,17 @@ for (const [aheadMs, said] of [
     )
   })
 }
+
+test('users §1.1.14: what a clock is off is measured below the limit, too', async (t) => {
+  await using story = await startStory({ leafTtl: 'PT1H' })
+  t.is(story.agent.clockOffsetMs(), 0)
+  story.offsetAgent(-7000)
+  using client = new WorkloadClient(story.agent)
+  const heard = client.svids()
+  await until(() => heard.messages.length === 1)
+  t.is(story.agent.clockOffsetMs(), 7000)
+  t.true(story.agent.health().ready, 'and is no fault')
+})
 
 test('an answer of a CA that is ahead by more than its back-date is not served, and the reason is told', async (t) => {
   await using story = await startStory()

@@ -40,7 +40,7 @@ export const agent: Command = {
     {
       what: 'A database server that has a certificate of its own',
       command:
-        'redoubt agent --ca ca.example:15012 --trust-bundle bundle.pem --id spiffe://cluster.local/machine/db-1 --x509 machine.pem --key machine-key.pem --socket /run/redoubt/agent.sock --user 999=spiffe://cluster.local/ns/db/sa/postgres',
+        'redoubt agent --ca ca.example:15012 --trust-bundle bundle.pem --id spiffe://cluster.local/machine/db-1.nodes.example --x509 machine.pem --key machine-key.pem --socket /run/redoubt/agent.sock --user 999=spiffe://cluster.local/ns/db/sa/postgres',
     },
     {
       what: 'One that has none, by a token that redoubt ca token wrote',

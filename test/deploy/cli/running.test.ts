@@ -162,6 +162,16 @@ test('users §1.1.14, §1.1.15, §1.2.27: status tells what the health of CA and
   t.is(exitCode, 0, 'a warning is no fault')
   t.regex(out, /agent {4}ready\n {4}the root ends soon\n/)
 
+  for (const [clockOffsetMs, said] of [
+    [40, "its clock is the CA's"],
+    [1240, "its clock is 1.2 s behind the CA's"],
+    [-12_000, "its clock is 12 s ahead of the CA's"],
+  ] as const) {
+    const processes = [{ ...agent, health: { ready: true, reasons: [], clockOffsetMs } }]
+    const shown = await shownStatus({ ...WELL, processes }, 'text')
+    t.true(shown.out.includes(`agent    ready, ${said}\n`), shown.out)
+  }
+
   const ended = { ...process, call: () => Promise.reject(new Error('it has ended')) }
   t.is((await askedView(ended, clock)).health, undefined)
 })
