@@ -3,6 +3,7 @@ import type { SpiffeId } from '#ca/spiffe/index.ts'
 import type { Clock } from '#core/clock.ts'
 import type { Log } from '#core/log.ts'
 import { AgentError } from './error.ts'
+import { createStrangers } from './strangers.ts'
 
 /** Tells who is behind a socket; `undefined`: nobody it knows. See attest/registry.ts. */
 export type Identify = (socket: Socket, signal: AbortSignal) => Promise<SpiffeId | undefined>
@@ -61,7 +62,6 @@ interface Connection {
   readonly closed: AbortController
   /** Of whoever connected, once it is known. */
   owner: SpiffeId | undefined
-  identified: boolean
   readonly calls: Set<Call>
 }
 
@@ -85,6 +85,11 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
   const owners = new Map<SpiffeId, number>()
   /** Those not known yet, the first to come first. */
   const unknown = new Set<Connection>()
+  const strangers = createStrangers<Connection>(
+    STRANGER_MS,
+    ({ socket }) => socket.destroy(),
+    ...([clock, signal] as const),
+  )
   let accepted = 0
 
   /** Counts a connection in under its owner, if there is room for it. */
@@ -102,6 +107,7 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
   }
   const release = (connection: Connection): void => {
     unknown.delete(connection)
+    strangers.remove(connection)
     if (connection.owner) uncount(owners, connection.owner)
   }
 
@@ -118,11 +124,11 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
       Object.defineProperty(socket, 'remoteAddress', { value: name })
       Object.defineProperty(socket, 'remotePort', { value: undefined })
       const closed = new AbortController()
-      const fresh = { owner: undefined, identified: false, calls: new Set<Call>() }
-      const connection: Connection = { socket, closed, ...fresh }
+      const connection: Connection = { socket, closed, owner: undefined, calls: new Set() }
       if (signal.aborted) endAll(connection, signal.reason)
       connections.set(name, connection)
       unknown.add(connection)
+      strangers.add(connection)
       const [longest] = unknown
       if (unknown.size > MAX_UNKNOWN) longest?.socket.destroy()
       socket.once('close', () => {
@@ -138,10 +144,6 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
           log('warn', 'caller-unreadable', { cause: String(cause) })
           socket.destroy()
         },
-      )
-      void clock.sleep(STRANGER_MS, closed.signal).then(
-        () => !connection.identified && socket.destroy(),
-        () => {},
       )
     },
 
@@ -164,7 +166,7 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
           const id = await identify(connection.socket, ended.signal)
           ended.signal.throwIfAborted()
           if (!id || (own.caller && id !== own.caller)) throw unknownCaller()
-          connection.identified = true
+          strangers.remove(connection)
           if (!own.caller) {
             count(calls, id)
             own.caller = id

@@ -5,6 +5,7 @@ import type { Node, NodeState } from './attest/node.ts'
 import type { Live } from '#core/live.ts'
 import { acceptToken, type IssuedToken, type TokenRequest } from './jwt/issued-token.ts'
 import { createBatcher } from './svid/batch.ts'
+import { createSharedIssuers } from './svid/shared-issuers.ts'
 import { acceptSvid, type IssuedSvid, type SvidRequest } from './svid/issued-svid.ts'
 import type { ClockSkew } from './clock-skew.ts'
 import type { Trust } from './trust/trust.ts'
@@ -28,6 +29,7 @@ export function createIssuers(
   { node, trust, skew, now }: IssuersDeps,
   signal: AbortSignal,
 ): Issuers {
+  const share = createSharedIssuers()
   const svid = createBatcher<SvidRequest, IssuedSvid>(async (requests, until) => {
     let asked = now()
     const issue = (connection: AuthorityConnection) => {
@@ -35,7 +37,7 @@ export function createIssuers(
       return connection.issue(requests, until)
     }
     const answers = await ask(node(), issue, until)
-    const judge = { bundles: [trust.current()], now: now() }
+    const judge = { bundles: [trust.current()], now: now(), share }
     const signed = answers.flatMap((answer) =>
       answer instanceof AgentError ? [] : answer.issuedAt,
     )

@@ -10,12 +10,10 @@ import { type AgentDeps, type Core, codeOf, createCore, type Rotation } from './
 import { type AgentHealth, type HealthInput, healthOf } from './health.ts'
 import { type Listening, listenOnSocket } from './listen.ts'
 import { SecretDiscoveryServiceService } from './proto/gen/envoy/service/secret/v3/sds.ts'
-import { SpiffeWorkloadAPIService } from './proto/gen/workload.ts'
-import { TrustService } from './proto/gen/trust.ts'
 import { createSds } from './sds/serve.ts'
 import type { HeldSvid } from './svid/rotation.ts'
-import { createTrustService } from './trust/serve.ts'
-import { createWorkloadApi } from './workload-api/serve.ts'
+import { trustCalls, trustService } from './trust/serve.ts'
+import { workloadApiCalls, workloadApiService } from './workload-api/serve.ts'
 
 export interface Agent extends AsyncDisposable {
   readonly socketPath: string
@@ -114,9 +112,9 @@ async function serve(
   const { bundle } = trust
   const told = { refused, rejected, stale }
   const shared = { callers, cache, tokens, trust, followers, bundle, now, clock, ...told }
-  server.addService(SpiffeWorkloadAPIService, createWorkloadApi(shared))
+  server.addService(workloadApiService, workloadApiCalls(shared))
   server.addService(SecretDiscoveryServiceService, createSds(shared))
-  server.addService(TrustService, createTrustService(shared))
+  server.addService(trustService, trustCalls(shared))
 
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
   const listening = await listenOnSocket(config.socketPath, (socket) => {

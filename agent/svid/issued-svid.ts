@@ -1,10 +1,12 @@
-import { generateKeyPair, type KeyObject } from 'node:crypto'
+import { generateKeyPair } from 'node:crypto'
 import { promisify } from 'node:util'
 import type { SpiffeId } from '#ca/spiffe/index.ts'
 import {
   buildCsr,
   type Life,
-  readCertificate,
+  p256Pkcs8,
+  p256Spki,
+  readPublicKey,
   type TrustBundle,
   verifySvid,
 } from '#ca/x509/index.ts'
@@ -13,8 +15,9 @@ import { AgentError } from '../error.ts'
 /** A key that nobody has certified yet, and the request for it. */
 export interface SvidRequest {
   readonly id: SpiffeId
-  readonly key: KeyObject
-  /** SubjectPublicKeyInfo of `key`. */
+  /** PKCS#8, DER. */
+  readonly keyDer: Uint8Array
+  /** SubjectPublicKeyInfo of the key. */
   readonly publicKeyDer: Uint8Array
   /** PKCS#10, DER. */
   readonly csr: Uint8Array
@@ -45,19 +48,23 @@ export interface IssuedSvid {
 
 const generate = promisify(generateKeyPair)
 
-/** What comes of it when the public half alone is to be encoded, which the types do not know. */
-interface GeneratedPair {
-  readonly publicKey: Buffer
-  readonly privateKey: KeyObject
-}
-
 /** A new key (ECDSA P-256, design.md §2) and its request. Every rotation has a key of its own. */
 export async function createRequest(id: SpiffeId, ttl?: Temporal.Duration): Promise<SvidRequest> {
-  // Encoded beside the making of it, off this thread.
-  const publicKeyEncoding = { type: 'spki', format: 'der' } as const
-  const pair = await generate('ec', { namedCurve: 'P-256', publicKeyEncoding })
-  const { publicKey: publicKeyDer, privateKey: key } = pair as unknown as GeneratedPair
-  return { id, key, publicKeyDer, csr: buildCsr(key, {}, publicKeyDer), ttl }
+  const { publicKey, privateKey } = await generate('ec', { namedCurve: 'P-256' })
+  const point = publicKey.export({ format: 'raw-public' })
+  const scalar = privateKey.export({ format: 'raw-private' })
+  const publicKeyDer = p256Spki(point)
+  const keyDer = p256Pkcs8(scalar, point)
+  scalar.fill(0) // one copy of it is enough
+  return { id, keyDer, publicKeyDer, csr: buildCsr(privateKey, {}, publicKeyDer), ttl }
+}
+
+/** What an answer is judged by. */
+export interface Judging {
+  readonly bundles: readonly TrustBundle[]
+  readonly now: Temporal.Instant
+  /** Memory for a certificate of a CA; see shared-issuers.ts. @default its own */
+  readonly share?: (der: Uint8Array) => Uint8Array
 }
 
 /**
@@ -69,9 +76,9 @@ export async function createRequest(id: SpiffeId, ttl?: Temporal.Duration): Prom
 export function acceptSvid(
   request: SvidRequest,
   answer: SvidAnswer,
-  { bundles, now }: { readonly bundles: readonly TrustBundle[]; readonly now: Temporal.Instant },
+  { bundles, now, share = copyOf }: Judging,
 ): IssuedSvid {
-  const { id, key, publicKeyDer } = request
+  const { id, keyDer, publicKeyDer } = request
   const { chain, issuedAt } = answer
   const refused = (why: string): AgentError =>
     new AgentError('AGENT_SVID_INVALID', `Cannot take the SVID for "${id}": ${why}`)
@@ -80,22 +87,25 @@ export function acceptSvid(
   if (verdict.kind === 'refused') throw refused(`${verdict.reason}: ${verdict.detail}`)
   if (verdict.id !== id)
     throw refused(`it names "${verdict.id}", expected the name that is asked for`)
-  const [leaf] = chain
-  if (!leaf || !sameBytes(readCertificate(leaf).publicKeyDer, publicKeyDer))
+  const [leaf, ...issuers] = chain
+  if (!leaf || !sameBytes(readPublicKey(leaf), publicKeyDer))
     throw refused('it is over a key that is not the one requested')
   if (Temporal.Instant.compare(issuedAt, verdict.notAfter) >= 0) {
     throw refused(`it was issued at ${issuedAt}, after its end at ${verdict.notAfter}`)
   }
-  const keyDer = key.export({ type: 'pkcs8', format: 'der' })
   return {
     id,
     // Copies: the parts of an answer keep all of it, and the pool that it was read into.
-    chain: chain.map((der) => new Uint8Array(der)),
+    chain: [copyOf(leaf), ...issuers.map(share)],
     keyDer,
     serial: verdict.serial,
     keyIds: verdict.keyIds,
     life: { issuedAt, notAfter: verdict.notAfter },
   }
+}
+
+function copyOf(der: Uint8Array): Uint8Array {
+  return new Uint8Array(der)
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

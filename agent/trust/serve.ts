@@ -1,17 +1,20 @@
 /** The stream by which processes of ours on this node follow what is trusted. */
-import type { Metadata, ServerDuplexStream } from '@grpc/grpc-js'
+import type {
+  handleBidiStreamingCall,
+  Metadata,
+  ServerDuplexStream,
+  ServiceDefinition,
+} from '@grpc/grpc-js'
 
-import { denyChangesSince } from '#ca/x509/index.ts'
 import { eitherChange } from '#core/live.ts'
 import type { Callers, CallerSession } from '../callers.ts'
-import type { TrustAck, TrustServer, TrustUpdate } from '../proto/gen/trust.ts'
+import { type TrustAck, TrustService } from '../proto/gen/trust.ts'
 import { statusFromError } from '../status.ts'
 import { checkHeader } from '../workload-api/header.ts'
 import { write } from '../write.ts'
-import { rootsDigest } from '../client/roots-digest.ts'
-import { denyChangesToProto } from './deny-changes.ts'
 import type { Followers, FollowerSession } from './followers.ts'
 import type { Trust } from './trust.ts'
+import { createUpdates, type Update } from './updates.ts'
 
 export interface TrustServiceDeps {
   readonly callers: Callers
@@ -21,14 +24,26 @@ export interface TrustServiceDeps {
   readonly refused: (api: 'trust', cause: unknown) => void
 }
 
-type Call = ServerDuplexStream<TrustAck, TrustUpdate> & { readonly metadata: Metadata }
+type Call = ServerDuplexStream<TrustAck, Buffer> & { readonly metadata: Metadata }
 
-/** Callers are who they are for the Workload API: header, process, and anew before each message. */
-export function createTrustService(deps: TrustServiceDeps): TrustServer {
-  return { follow: (call) => void serve(deps, call) }
+/** The service of the `.proto`, with responses that are encoded already. */
+export const trustService: ServiceDefinition = {
+  follow: { ...TrustService.follow, responseSerialize: (bytes: Buffer) => bytes },
 }
 
-async function serve(deps: TrustServiceDeps, call: Call): Promise<void> {
+/** Callers are who they are for the Workload API: header, process, and anew before each message. */
+export function trustCalls(deps: TrustServiceDeps): {
+  readonly follow: handleBidiStreamingCall<TrustAck, Buffer>
+} {
+  const updates = createUpdates(deps)
+  return { follow: (call) => void serve({ ...deps, updates }, call) }
+}
+
+interface Serving extends TrustServiceDeps {
+  readonly updates: (told: number) => Update
+}
+
+async function serve(deps: Serving, call: Call): Promise<void> {
   const { callers, followers, refused } = deps
   try {
     checkHeader(call.metadata)
@@ -45,7 +60,7 @@ async function serve(deps: TrustServiceDeps, call: Call): Promise<void> {
 }
 
 async function tell(
-  { trust, now }: TrustServiceDeps,
+  { trust, updates }: Serving,
   call: Call,
   session: CallerSession,
   follower: FollowerSession,
@@ -56,13 +71,10 @@ async function tell(
   for await (const _ of eitherChange(trust.bundle, trust.denials, signal)) {
     // Before the CA was heard there is nothing to tell: an empty list would be taken for the list.
     if (trust.bundle.current.generation === 0) continue
-    const changes = denyChangesSince(trust.denials.current, told, now())
-    told = changes.generation
-    const { generation, roots } = trust.bundle.current
-    const rootsSha256 = rootsDigest(roots)
+    const { denials, bytes } = updates(told)
+    told = denials
     await session.identify()
-    const denials = denyChangesToProto(changes)
-    await write(call, { generation: BigInt(generation), rootsSha256, denials }, signal)
+    await write(call, bytes, signal)
   }
 }
 

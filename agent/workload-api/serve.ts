@@ -3,24 +3,34 @@
  *
  * @see SPIFFE Workload API §5, SPIFFE Workload Endpoint
  */
-import type { Metadata, ServerWritableStream } from '@grpc/grpc-js'
+import type {
+  handleServerStreamingCall,
+  Metadata,
+  ServerWritableStream,
+  ServiceDefinition,
+} from '@grpc/grpc-js'
 import { jwtKeysText } from '#ca/jwt/index.ts'
 import type { Clock } from '#core/clock.ts'
 import type { CallerCall, Callers, CallerSession } from '../callers.ts'
 import type { TokenCache } from '../jwt/token-cache.ts'
-import type {
-  JWTBundlesResponse,
-  SpiffeWorkloadAPIServer,
-  X509BundlesResponse,
-  X509SVIDResponse,
+import {
+  type JWTBundlesResponse,
+  type SpiffeWorkloadAPIServer,
+  SpiffeWorkloadAPIService,
+  type X509BundlesResponse,
 } from '../proto/gen/workload.ts'
 import { statusFromError } from '../status.ts'
-import { type WatchIdentityDeps, watchIdentity } from '../svid/watch-identity.ts'
+import {
+  type WatchIdentityDeps,
+  watchIdentity,
+  type WorkloadIdentity,
+} from '../svid/watch-identity.ts'
 import type { Trust } from '../trust/trust.ts'
 import { write } from '../write.ts'
 import { checkHeader } from './header.ts'
 import { answer, fetchToken, validateToken } from './jwt.ts'
-import { bundlesToProto, identityToProto, jwtBundlesToProto } from './to-proto.ts'
+import { encodeIdentity } from './encode.ts'
+import { bundlesToProto, jwtBundlesToProto } from './to-proto.ts'
 
 export interface WorkloadApiDeps extends WatchIdentityDeps {
   readonly callers: Callers
@@ -30,11 +40,27 @@ export interface WorkloadApiDeps extends WatchIdentityDeps {
   readonly refused: (api: 'workload', cause: unknown) => void
 }
 
+/** The service of the `.proto`, with SVIDs that are encoded by {@link encodeIdentity}. */
+export const workloadApiService: ServiceDefinition = {
+  ...SpiffeWorkloadAPIService,
+  fetchX509Svid: { ...SpiffeWorkloadAPIService.fetchX509Svid, responseSerialize: encodeIdentity },
+}
+
+type Generated = Pick<
+  SpiffeWorkloadAPIServer,
+  'fetchX509Bundles' | 'fetchJwtBundles' | 'fetchJwtsvid' | 'validateJwtsvid'
+>
+
+/** What answers each method. */
+export type WorkloadApiCalls = Generated & {
+  readonly fetchX509Svid: handleServerStreamingCall<unknown, WorkloadIdentity>
+}
+
 /**
  * Every method: check the header, identify the caller, then answer; streams at every change. An answer is
  * made when it is written: a stream that waits for the next change keeps no copy of the last, nor of its key.
  */
-export function createWorkloadApi(deps: WorkloadApiDeps): SpiffeWorkloadAPIServer {
+export function workloadApiCalls(deps: WorkloadApiDeps): WorkloadApiCalls {
   return {
     fetchX509Svid: (call) => void serve(deps, call, (session) => svids(deps, session)),
     fetchX509Bundles: (call) => void serve(deps, call, (session) => bundles(deps, session)),
@@ -74,10 +100,10 @@ async function serve<Response>(
 async function* svids(
   deps: WorkloadApiDeps,
   session: CallerSession,
-): AsyncGenerator<() => X509SVIDResponse, void> {
+): AsyncGenerator<() => WorkloadIdentity, void> {
   const id = await session.identify()
   for await (const identity of watchIdentity(deps, id, session.signal)) {
-    yield () => identityToProto(identity)
+    yield () => identity
   }
 }
 

@@ -1,27 +1,10 @@
 import type { TrustDomain } from '#ca/spiffe/index.ts'
 import type { TrustBundle } from '#ca/x509/index.ts'
-import type {
-  JWTBundlesResponse,
-  X509BundlesResponse,
-  X509SVIDResponse,
-} from '../proto/gen/workload.ts'
-import type { WorkloadIdentity } from '../svid/watch-identity.ts'
+import type { JWTBundlesResponse, X509BundlesResponse } from '../proto/gen/workload.ts'
 
-/** The whole state of one workload: one SVID, which is its default identity. */
-export function identityToProto({ svid, bundle }: WorkloadIdentity): X509SVIDResponse {
-  return {
-    svids: [
-      {
-        spiffeId: svid.id,
-        x509Svid: Buffer.concat(svid.chain),
-        x509SvidKey: Buffer.from(svid.keyDer),
-        bundle: Buffer.concat(bundle.roots),
-        hint: '',
-      },
-    ],
-    crl: [],
-    federatedBundles: byDomain(bundle.federated ?? []),
-  }
+/** The bundles of other domains that a workload may judge peers by. */
+export function federatedOf({ federated = [] }: TrustBundle): Record<string, Buffer> {
+  return byDomain(federated)
 }
 
 /** Every bundle a workload may judge peers by, under the SPIFFE ID of its trust domain. */

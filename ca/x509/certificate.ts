@@ -54,6 +54,22 @@ export function readCertificate(der: Uint8Array): Certificate {
   return readTbs(der, tbs, algorithm, signature)
 }
 
+/**
+ * SubjectPublicKeyInfo of a certificate, for who has read it before and let go of it.
+ *
+ * @throws {CaError} `CA_DER_INVALID`
+ */
+export function readPublicKey(der: Uint8Array): Uint8Array {
+  const outer = cursor(parseDer(der), 'certificate')
+  const fields = cursor(outer.take(TAG.sequence, 'content'), 'content')
+  fields.takeIf(contextTag(0))
+  fields.take(TAG.integer, 'serial number')
+  for (const name of ['signature algorithm', 'issuer', 'validity', 'subject']) {
+    fields.take(TAG.sequence, name)
+  }
+  return fields.take(TAG.sequence, 'public key').raw
+}
+
 function readTbs(
   der: Uint8Array,
   tbs: DerNode,

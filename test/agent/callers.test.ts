@@ -28,10 +28,11 @@ class FakeSocket extends EventEmitter {
 
 function story() {
   const ending = new AbortController()
+  const clock = new FakeClock()
   const callers = createCallers(
     {
       identify: async (socket) => (socket as unknown as FakeSocket).owner,
-      clock: new FakeClock(),
+      clock,
       log: () => {},
     },
     ending.signal,
@@ -43,7 +44,7 @@ function story() {
       return socket
     })
   const open = (sockets: readonly FakeSocket[]) => sockets.filter((one) => !one.destroyed).length
-  return { callers, connect, open, ending }
+  return { callers, connect, open, ending, clock }
 }
 
 test('one identity has so many connections and no more, and leaves others theirs', async (t) => {
@@ -72,6 +73,32 @@ test('strangers cannot take the room of those who are known', async (t) => {
   t.is(open(known), 3, 'whoever proves who it is finds room, however many do not')
   for (const socket of crowd) socket.destroy()
   t.is(callers.connections(), 3, 'nothing is kept of those who have gone')
+  ending.abort()
+})
+
+test('whoever proves no identity is sent away after 10 s of his own, and nobody else', async (t) => {
+  const { callers, connect, open, ending, clock } = story()
+  const first = connect(2, undefined)
+  const [known] = connect(1, api)
+  const [gone] = connect(1, undefined)
+  if (!known || !gone) return t.fail('there are no connections')
+  await clock.advance(4000)
+  await callers.open(new FakeCall(known)).identify()
+  gone.destroy()
+  const second = connect(3, undefined)
+  await clock.advance(5999)
+  t.is(open(first), 2)
+  await clock.advance(1)
+  t.deepEqual([open(first), open(second)], [0, 3])
+  await clock.advance(3999)
+  t.is(open(second), 3)
+  await clock.advance(1)
+  t.is(open(second), 0)
+  await clock.advance(60_000)
+  const third = connect(1, undefined)
+  await clock.advance(10_000)
+  t.is(open(third), 0, 'who comes when nobody waited has his time as well')
+  t.is(open([known]), 1)
   ending.abort()
 })
 

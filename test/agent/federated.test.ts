@@ -3,15 +3,17 @@ import test from 'ava'
 import { selectSecrets, secretsOf } from '../../agent/sds/secrets.ts'
 import { secretToProto } from '../../agent/sds/to-proto.ts'
 import type { WorkloadIdentity } from '../../agent/svid/watch-identity.ts'
+import { encodeIdentity } from '../../agent/workload-api/encode.ts'
 import {
   bundlesToProto,
-  identityToProto,
+  federatedOf,
   jwtBundlesToProto,
 } from '../../agent/workload-api/to-proto.ts'
 import {
   Secret,
   SPIFFECertValidatorConfig,
 } from '#agent/proto/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts'
+import { X509SVIDResponse } from '#agent/proto/gen/workload.ts'
 import { parseTrustDomain } from '#ca/spiffe/index.ts'
 import { pemFromDer, type TrustBundle } from '#ca/x509/index.ts'
 import { trustDomain, workloadId } from '#test/ca/harness.ts'
@@ -40,7 +42,7 @@ const identity: WorkloadIdentity = {
 }
 
 test('identity-standards §1.9 federated_bundles has each other domain under its SPIFFE ID, and none is merged', (t) => {
-  const { svids, federatedBundles } = identityToProto(identity)
+  const { svids, federatedBundles } = X509SVIDResponse.decode(encodeIdentity(identity))
   t.deepEqual(svids[0]?.bundle, Buffer.from(own))
   t.deepEqual(federatedBundles, { 'spiffe://a-other.example': Buffer.from(foreign) })
   t.deepEqual(bundlesToProto(bundle).bundles, {
@@ -56,6 +58,43 @@ test('identity-standards §1.9 federated_bundles has each other domain under its
     ),
     ['spiffe://prod.example', 'spiffe://a-other.example'],
   )
+})
+
+test('an SVID is encoded as the .proto says, whatever its size', (t) => {
+  const sizes = [1, 100, 127, 128, 700, 16_383, 16_384, 70_000]
+  for (const keyBytes of sizes) {
+    for (const chainBytes of sizes) {
+      const keyDer = new Uint8Array(keyBytes).fill(7)
+      const chain = [new Uint8Array(chainBytes).fill(1), own]
+      const svid = { ...identity.svid, keyDer, chain }
+      const message: X509SVIDResponse = {
+        svids: [
+          {
+            spiffeId: workloadId,
+            x509Svid: Buffer.concat(chain),
+            x509SvidKey: Buffer.from(keyDer),
+            bundle: Buffer.concat(bundle.roots),
+            hint: '',
+          },
+        ],
+        crl: [],
+        federatedBundles: federatedOf(bundle),
+      }
+      const expected = Buffer.from(X509SVIDResponse.encode(message).finish())
+      t.true(encodeIdentity({ svid, bundle }).equals(expected), `${keyBytes} and ${chainBytes}`)
+    }
+  }
+})
+
+test('an SVID goes with the bundle of its moment, not with the last one that was encoded', (t) => {
+  const later = { ...bundle, generation: 4, roots: [foreign], federated: [] }
+  for (const one of [bundle, later, bundle]) {
+    const { svids, federatedBundles } = X509SVIDResponse.decode(
+      encodeIdentity({ ...identity, bundle: one }),
+    )
+    t.deepEqual(svids[0]?.bundle, Buffer.concat(one.roots))
+    t.deepEqual(federatedBundles, federatedOf(one))
+  }
 })
 
 /** Trust domain and roots of a validation context, by the validator that it names. */

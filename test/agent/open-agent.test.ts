@@ -136,7 +136,13 @@ test('acceptSvid() takes an answer for its own request only', async (t) => {
   const [answer] = await state.connection.issue([request], new AbortController().signal)
   if (!answer || answer instanceof AgentError) return t.fail(String(answer))
   const now = story.now()
-  t.is(acceptSvid(request, answer, { bundles, now }).id, workloadId)
+  const taken = acceptSvid(request, answer, { bundles, now })
+  t.is(taken.id, workloadId)
+  const shared = new Uint8Array(answer.chain[1] ?? [])
+  const again = acceptSvid(request, answer, { bundles, now, share: () => shared })
+  t.deepEqual(again.chain, taken.chain)
+  t.is(again.chain[1], shared, 'what is the same for all workloads is not kept for each')
+  t.not(again.chain[0]?.buffer, answer.chain[0]?.buffer, 'nor a whole answer for a part of it')
 
   const other = await createRequest(workloadId)
   const wrong: readonly [string, RegExp, () => unknown][] = [

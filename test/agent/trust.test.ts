@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { Server, ServerCredentials, status } from '@grpc/grpc-js'
 import test from 'ava'
 import { openSvid } from '#agent/client/index.ts'
-import { TrustClient } from '#agent/proto/gen/trust.ts'
+import { TrustClient, TrustUpdate } from '#agent/proto/gen/trust.ts'
 import { SpiffeWorkloadAPIService } from '#agent/proto/gen/workload.ts'
 import { type DenyKind, NO_DENIALS } from '#ca/x509/index.ts'
 import {
@@ -21,6 +21,7 @@ import { FakeClock } from '#test/fakes/fake-clock.ts'
 import { denyChangesFromProto, denyChangesToProto } from '../../agent/trust/deny-changes.ts'
 import { createFollowers } from '../../agent/trust/followers.ts'
 import { createTrust } from '../../agent/trust/trust.ts'
+import { createUpdates } from '../../agent/trust/updates.ts'
 import { type AgentStory, startStory, until, WorkloadClient } from './harness.ts'
 import { credentials, Metadata } from '@grpc/grpc-js'
 
@@ -250,6 +251,35 @@ test('changes of the deny-list that are not in order leave the last good list in
     })
   }
   t.deepEqual(denyChangesFromProto(undefined), { base: 0, ...NO_DENIALS })
+})
+
+test('all who have come as far are told the same bytes, and what has changed or ended is not in them', (t) => {
+  let now = NOW
+  const first = { trustDomain, generation: 1, roots: [Uint8Array.of(1)] }
+  const trust = createTrust(first, { now: () => now, log: () => {} })
+  const updates = createUpdates({ trust, now: () => now })
+  const entry = (value: string, generation: number, seconds: number) => {
+    const until = NOW.add({ seconds })
+    return { kind: 'serial', value, until, generation, lifted: false } as const
+  }
+  const told = (since: number) => {
+    const { bytes, denials } = updates(since)
+    const message = TrustUpdate.decode(bytes)
+    const values = message.denials?.entries.map(({ value }) => value)
+    return [Number(message.generation), denials, values]
+  }
+  t.deepEqual(told(0), [1, 0, []])
+  t.is(updates(0), updates(0), 'encoded once')
+  const entries = [entry('0a', 1, 60), entry('0b', 2, 30)]
+  trust.take(first, { base: 0, generation: 2, entries })
+  t.deepEqual(told(0), [1, 2, ['0a', '0b']])
+  t.deepEqual(told(1), [1, 2, ['0b']])
+  t.deepEqual(told(0), [1, 2, ['0a', '0b']])
+  t.is(updates(0), updates(0))
+  now = NOW.add({ seconds: 30 })
+  t.deepEqual(told(0), [1, 2, ['0a']], 'one has ended')
+  trust.take({ ...first, generation: 2, roots: [] }, { base: 2, generation: 2, entries: [] })
+  t.deepEqual(told(0), [2, 2, ['0a']])
 })
 
 test('reports say all at first, then what has changed, and what changed twice once', async (t) => {

@@ -1,16 +1,18 @@
 /** Fetching, keeping and dropping SVIDs, against a CA that is a function and a clock that the test moves. */
-import { generateKeyPairSync } from 'node:crypto'
+import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import test from 'ava'
 import fc from 'fast-check'
 import { AgentError } from '#agent/index.ts'
 import { parseSpiffeId, type SpiffeId } from '#ca/spiffe/index.ts'
+import { verifyCsr } from '#ca/x509/index.ts'
 import { FakeClock } from '#test/fakes/fake-clock.ts'
 import { createBatcher, MAX_BATCH } from '../../../agent/svid/batch.ts'
 import { createAlarms } from '../../../agent/svid/alarms.ts'
 import { createSvidCache, MAX_IDENTITIES } from '../../../agent/svid/cache.ts'
 import type { RotationDeps } from '../../../agent/svid/rotation.ts'
 import { acceptSvid, createRequest, type IssuedSvid } from '../../../agent/svid/issued-svid.ts'
+import { createSharedIssuers } from '../../../agent/svid/shared-issuers.ts'
 import { maxWaitMs } from '../../../agent/svid/keep-fresh.ts'
 import { sleepUntil } from '../../../agent/svid/sleep-until.ts'
 import { watchClock } from '../../../agent/svid/watch-clock.ts'
@@ -386,13 +388,31 @@ test('createBatcher() fails those whose answer is an error, is missing, or whose
 
 test('createRequest() makes a new P-256 key each time', async (t) => {
   const [one, two] = await Promise.all([createRequest(api), createRequest(api)])
-  t.is(one.key.asymmetricKeyDetails?.namedCurve, 'prime256v1')
-  t.false(one.key.equals(two.key))
+  for (const { keyDer, publicKeyDer, csr } of [one, two]) {
+    const key = createPrivateKey({ key: Buffer.from(keyDer), format: 'der', type: 'pkcs8' })
+    t.is(key.asymmetricKeyDetails?.namedCurve, 'prime256v1')
+    const spki = createPublicKey(key).export({ format: 'der', type: 'spki' })
+    t.deepEqual(Buffer.from(publicKeyDer), spki, 'of the same pair')
+    t.deepEqual(Buffer.from(verifyCsr(csr).publicKeyDer), spki)
+  }
+  t.notDeepEqual(one.keyDer, two.keyDer)
+})
+
+test('certificates of CAs are kept once, and no two different ones are taken for the same', (t) => {
+  const share = createSharedIssuers()
+  const [ca, root] = [Uint8Array.of(1, 2, 3), Uint8Array.of(1, 2, 4)]
+  const kept = share(ca)
+  t.not(kept, ca, 'memory of its own: what it is given may be a part of a whole answer')
+  t.is(share(Uint8Array.from(ca)), kept)
+  t.deepEqual(share(root), root)
+  for (let n = 0; n < 100; n += 1) t.deepEqual([...share(Uint8Array.of(9, n))], [9, n])
+  t.deepEqual(share(ca), kept)
+  t.not(share(ca), kept, 'it was pushed out, so memory is bounded')
 })
 
 test('acceptSvid() refuses what is not a chain', (t) => {
-  const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const request = { id: api, key, csr: Buffer.alloc(0), publicKeyDer: Buffer.alloc(0) }
+  const nothing = new Uint8Array()
+  const request = { id: api, keyDer: nothing, csr: nothing, publicKeyDer: nothing }
   const trust = { bundles: [], now: EPOCH }
   for (const chain of [[], [Uint8Array.of(1, 2, 3)]]) {
     t.throws(() => acceptSvid(request, { chain, issuedAt: EPOCH }, trust), {

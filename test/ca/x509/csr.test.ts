@@ -6,7 +6,15 @@ import fc from 'fast-check'
 import { CaError } from '#ca/index.ts'
 import { signedDer, signerOf } from '#ca/x509/algorithm.ts'
 import { contextTag, derOf, oid, sequence, TAG } from '#ca/x509/der.ts'
-import { buildCsr, MAX_CSR_BYTES, type Life, rotateAt, verifyCsr } from '#ca/x509/index.ts'
+import {
+  buildCsr,
+  MAX_CSR_BYTES,
+  type Life,
+  p256Pkcs8,
+  p256Spki,
+  rotateAt,
+  verifyCsr,
+} from '#ca/x509/index.ts'
 import { nested } from './forge.ts'
 
 const keys: Readonly<Record<string, () => KeyObject>> = {
@@ -178,6 +186,20 @@ test('verifyCsr() throws nothing but CA_CSR_REJECTED on mutated requests (users 
     }
   })
   t.notThrows(() => fc.assert(property, { numRuns: 1500, seed: 11 }))
+})
+
+test('p256Spki() and p256Pkcs8() write what OpenSSL does, byte for byte', (t) => {
+  for (let n = 0; n < 600; n += 1) {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const point = publicKey.export({ format: 'raw-public' })
+    const scalar = privateKey.export({ format: 'raw-private' })
+    const spki = publicKey.export({ type: 'spki', format: 'der' })
+    const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' })
+    t.deepEqual(Buffer.from(p256Spki(point)), spki)
+    t.deepEqual(Buffer.from(p256Pkcs8(scalar, point)), pkcs8)
+    t.throws(() => p256Spki(point.subarray(1)), { code: 'CA_DER_INVALID' })
+    t.throws(() => p256Pkcs8(scalar.subarray(1), point), { code: 'CA_DER_INVALID' })
+  }
 })
 
 test('rotateAt() is between 40% and 50% of the life, whatever the spread', (t) => {
