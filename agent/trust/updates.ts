@@ -49,7 +49,10 @@ function make(
   at: Temporal.Instant,
 ): Pick<Made, 'update' | 'until'> {
   const changes = denyChangesSince(list, told, at)
-  const [until] = changes.entries.map((entry) => entry.until).sort(Temporal.Instant.compare)
+  let until: Temporal.Instant | undefined
+  for (const entry of changes.entries) {
+    if (!until || Temporal.Instant.compare(entry.until, until) < 0) until = entry.until
+  }
   const message: TrustUpdate = {
     generation: BigInt(generation),
     rootsSha256: rootsDigest(roots),
