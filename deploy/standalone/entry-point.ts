@@ -22,14 +22,19 @@ export type EntryPoint = 'ca' | 'agent' | 'policy' | 'proxy'
  * A CA makes garbage of short life and much of it. Threads for each core, which wait for each other where the
  * cores have other work, made a third of a certificate's cost of collecting it; one alone, a tenth
  * (test/bench/ca-calls.bench.ts). Pieces of 8 MB take it some 2 ms each, of 32 MB some 10: that is in the
- * way of whoever waits for a certificate (test/bench/ca-latency.bench.ts).
+ * way of whoever waits for a certificate (test/bench/ca-latency.bench.ts). V8's other threads, four as a rule,
+ * compile and mark all at once, and the one that issues gets a third of a core meanwhile; beside one of them the
+ * slowest certificates take a third less.
  *
  * An agent holds little for each of many workloads, and what it makes for a burst of them is garbage a moment
  * later: its young generation is small, and what is freed goes back to the kernel. Without all this, 500
  * workloads leave 215 MB resident, with it 115 (test/bench/agent.bench.ts).
  */
 export const NODE_STARTS: Readonly<Partial<Record<EntryPoint, NodeStart>>> = {
-  ca: { arguments: ['--no-parallel-scavenge', '--max-semi-space-size=8'], env: {} },
+  ca: {
+    arguments: ['--v8-pool-size=1', '--no-parallel-scavenge', '--max-semi-space-size=8'],
+    env: {},
+  },
   agent: {
     arguments: ['--no-parallel-scavenge', '--max-semi-space-size=1'],
     env: {

@@ -3,11 +3,21 @@ import { connect, type Socket } from 'node:net'
 
 /** HTTP/2 (RFC 9113): what a call needs of it. */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
-const FRAME = { data: 0, headers: 1, settings: 4, windowUpdate: 8 } as const
+export const FRAME = {
+  data: 0,
+  headers: 1,
+  reset: 3,
+  settings: 4,
+  ping: 6,
+  windowUpdate: 8,
+} as const
 const END_HEADERS = 4
-const END_STREAM = 1
+export const END_STREAM = 1
+/** Of settings and pings. */
+export const ACK = 1
 
-function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
+/** One frame. */
+export function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
   const head = Buffer.alloc(9)
   head.writeUIntBE(payload.length, 0, 3)
   head[3] = type
@@ -42,7 +52,8 @@ export function rawCall(...calls: readonly RawCallOptions[]): Buffer {
   return Buffer.concat([PREFACE, frame(FRAME.settings, 0, 0, Buffer.alloc(0)), ...streams])
 }
 
-function streamOf(
+/** One call's frames, on the stream of this number (odd). */
+export function streamOf(
   { path, message = Buffer.alloc(0), ends = true }: RawCallOptions,
   stream: number,
 ): Buffer {
@@ -64,7 +75,7 @@ function streamOf(
 }
 
 /** Room for what an agent sends in an hour, so that no caller has to count windows. */
-const WINDOW = frame(FRAME.windowUpdate, 0, 0, Buffer.of(0x3f, 0xff, 0xff, 0xff))
+export const WINDOW: Buffer = frame(FRAME.windowUpdate, 0, 0, Buffer.of(0x3f, 0xff, 0xff, 0xff))
 
 export interface RawCaller {
   readonly socket: Socket
