@@ -52,13 +52,19 @@ export interface AgentStory extends AsyncDisposable {
   readonly callersAre: (id: SpiffeId | undefined) => void
   /** Sets the agent's clock apart from the CA's; positive: ahead of it. */
   readonly offsetAgent: (ms: number) => void
-  /** Moves time on in steps, with room for real sockets to work in between. */
-  readonly pass: (ms: number) => Promise<void>
+  /**
+   * Moves time on in steps, with room for real sockets to work in between.
+   *
+   * @param stepMs - Longer ones where little happens. @default 250
+   */
+  readonly pass: (ms: number, stepMs?: number) => Promise<void>
 }
 
 export interface StoryOptions {
   /** @default PT16S */
   readonly leafTtl?: string
+  /** @default PT24H */
+  readonly caTtl?: string
   readonly config?: Partial<AgentConfig>
   readonly scope?: readonly string[]
   readonly joinToken?: 'none' | 'fresh'
@@ -70,7 +76,7 @@ export interface StoryOptions {
 }
 
 export async function startStory(options: StoryOptions = {}): Promise<AgentStory> {
-  const { leafTtl = 'PT16S', config, scope, joinToken: join = 'fresh' } = options
+  const { leafTtl = 'PT16S', caTtl = 'PT24H', config, scope, joinToken: join = 'fresh' } = options
   await using opening = new AsyncDisposableStack()
   const clock = new FakeClock()
   const now = () => EPOCH.add({ milliseconds: Math.round(clock.nowMs()) })
@@ -87,7 +93,7 @@ export async function startStory(options: StoryOptions = {}): Promise<AgentStory
     openCa(
       configIn(dir.path, {
         leafTtl: Temporal.Duration.from(leafTtl),
-        caTtl: Temporal.Duration.from('PT24H'),
+        caTtl: Temporal.Duration.from(caTtl),
         listen: { host: '127.0.0.1', port },
         ...(options.attestation && { attestation: options.attestation }),
       }),
@@ -140,9 +146,9 @@ export async function startStory(options: StoryOptions = {}): Promise<AgentStory
     callersAre(id) {
       caller = id
     },
-    async pass(ms) {
-      for (let left = ms; left > 0; left -= STEP_MS) {
-        await clock.advance(Math.min(left, STEP_MS))
+    async pass(ms, stepMs = STEP_MS) {
+      for (let left = ms; left > 0; left -= stepMs) {
+        await clock.advance(Math.min(left, stepMs))
         await realSleep(3)
       }
     },

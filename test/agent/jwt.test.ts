@@ -129,9 +129,9 @@ test('a token is fetched once for all who ask and renewed after half of its life
   await using story = await startStory()
   const [first, ...others] = await Promise.all([1, 2, 3, 4].map(() => fetched(story)))
   t.deepEqual(new Set(others), new Set([first]))
-  await story.pass(140_000)
+  await story.pass(140_000, 2000)
   t.is(await fetched(story), first ?? '', 'before half of its life')
-  await story.pass(20_000)
+  await story.pass(20_000, 2000)
   t.not(await fetched(story), first ?? '', 'after it')
 })
 
@@ -139,9 +139,9 @@ test('while the CA is away a token is given out until its end, and never after',
   await using story = await startStory({ leafTtl: 'PT1H' })
   const first = await fetched(story)
   await story.stopCa()
-  await story.pass(200_000)
+  await story.pass(200_000, 2000)
   t.is(await fetched(story), first)
-  await story.pass(110_000)
+  await story.pass(110_000, 2000)
   using client = new WorkloadClient(story.agent)
   const failing = failureOf(jwtCalls(client).fetch(['db']))
   await story.pass(12_000)
@@ -160,8 +160,8 @@ test('ValidateJWTSVID refuses a token by a key that is not in the bundle', async
 })
 
 test('FetchJWTBundles sends the next key long before a token is signed by it', async (t) => {
-  const ownTtl = Temporal.Duration.from('PT24H')
-  await using story = await startStory({ leafTtl: 'PT1H', config: { ownTtl } })
+  const ownTtl = Temporal.Duration.from('PT1H')
+  await using story = await startStory({ leafTtl: 'PT8M', caTtl: 'PT1H', config: { ownTtl } })
   using client = new WorkloadClient(story.agent)
   const heard = hear(client.raw.fetchJwtBundles({}, securityHeader()))
   await until(() => heard.messages.length > 0, 'the keys')
@@ -170,8 +170,8 @@ test('FetchJWTBundles sends the next key long before a token is signed by it', a
     return readJwtKeys(String(text)).map(({ kid }) => kid)
   }
   const [first] = kids()
-  for (const ms of [1_800_000, 11.5 * 3_600_000]) {
-    await story.clock.advance(ms - 2000) // the node renews itself for a day; then half of PT24H is over
+  for (const ms of [240_000, 26 * 60_000]) {
+    await story.clock.advance(ms - 2000) // the node renews itself for an hour; then half of PT1H is over
     await story.pass(4000)
   }
   await until(() => kids().length === 2, 'the next key')

@@ -3,7 +3,7 @@ export default {
   extensions: ['ts'],
   files: ['test/soak/**/*.test.ts'],
   nodeArguments: ['--disable-warning=ExperimentalWarning'],
-  require: ['./test/fakes/random-seed.ts'],
+  require: ['./test/fakes/compile-cache.ts', './test/fakes/random-seed.ts'],
   workerThreads: false,
   concurrency: 1,
   timeout: '1500s',

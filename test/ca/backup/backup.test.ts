@@ -9,6 +9,7 @@ import test from 'ava'
 import { backupState, openCa, openLogState, restoreState } from '#ca/index.ts'
 import { consistencyFault, inclusionFault, isSuccession, logKeyId } from '#ca/log/index.ts'
 import { openAuthority } from '#ca/open-authority.ts'
+import '../../fakes/quick-scrypt.ts'
 import { agentId, configIn, realClock, sha256, temporaryDir } from '../harness.ts'
 import { issueFrom } from '../issue-from.ts'
 

@@ -16,6 +16,7 @@ import { seal, unseal } from '#ca/keys/sealed.ts'
 import type { KeyStore, SigningKey } from '#ca/keys/signing-key.ts'
 import { openStateDir } from '#ca/keys/state-dir.ts'
 import { FakeClock } from '../../fakes/fake-clock.ts'
+import { askedCosts, atFullCost } from '../../fakes/quick-scrypt.ts'
 import { configIn, newKey, realClock, temporaryDir } from '../harness.ts'
 
 const message = Buffer.from('to be signed')
@@ -73,6 +74,14 @@ test('files of keys are their owner’s alone, and encrypted ones open with the 
   await t.throwsAsync(sealed.open(another.id), { code, message: /or it was changed/ })
   await chmod(file, 0o640)
   await t.throwsAsync(sealed.open(id), { code, message: /its mode is 0640, expected 0600/ })
+})
+
+test.serial('a guess at a passphrase costs what OWASP asks for', async (t) => {
+  const opened = await atFullCost(async () => unseal(await seal(message, 'p', 'a'), 'p', 'a'))
+  t.deepEqual(Buffer.from(opened ?? []), message)
+  t.is(askedCosts.length, 0)
+  await seal(message, 'p', 'a')
+  t.like(askedCosts[0], { N: 2 ** 15, r: 8, p: 3 })
 })
 
 test('seal() says nothing of what it holds, twice the same way never, and unseal() finds any change', async (t) => {

@@ -226,19 +226,18 @@ test('a decision that takes too long is no decision', (t) => {
 
 test('ten thousand lines compile in time, and a repeated question is remembered', (t) => {
   const many = Array.from({ length: 9_998 }, (_, index) => `p, role${index}, /a${index}, GET`)
-  const startMs = performance.now()
+  const firstTook = cpuStopwatch()
   const ask = decider(
     ROLES,
     [...many, 'p, last, /z, GET', 'g, cluster.local/ns/shop/sa/web, last'].join('\n'),
   )
   t.true(ask({ path: '/z' }))
-  const firstMs = performance.now() - startMs
-  const againMs = performance.now()
+  const firstMs = firstTook()
+  const againTook = cpuStopwatch()
   for (let times = 0; times < 1000; times += 1) ask({ path: '/z' })
-  t.log(
-    `${firstMs.toFixed(0)} ms to compile and decide, ${(performance.now() - againMs).toFixed(2)} µs repeated`,
-  )
-  t.true(performance.now() - againMs < firstMs)
+  const againMs = againTook()
+  t.log(`${firstMs.toFixed(0)} ms to compile and decide, ${againMs.toFixed(2)} µs repeated`)
+  t.true(againMs < firstMs)
 })
 
 test('roles whose paths join again and again are followed once each', (t) => {
