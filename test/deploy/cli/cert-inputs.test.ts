@@ -360,7 +360,7 @@ for (const [what, seed] of Object.entries(seeds)) {
           for (const [kind, at, by] of mutations) bytes = mutated(bytes, kind, at, by)
           return isAnswered(bytes)
         }),
-        { numRuns: 250 },
+        { numRuns: 120 },
       ),
     )
   })

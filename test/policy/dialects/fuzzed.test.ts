@@ -50,7 +50,7 @@ test(`any value at any of ${PLACES.length} places of any kind ends in a report`,
           if (errors.some(({ line }) => line < 1)) throw new Error('a fault without a line')
         }
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     ),
   )
 })
