@@ -34,7 +34,12 @@ export interface FollowerSession extends Disposable {
 export function createFollowers(): Followers {
   const followers = new Map<number, Follower>()
   const ticks = createLive(0)
-  const changed = (): void => ticks.set(ticks.live.current + 1)
+  /** For each who reads reports, the numbers that have changed since his last one. */
+  const readers = new Set<Set<number>>()
+  const changed = (number: number): void => {
+    for (const numbers of readers) numbers.add(number)
+    ticks.set(ticks.live.current + 1)
+  }
   let opened = 0
   return {
     open(id) {
@@ -43,40 +48,47 @@ export function createFollowers(): Followers {
       return {
         hear(name, { generation, denials }) {
           followers.set(number, { id, name, generation, denials })
-          changed()
+          changed(number)
         },
         [Symbol.dispose]() {
-          if (followers.delete(number)) changed()
+          if (followers.delete(number)) changed(number)
         },
       }
     },
     list: () => [...followers.values()],
     async *reports(signal) {
-      const told = new Map<number, Follower>()
-      yield newsSince(told, followers)
-      for await (const _ of ticks.live.changes(signal)) {
-        const news = newsSince(told, followers)
-        if (news.length > 0) yield news
+      const told = new Set<number>()
+      const numbers = new Set(followers.keys())
+      readers.add(numbers)
+      try {
+        yield takeNews(numbers, told, followers)
+        for await (const _ of ticks.live.changes(signal)) {
+          const news = takeNews(numbers, told, followers)
+          if (news.length > 0) yield news
+        }
+      } finally {
+        readers.delete(numbers)
       }
     },
   }
 }
 
-/** What differs from `told`, which then does not any more. */
-function newsSince(
-  told: Map<number, Follower>,
+/** What is to be said of `numbers`, which then are none. Who came and went in between was never there. */
+function takeNews(
+  numbers: Set<number>,
+  told: Set<number>,
   followers: ReadonlyMap<number, Follower>,
 ): readonly FollowerReport[] {
   const news: FollowerReport[] = []
-  for (const [number, follower] of followers) {
-    if (told.get(number) === follower) continue
-    told.set(number, follower)
-    news.push({ number, follower })
+  for (const number of numbers) {
+    const follower = followers.get(number)
+    if (follower) {
+      told.add(number)
+      news.push({ number, follower })
+    } else if (told.delete(number)) {
+      news.push({ number, follower })
+    }
   }
-  for (const number of told.keys()) {
-    if (followers.has(number)) continue
-    told.delete(number)
-    news.push({ number, follower: undefined })
-  }
+  numbers.clear()
   return news
 }

@@ -304,5 +304,22 @@ test('reports say all at first, then what has changed, and what changed twice on
   second[Symbol.dispose]()
   t.deepEqual(await next(), [{ number: 2, follower: undefined }])
   t.is(followers.list().length, 1)
+  const brief = followers.open(workloadId)
+  brief.hear('c', { generation: 1, denials: 1 })
+  brief[Symbol.dispose]()
+  const late = followers.reports(ending.signal)
+  t.deepEqual(
+    (await late.next()).value?.map(({ number }) => number),
+    [1],
+    'a later one hears all',
+  )
+  first.hear('a', { generation: 2, denials: 1 })
+  for (const one of [reports, late]) {
+    const { value } = await one.next()
+    t.deepEqual(
+      value?.map(({ number, follower }) => [number, follower?.generation]),
+      [[1, 2]],
+    )
+  }
   ending.abort()
 })
