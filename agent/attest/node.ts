@@ -10,6 +10,7 @@ import {
   type IssuedSvid,
   type SvidRequest,
 } from '../svid/issued-svid.ts'
+import { createAlarms } from '../svid/alarms.ts'
 import { HURRY_MS, hurryDelayMs, keepFresh } from '../svid/keep-fresh.ts'
 import type { CivilClock } from '../svid/sleep-until.ts'
 import type { ClockSkew } from '../clock-skew.ts'
@@ -64,6 +65,7 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
   const state = createLive<NodeState>({ kind: 'unattested', reason: 'it has not attested yet' })
   let renewal = new AbortController()
   let hurry = new AbortController()
+  const alarms = createAlarms(deps, signal)
 
   const close = (): void => {
     const { current } = state.live
@@ -85,6 +87,7 @@ export function createNode(deps: NodeDeps, signal: AbortSignal): Node {
     renewal = new AbortController()
     const fresh = {
       ...deps,
+      alarms,
       fetch: async () => issue(await createRequest(agentId, ownTtl)),
       failed,
       accept(svid: IssuedSvid, renewAt: Temporal.Instant) {

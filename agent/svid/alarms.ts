@@ -8,6 +8,8 @@ export interface Alarms {
 
 interface Alarm {
   readonly instant: Temporal.Instant
+  /** The same in epoch milliseconds: each wake looks at every alarm, and instants are dear to compare. */
+  readonly atMs: number
   readonly due: () => void
 }
 
@@ -20,44 +22,40 @@ interface Alarm {
 export function createAlarms(civil: CivilClock, signal: AbortSignal): Alarms {
   const alarms = new Set<Alarm>()
   /** What the wait is for; `undefined`: nobody waits. */
-  let next: Temporal.Instant | undefined
+  let next: Alarm | undefined
   let sooner = new AbortController()
 
   const wait = async (): Promise<void> => {
     for (next = earliest(alarms); next; next = earliest(alarms)) {
-      await sleepUntil(civil, next, signal, sooner.signal).catch(() => undefined) // looked at again
+      await sleepUntil(civil, next.instant, signal, sooner.signal).catch(() => undefined) // looked at again
       if (signal.aborted) return
       if (sooner.signal.aborted) sooner = new AbortController()
-      ring(alarms, civil.now())
+      ring(alarms, civil.now().epochMilliseconds)
     }
   }
   return {
     set(instant, due) {
-      const alarm: Alarm = { instant, due }
+      const alarm: Alarm = { instant, atMs: instant.epochMilliseconds, due }
       alarms.add(alarm)
       if (!next) void wait()
-      else if (isBefore(instant, next)) sooner.abort()
+      else if (alarm.atMs < next.atMs) sooner.abort()
       return () => void alarms.delete(alarm)
     },
   }
 }
 
-function ring(alarms: Set<Alarm>, now: Temporal.Instant): void {
+function ring(alarms: Set<Alarm>, nowMs: number): void {
   for (const alarm of alarms) {
-    if (isBefore(now, alarm.instant)) continue
+    if (nowMs < alarm.atMs) continue
     alarms.delete(alarm)
     alarm.due()
   }
 }
 
-function earliest(alarms: ReadonlySet<Alarm>): Temporal.Instant | undefined {
-  let first: Temporal.Instant | undefined
-  for (const { instant } of alarms) {
-    if (!first || isBefore(instant, first)) first = instant
+function earliest(alarms: ReadonlySet<Alarm>): Alarm | undefined {
+  let first: Alarm | undefined
+  for (const alarm of alarms) {
+    if (!first || alarm.atMs < first.atMs) first = alarm
   }
   return first
-}
-
-function isBefore(a: Temporal.Instant, b: Temporal.Instant): boolean {
-  return Temporal.Instant.compare(a, b) < 0
 }

@@ -1,6 +1,7 @@
 import { type Life, rotateAt } from '#ca/x509/index.ts'
 import { backoff } from '#core/backoff.ts'
 import type { Log } from '#core/log.ts'
+import type { Alarms } from './alarms.ts'
 import { type CivilClock, sleepUntil } from './sleep-until.ts'
 
 /** What rotation needs of an SVID. */
@@ -10,6 +11,7 @@ export interface Rotatable {
 
 /** What getting a successor needs. */
 export interface RenewDeps<Svid extends Rotatable> extends CivilClock {
+  readonly alarms: Alarms
   readonly random: () => number
   readonly log: Log
   /** Gets the successor; a new key each time. */
@@ -53,12 +55,11 @@ export async function renew<Svid extends Rotatable>(
   svid: Svid,
   signal: AbortSignal,
 ): Promise<Svid> {
-  const { clock, now, random, log, fetch, failed, expired } = deps
+  const { clock, now, random, log, alarms, fetch, failed, expired } = deps
   const { notAfter } = svid.life
-  const running = new AbortController()
-  const ended = AbortSignal.any([signal, running.signal])
   // Beside the attempts, because one of them may hang beyond the end.
-  void sleepUntil(deps, notAfter, ended).then(expired, () => {})
+  const cancel = alarms.set(notAfter, expired)
+  signal.addEventListener('abort', cancel, { once: true })
   try {
     const waits = backoff({ baseMs: 100, maxMs: maxWaitMs(svid.life), random })
     for (;;) {
@@ -74,7 +75,8 @@ export async function renew<Svid extends Rotatable>(
       }
     }
   } finally {
-    running.abort()
+    cancel()
+    signal.removeEventListener('abort', cancel)
   }
 }
 

@@ -4,7 +4,7 @@ import { backoff } from '#core/backoff.ts'
 import type { LiveSource } from '#core/live.ts'
 import type { Log } from '#core/log.ts'
 import { AgentError } from '../error.ts'
-import { createAlarms } from './alarms.ts'
+import { type Alarms, createAlarms } from './alarms.ts'
 import type { IssuedSvid } from './issued-svid.ts'
 import { HURRY_MS, hurryDelayMs, renew } from './keep-fresh.ts'
 import type { CivilClock } from './sleep-until.ts'
@@ -107,7 +107,8 @@ export function createRotation(deps: RotationDeps, signal: AbortSignal): Rotatio
   }
 
   const due = (entry: Entry, svid: IssuedSvid): void => {
-    if (isWanted(entry)) get(entry, false, (ending) => renew(renewal(deps, entry), svid, ending))
+    if (isWanted(entry))
+      get(entry, false, (ending) => renew(renewal({ ...deps, alarms }, entry), svid, ending))
   }
 
   const renewSuperseded = (entry: Entry, afterMs: number): void => {
@@ -139,7 +140,10 @@ export function readyOf({ source }: Entry): { readonly svid: IssuedSvid } | unde
 }
 
 /** What `renew` needs for an entry. Of a refusal nobody is told while there is something to serve. */
-function renewal(deps: RotationDeps, entry: Entry): Parameters<typeof renew<IssuedSvid>>[0] {
+function renewal(
+  deps: RotationDeps & { readonly alarms: Alarms },
+  entry: Entry,
+): Parameters<typeof renew<IssuedSvid>>[0] {
   const { id, source } = entry
   let refusal: AgentError | undefined
   const giveUp = (): void => {
