@@ -6,6 +6,8 @@ import { FakeClock } from '#test/fakes/fake-clock.ts'
 const EPOCH = Temporal.Instant.from('2026-11-21T12:00:00Z')
 /** Fake milliseconds between two looks at the real world. */
 const STEP_MS = 250
+/** Fake milliseconds of one step of waiting: short at first, and longer for what waits for seconds of time. */
+const waitStepMs = (waitedMs: number): number => (waitedMs < 2000 ? 10 : 50)
 /** Real milliseconds that sockets get after each step. */
 const SETTLE_MS = 3
 /** Real milliseconds that time waits for work under way, which may itself be waiting for time. */
@@ -49,7 +51,8 @@ export function createStoryTime(): StoryTime {
         done = true
       })
       settled.catch(() => {}) // the caller hears of it below
-      while (!done) await step(10)
+      const startMs = clock.nowMs()
+      while (!done) await step(waitStepMs(clock.nowMs() - startMs))
       return settled
     },
     async until(holds, what) {
@@ -59,7 +62,7 @@ export function createStoryTime(): StoryTime {
         if (performance.now() > endMs) {
           throw new Error(`waited ${(clock.nowMs() - startMs) / 1000} fake s for ${what} in vain`)
         }
-        await step(10)
+        await step(waitStepMs(clock.nowMs() - startMs))
       }
       return clock.nowMs() - startMs
     },
