@@ -30,7 +30,7 @@ export type EntryPoint = 'ca' | 'agent' | 'policy' | 'proxy'
  * later: its young generation is small, and what is freed goes back to the kernel; not the 64 kB of each read
  * of a socket, which it asks for again at once (a sixth of a burst's CPU, and 3 MB). The slowest and largest of
  * V8's compilers stays away (`--max-opt=2`): what it makes of an agent's code is as fast as what the one before
- * it makes, and costs 5 MB. Without all this, 500 workloads leave 215 MB resident, with it 112
+ * it makes, and costs 5 MB. Without all this, 500 workloads leave 215 MB resident, with it 111
  * (test/bench/agent.bench.ts).
  */
 export const NODE_STARTS: Readonly<Partial<Record<EntryPoint, NodeStart>>> = {
