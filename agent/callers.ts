@@ -85,11 +85,8 @@ export function createCallers({ identify, clock, log }: CallersDeps, signal: Abo
   const owners = new Map<SpiffeId, number>()
   /** Those not known yet, the first to come first. */
   const unknown = new Set<Connection>()
-  const strangers = createStrangers<Connection>(
-    STRANGER_MS,
-    ({ socket }) => socket.destroy(),
-    ...([clock, signal] as const),
-  )
+  const late = ({ socket }: Connection) => socket.destroy()
+  const strangers = createStrangers({ ms: STRANGER_MS, late, clock }, signal)
   let accepted = 0
 
   /** Counts a connection in under its owner, if there is room for it. */

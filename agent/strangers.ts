@@ -8,17 +8,21 @@ export interface Strangers<One> {
   readonly remove: (one: One) => void
 }
 
+export interface StrangersDeps<One> {
+  /** Elapsed milliseconds that each has. */
+  readonly ms: number
+  /** Told of each whose time has run out, once. */
+  readonly late: (one: One) => void
+  readonly clock: Clock
+}
+
 /**
  * All share one wait: a timer and a signal for each connection cost a fiftieth of what a new workload does.
  *
- * @param ms - Elapsed milliseconds that each has.
- * @param late - Told of each whose time has run out, once.
  * @param signal - Ends the wait; nobody is late after that.
  */
 export function createStrangers<One>(
-  ms: number,
-  late: (one: One) => void,
-  clock: Clock,
+  { ms, late, clock }: StrangersDeps<One>,
   signal: AbortSignal,
 ): Strangers<One> {
   /** When each one's time runs out; the first to come is the first. */

@@ -86,7 +86,7 @@ export function acceptSvid(
   const verdict = verifySvid(chain, bundles, now, 'server')
   if (verdict.kind === 'refused') throw refused(`${verdict.reason}: ${verdict.detail}`)
   if (verdict.id !== id)
-    throw refused(`it names "${verdict.id}", expected the name that is asked for`)
+    throw refused(`it names "${verdict.id}", which is not the name that was asked for`)
   const [leaf, ...issuers] = chain
   if (!leaf || !sameBytes(readPublicKey(leaf), publicKeyDer))
     throw refused('it is over a key that is not the one requested')
