@@ -13,6 +13,21 @@ import { DeployError } from '../error.ts'
 /** Elapsed milliseconds for one review. */
 const ANSWER_MS = 5000
 
+/** A cluster that is asked about tokens. */
+export interface TokenReview {
+  readonly review: ReviewToken
+  /**
+   * Milliseconds by which the API server's clock is ahead of ours, negative if behind, by its last answer; 0 while
+   * they differ by no more than that can tell, whose time is in whole seconds. `undefined` before the first.
+   */
+  readonly clockOffsetMs: () => number | undefined
+}
+
+export interface TokenReviewDeps {
+  readonly clock: Clock
+  readonly now: () => Temporal.Instant
+}
+
 /**
  * Reviews tokens by the cluster of a kubeconfig, whose user must be allowed to create TokenReviews
  * (`system:auth-delegator` allows it).
@@ -20,16 +35,38 @@ const ANSWER_MS = 5000
  * @param kubeconfig - Absolute path; `in-cluster`: that of the pod that this runs in.
  * @throws {DeployError} `DEPLOY_KUBECONFIG_UNUSABLE` if it cannot be read, or names no cluster
  */
-export function createTokenReview(kubeconfig: string, clock: Clock): ReviewToken {
+export function createTokenReview(
+  kubeconfig: string,
+  { clock, now }: TokenReviewDeps,
+): TokenReview {
   const api = load(kubeconfig).makeApiClient(AuthenticationV1Api)
-  return async (token, audiences) => {
-    const body = { spec: { token, audiences: [...audiences] } }
-    const review = api.createTokenReview({ body }).catch((cause: unknown) => {
-      throw new Error(`the cluster did not answer: ${firstLine(cause)}`, { cause })
-    })
-    const { status = {} } = await within(review, clock)
-    return verdictOf(status)
+  let offsetMs: number | undefined
+  return {
+    async review(token, audiences) {
+      const body = { spec: { token, audiences: [...audiences] } }
+      const askedMs = now().epochMilliseconds
+      const review = api.createTokenReviewWithHttpInfo({ body }).catch((cause: unknown) => {
+        throw new Error(`the cluster did not answer: ${firstLine(cause)}`, { cause })
+      })
+      const { data, headers } = await within(review, clock)
+      const answeredMs = now().epochMilliseconds
+      offsetMs = offsetOf(headers['date'], { askedMs, answeredMs }) ?? offsetMs
+      return verdictOf(data.status ?? {})
+    },
+    clockOffsetMs: () => offsetMs,
   }
+}
+
+/** By a header `Date` (RFC 9110 §6.6.1), which cuts the second: what lies outside of asking and answer is a difference. */
+function offsetOf(
+  date: string | undefined,
+  { askedMs, answeredMs }: { readonly askedMs: number; readonly answeredMs: number },
+): number | undefined {
+  const fromMs = Date.parse(date ?? '')
+  if (Number.isNaN(fromMs)) return undefined
+  const untilMs = fromMs + 1000
+  if (fromMs > answeredMs) return fromMs - answeredMs
+  return untilMs < askedMs ? untilMs - askedMs : 0
 }
 
 function load(kubeconfig: string): KubeConfig {

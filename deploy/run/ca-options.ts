@@ -1,11 +1,11 @@
 /** What the CA's process was configured with, as `openCa` takes it: files read, clusters joined. */
 import { readFile } from 'node:fs/promises'
 
-import type { CaConfig, CertificateRule, ReviewToken } from '#ca/index.ts'
+import type { CaConfig, CertificateRule } from '#ca/index.ts'
 import { relationshipFaults, type Relationship } from '#ca/index.ts'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { derFromPem } from '#ca/x509/index.ts'
-import type { Clock } from '#core/clock.ts'
+import type { TokenReview, TokenReviewDeps } from '../kubernetes/token-review.ts'
 import { parseAddress } from '../standalone/address.ts'
 import type { CaAuthority, CaProcessConfig, FederatedDomain } from '../standalone/messages.ts'
 
@@ -28,14 +28,14 @@ export async function caOptions(config: CaProcessConfig): Promise<Options> {
   }
 }
 
-/** Asks the cluster that the CA was told of; the client of Kubernetes is loaded by nobody else. */
-export async function reviewTokenOf(
+/** The cluster that the CA was told of, to be asked; the client of Kubernetes is loaded by nobody else. */
+export async function tokenReviewOf(
   { authority: { kubernetes } }: CaProcessConfig,
-  clock: Clock,
-): Promise<{ readonly reviewToken?: ReviewToken }> {
-  if (!kubernetes) return {}
+  deps: TokenReviewDeps,
+): Promise<TokenReview | undefined> {
+  if (!kubernetes) return undefined
   const { createTokenReview } = await import('../kubernetes/token-review.ts')
-  return { reviewToken: createTokenReview(kubernetes.kubeconfig, clock) }
+  return createTokenReview(kubernetes.kubeconfig, deps)
 }
 
 /** The trust domains of a call or a configuration, with what is in their files. */

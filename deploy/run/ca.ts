@@ -3,6 +3,7 @@
 import { type Ca, openCa, ROTATE_STEPS, writeBundleDocument } from '#ca/index.ts'
 import { parseSpiffeId, parseTrustDomain } from '#ca/spiffe/index.ts'
 import { pemFromDer, type TrustBundle } from '#ca/x509/index.ts'
+import { withClusterClock } from '../kubernetes/cluster-clock.ts'
 import { parseAddress } from '../standalone/address.ts'
 import { toldDenials } from '../standalone/denials.ts'
 import { listenHealth } from '../standalone/health-listener.ts'
@@ -18,12 +19,14 @@ import type {
   ForcedRotationCall,
   JoinTokenCall,
 } from '../standalone/messages.ts'
-import { caOptions, relationshipsOf, reviewTokenOf } from './ca-options.ts'
+import type { ProcessHealth } from '../standalone/status.ts'
+import { caOptions, relationshipsOf, tokenReviewOf } from './ca-options.ts'
 import { serveProcess } from './serve-process.ts'
 
 await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps }) => {
   const life = (name: 'leafTtl' | 'maxLeafTtl' | 'caTtl' | 'rootTtl'): Temporal.Duration =>
     Temporal.Duration.from(config[name])
+  const cluster = await tokenReviewOf(config, deps)
   const ca = await openCa(
     {
       trustDomain: parseTrustDomain(config.trustDomain),
@@ -37,10 +40,11 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
       ...(await caOptions(config)),
       ...(config.retention && { retention: Temporal.Duration.from(config.retention) }),
     },
-    { ...deps, ...(await reviewTokenOf(config, deps.clock)), env: process.env },
+    { ...deps, ...(cluster && { reviewToken: cluster.review }), env: process.env },
   )
   const fault = ca.authorities.fault()
-  const health = await listenHealth(parseAddress(config.metrics), ca)
+  const judged = (): ProcessHealth => withClusterClock(ca.health(), cluster?.clockOffsetMs())
+  const health = await listenHealth(parseAddress(config.metrics), { ...ca, health: judged })
   const roots = (): string => pemFromDer('CERTIFICATE', ca.bundle.current.roots)
   void tellBundles(ca, signal, emit)
   return {
@@ -51,7 +55,7 @@ await serveProcess<CaProcessConfig>('ca', async (config, { emit, signal, ...deps
       ...(fault !== undefined && { fault }),
     } satisfies CaReady,
     calls: {
-      health: () => ca.health(),
+      health: judged,
       'add-join-token': ({ by, ...token }: JoinTokenCall) => {
         const agentId = parseSpiffeId(token.agentId)
         const expiresAt = Temporal.Instant.from(token.expiresAt)

@@ -21,7 +21,10 @@ export interface ProcessView {
 export interface ProcessHealth {
   readonly ready: boolean
   readonly reasons: readonly string[]
-  /** Of the agent: milliseconds by which the CA's clock is ahead of its own, as measured with its last answer. */
+  /**
+   * Milliseconds by which another clock is ahead of its own, as measured with that one's last answer: of the agent,
+   * the CA's; of a CA that has tokens reviewed, the API server's.
+   */
   readonly clockOffsetMs?: number
 }
 

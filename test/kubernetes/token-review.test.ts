@@ -9,7 +9,7 @@ import anyTest, { type TestFn } from 'ava'
 import type { Ca } from '#ca/index.ts'
 import { IstioCertificateServiceClient } from '#ca/proto/gen/istio/v1/auth/ca.ts'
 import { pemFromDer } from '#ca/x509/index.ts'
-import { createTokenReview } from '#deploy/kubernetes/token-review.ts'
+import { createTokenReview, type TokenReview } from '#deploy/kubernetes/token-review.ts'
 import { Client, failureOf, newCsr, realClock, type RunningCa, startCa } from '#test/ca/harness.ts'
 
 const kubeconfig = process.env['REDOUBT_KUBECONFIG'] ?? ''
@@ -26,6 +26,7 @@ const tokenOf = (account: string, ...more: readonly string[]) =>
   kubectl('create', 'token', account, '-n', 'redoubt-system', '--audience', 'redoubt-ca', ...more)
 
 let running: RunningCa
+let cluster: TokenReview
 if (isThere) {
   anyTest.before(async () => {
     await kubectl('create', 'namespace', 'redoubt-system')
@@ -38,9 +39,10 @@ if (isThere) {
       { ...rule, serviceAccount: 'leaving', agentId: 'spiffe://prod.example/node/{node}' },
     ]
     const audiences = ['redoubt-ca', 'istio-ca']
+    cluster = createTokenReview(kubeconfig, { clock: realClock, now: () => Temporal.Now.instant() })
     running = await startCa(
       { attestation: { kubernetes: { audiences, agents } } },
-      { reviewToken: createTokenReview(kubeconfig, realClock) },
+      { reviewToken: cluster.review },
     )
   })
   anyTest.after.always(() => running?.[Symbol.asyncDispose]())
@@ -61,6 +63,11 @@ test('a token that the API server made for our audience lets its agent in, again
   const token = await tokenOf('agent')
   t.is(await attestWith(token), 'spiffe://prod.example/agent')
   t.is(await attestWith(token), 'spiffe://prod.example/agent')
+})
+
+test('users §1.1.14: how far the clock of the API server is off is known from its answers', async (t) => {
+  await attestWith(await tokenOf('agent'))
+  t.is(cluster.clockOffsetMs(), 0)
 })
 
 test('a token for another audience, or for the API server itself, is refused', async (t) => {

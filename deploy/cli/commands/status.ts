@@ -76,15 +76,17 @@ function processText({ name, state, pid, restarts, lastExit, health }: ProcessVi
   const times = restarts === 1 ? 'once' : `${restarts} times`
   const history = restarts > 0 ? `, restarted ${times}, last: ${lastExit ?? 'unknown'}` : ''
   const works = health?.ready === false ? 'not ready' : state
-  const clock = health?.clockOffsetMs === undefined ? '' : `, ${clockText(health.clockOffsetMs)}`
+  const whose = name.startsWith('ca') ? "the API server's" : "the CA's"
+  const offsetMs = health?.clockOffsetMs
+  const clock = offsetMs === undefined ? '' : `, ${clockText(offsetMs, whose)}`
   return `${name.padEnd(8)} ${works}${pid === undefined ? '' : `, pid ${pid}`}${history}${clock}`
 }
 
 /** Told of one that is right, too: whoever looks for a cause can rule it out. */
-function clockText(offsetMs: number): string {
+function clockText(offsetMs: number, whose: string): string {
   const tenths = Math.round(Math.abs(offsetMs) / 100)
-  if (tenths === 0) return "its clock is the CA's"
-  return `its clock is ${tenths / 10} s ${offsetMs > 0 ? 'behind' : 'ahead of'} the CA's`
+  if (tenths === 0) return `its clock is ${whose}`
+  return `its clock is ${tenths / 10} s ${offsetMs > 0 ? 'behind' : 'ahead of'} ${whose}`
 }
 
 function workloadLines(workload: WorkloadStatus, io: Io): readonly string[] {

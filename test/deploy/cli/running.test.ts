@@ -171,6 +171,12 @@ test('users §1.1.14, §1.1.15, §1.2.27: status tells what the health of CA and
     const shown = await shownStatus({ ...WELL, processes }, 'text')
     t.true(shown.out.includes(`agent    ready, ${said}\n`), shown.out)
   }
+  const ca = { ...agent, name: 'ca', health: { ready: true, reasons: [], clockOffsetMs: -2000 } }
+  const ofCa = await shownStatus({ ...WELL, processes: [ca] }, 'text')
+  t.true(
+    ofCa.out.includes("ca       ready, its clock is 2 s ahead of the API server's\n"),
+    ofCa.out,
+  )
 
   const ended = { ...process, call: () => Promise.reject(new Error('it has ended')) }
   t.is((await askedView(ended, clock)).health, undefined)
