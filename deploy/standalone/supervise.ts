@@ -183,7 +183,9 @@ const APPLIED_POLL_MS = 20
 async function untilApplied({ control, deps }: Running, signal: AbortSignal): Promise<void> {
   const endMs = deps.clock.nowMs() + APPLIED_MS
   while (deps.clock.nowMs() < endMs) {
-    const subscribers = await control.policyStatus().catch(() => [])
+    // One that is started anew has nobody yet, and one that does not answer is not waited for.
+    const asked = answerOf(control.policyStatus(), deps.clock).catch(() => undefined)
+    const subscribers = (await asked) ?? []
     const resources = subscribers.flatMap((one) => (one.connected ? one.resources : []))
     const isPending = resources.some(
       ({ desired, applied, rejected }) => desired !== applied && !rejected,
